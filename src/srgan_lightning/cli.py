@@ -1,0 +1,54 @@
+"""What the Hydra entry points share: where conf/ is, and how errors are told."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import CompactHydraException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from srgan_lightning.errors import UserError
+
+
+def config_dir() -> Path:
+    """The folder conf/: inside the installed wheel, or at the root of the checkout."""
+    package = Path(__file__).resolve().parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parents[1] / "conf"
+
+
+def user_error(error: BaseException) -> str | None:
+    """The paragraph for a mistake that a user can mend, or None when the error is a fault of the program."""
+    cause: BaseException | None = error
+    while cause is not None:  # Hydra wraps what an instantiated target raises
+        if isinstance(cause, UserError | MisconfigurationException):
+            return str(cause)
+        cause = cause.__cause__
+    if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of the wrong type
+        return " ".join(str(error).split())
+    return None
+
+
+def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
+    """Make a Hydra command of a function: its user errors become one paragraph and exit code 1, without a traceback."""
+
+    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
+        @functools.wraps(task)
+        def run(cfg: DictConfig) -> Any:
+            try:
+                return task(cfg)
+            except Exception as error:
+                text = user_error(error)
+                if text is None:
+                    raise
+                # The one exception that Hydra prints as it stands; other jobs of a sweep go on.
+                raise CompactHydraException(f"\n{text}") from None
+
+        main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)
+        return main  # type: ignore[no-any-return]
+
+    return decorate

@@ -1,0 +1,172 @@
+"""`data=celeba` and `data=celeba_native`: the official CelebA layout, unpacked or as its zip."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from srgan_lightning.data.datamodule import Split, SuperResolutionData
+from srgan_lightning.data.images import open_image, to_tensor
+from srgan_lightning.errors import UserError
+
+IMAGES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
+SPLITS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
+Fit = Literal["square", "squash", "native"]
+
+HOW_TO_GET = (
+    f"Put `{IMAGES}/` (or `{IMAGES}.zip`) and `{PARTITION}` from the CelebA site (mmlab.ie.cuhk.edu.hk/projects/CelebA.html, "
+    "'Align&Cropped Images' and 'Train/Val/Test Partitions') into one folder and set data.root to it, or try "
+    "data.download=true. experiment=quickstart needs no data."
+)
+
+
+def find_celeba(root: str | Path) -> Path:
+    """The folder that holds the images and the partition file: `root`, or torchvision's `root/celeba`.
+
+    Raises:
+        UserError: neither does.
+    """
+    for folder in (Path(root), Path(root) / "celeba"):
+        if (folder / PARTITION).is_file() and ((folder / IMAGES).is_dir() or (folder / f"{IMAGES}.zip").is_file()):
+            return folder
+    looked = f"{Path(root).absolute()} and its subfolder celeba"
+    raise UserError(f"CelebA was not found: data.root={root} (looked in {looked}). {HOW_TO_GET}")
+
+
+def read_partition(path: Path, split: Split) -> list[str]:
+    """The file names of one split, in the file's order."""
+    names: list[str] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        fields = line.split()
+        if len(fields) != 2 or fields[1] not in ("0", "1", "2") or "/" in fields[0] or "\\" in fields[0]:
+            raise UserError(
+                f"{path}, line {number}: expected `NAME.jpg 0|1|2`, found {line[:80]!r}. Get the file again."
+            )
+        if int(fields[1]) == SPLITS[split]:
+            names.append(fields[0])
+    if not names:
+        raise UserError(f"{path} names no image of the {split} split ({SPLITS[split]}). Get the file again.")
+    return names
+
+
+class CelebA:
+    """One split of CelebA, 178x218 photos brought to one size.
+
+    Args:
+        root: see `find_celeba`.
+        split: official partition.
+        size: (height, width) that `read` returns.
+        fit: `square` cuts the centre square and resizes it; `squash` resizes the whole photo and distorts it, as the
+            seed system did; `native` cuts the centre and never resizes.
+    """
+
+    def __init__(self, root: str | Path, split: Split, size: tuple[int, int], fit: Fit) -> None:
+        self.folder = find_celeba(root)
+        self.names = read_partition(self.folder / PARTITION, split)
+        self.size, self.fit = size, fit
+        self._zip: tuple[int, zipfile.ZipFile] | None = None
+        if not (self.folder / IMAGES).is_dir():
+            self._check_zip()
+
+    def _check_zip(self) -> None:
+        path = self.folder / f"{IMAGES}.zip"
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = set(archive.namelist())
+        except zipfile.BadZipFile as error:
+            raise UserError(f"{path} is not a whole zip archive ({error}): download it again.") from error
+        missing = [name for name in self.names if f"{IMAGES}/{name}" not in members]
+        if missing:
+            raise UserError(
+                f"{path} lacks {len(missing)} images of {PARTITION}, such as {missing[0]}: download it again."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_zip": None}  # an open archive cannot travel to a worker
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def _open(self, name: str) -> Image.Image:
+        if (self.folder / IMAGES).is_dir():
+            return open_image(self.folder / IMAGES / name, str(self.folder / IMAGES / name))
+        # Opened anew in every process: forked workers would move one shared file position under each other's feet.
+        if self._zip is None or self._zip[0] != os.getpid():
+            self._zip = os.getpid(), zipfile.ZipFile(self.folder / f"{IMAGES}.zip")
+        archive = self._zip[1]
+        return open_image(io.BytesIO(archive.read(f"{IMAGES}/{name}")), f"{archive.filename}:{name}")
+
+    def read(self, index: int) -> Tensor:
+        image = self._open(self.names[index])
+        height, width = self.size
+        if self.fit == "native":
+            if image.width < width or image.height < height:
+                raise UserError(
+                    f"{self.names[index]} is {image.width}x{image.height}, smaller than data.size {width}x{height}: "
+                    "celeba_native never upsamples, so ask for less."
+                )
+            return F.center_crop(to_tensor(image), [height, width])
+        if self.fit == "square":
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            image = image.crop((left, top, left + side, top + side))
+        return to_tensor(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+class CelebAData(SuperResolutionData):
+    """CelebA with its official split.
+
+    Args:
+        root: folder with `img_align_celeba/` or `img_align_celeba.zip`, and `list_eval_partition.txt`.
+        size: (height, width) of HR.
+        fit: see `CelebA`.
+        download: fetch the set to `root` through torchvision if it is not there.
+        **loader: see `SuperResolutionData`.
+    """
+
+    def __init__(self, root: str, size: tuple[int, int], fit: Fit, download: bool = False, **loader: Any) -> None:
+        super().__init__(**loader)
+        if fit not in ("square", "squash", "native"):
+            raise UserError(f"data.fit={fit!r} is unknown: use square, squash or native.")
+        if len(size) != 2:
+            raise UserError(f"data.size={size}: give two numbers, [height, width].")
+        self.root, self.size, self.fit, self.download = root, (size[0], size[1]), fit, download
+        if self.crop is None:
+            self.check_hr_size(*self.size, "data.size")
+        elif self.crop > min(self.size):
+            raise UserError(f"data.crop={self.crop} is larger than data.size={list(self.size)}.")
+
+    def prepare_data(self) -> None:
+        if not self.download:
+            return
+        try:
+            find_celeba(self.root)
+        except UserError:
+            download_celeba(self.root)
+
+    def source(self, split: Split) -> CelebA:
+        return CelebA(self.root, split, self.size, self.fit)
+
+
+def download_celeba(root: str | Path) -> None:
+    """Fetch CelebA to `root/celeba` through torchvision.
+
+    Raises:
+        UserError: it failed; its Google Drive quota is often used up.
+    """
+    from torchvision import datasets
+
+    try:
+        datasets.CelebA(str(root), split="all", target_type="identity", download=True)
+    except Exception as error:  # gdown, urllib, zip and quota errors all mean the same to the user
+        raise UserError(f"The download of CelebA failed ({error}); its quota is often used up. {HOW_TO_GET}") from error

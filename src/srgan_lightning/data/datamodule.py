@@ -1,0 +1,142 @@
+"""The LightningDataModule that all data groups share."""
+
+import os
+from abc import abstractmethod
+from typing import Any, Literal
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from srgan_lightning.data.datasets import Sample, SeededSampler, TrainingSet, ValidationSet
+from srgan_lightning.data.degradation import Bicubic
+from srgan_lightning.data.images import ImageSource
+from srgan_lightning.errors import UserError
+
+Split = Literal["train", "val", "test"]
+
+
+class SuperResolutionData(lightning.LightningDataModule):
+    """Ships uint8 HR to the device and makes float LR there; subclasses say where the images come from.
+
+    Batches reach the modules as `hr` (B, 3, H, W) and `lr` (B, 3, H / scale, W / scale), float32 RGB in [0, 1], and
+    `index` (B,).
+
+    Args:
+        degradation: makes LR from HR.
+        batch_size: images per process and step.
+        val_batch_size: images per validation step; 1 where images differ in size.
+        crop: side of the random square HR crop for training, or None for whole images.
+        hflip: mirror half of the training images.
+        rotate: turn training images by random right angles.
+        num_workers: loader processes per training process; None takes the cores that are left, up to 8.
+        seed: fixes order, crops, flips and degradation draws of every epoch.
+
+    Raises:
+        UserError: sizes do not fit together.
+    """
+
+    def __init__(
+        self,
+        degradation: Bicubic,
+        batch_size: int = 16,
+        val_batch_size: int = 1,
+        crop: int | None = None,
+        hflip: bool = True,
+        rotate: bool = False,
+        num_workers: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.degradation, self.scale = degradation, degradation.scale
+        self.batch_size, self.val_batch_size = batch_size, val_batch_size
+        self.crop, self.hflip, self.rotate = crop, hflip, rotate
+        self.num_workers, self.seed = num_workers, seed
+        self.sources: dict[str, ImageSource] = {}
+        if batch_size < 1 or val_batch_size < 1:
+            raise UserError(f"data.batch_size={batch_size}, data.val_batch_size={val_batch_size}: give 1 or more.")
+        if crop is not None:
+            self.check_hr_size(crop, crop, "data.crop")
+
+    def check_hr_size(self, height: int, width: int, setting: str) -> None:
+        """Raise UserError unless HR of that size can be degraded."""
+        if height % self.scale or width % self.scale:
+            good = (max(height // self.scale, 1) * self.scale, max(width // self.scale, 1) * self.scale)
+            raise UserError(
+                f"{setting}: HR of {width}x{height} pixels (width x height) cannot be divided by scale={self.scale}; "
+                f"{good[1]}x{good[0]} would do."
+            )
+        if min(height, width) // self.scale < self.degradation.min_lr_side:
+            raise UserError(
+                f"{setting}: HR of {width}x{height} pixels gives LR of {width // self.scale}x{height // self.scale}, but "
+                f"this degradation's blur needs {self.degradation.min_lr_side} pixels a side: use larger HR, a smaller "
+                "degradation.kernel, or degradation=bicubic."
+            )
+
+    @abstractmethod
+    def source(self, split: Split) -> ImageSource:
+        """Open one split; raises UserError when its data is missing or does not fit."""
+
+    def setup(self, stage: str) -> None:
+        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in splits.get(stage, ()):
+            if split not in self.sources:
+                self.sources[split] = self.source(split)
+        if stage == "fit":
+            self._check_batches()
+
+    def _check_batches(self) -> None:
+        images, needed = len(self.sources["train"]), self.batch_size * self._world_size
+        if images < needed:
+            raise UserError(
+                f"The training set has {images} images but one step takes {needed} "
+                f"(data.batch_size={self.batch_size} x {self._world_size} processes): lower data.batch_size."
+            )
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    def _loader(self, dataset: Dataset[Sample], sampler: DistributedSampler[Any], train: bool) -> DataLoader[Sample]:
+        workers = self.num_workers
+        if workers is None:
+            # The training process itself wants a core.
+            share = len(os.sched_getaffinity(0)) // (self.trainer.num_devices if self.trainer else 1)
+            workers = min(max(share - 1, 1), 8)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size if train else self.val_batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=train,  # batch statistics want full batches
+            persistent_workers=train and workers > 0,
+        )
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        dataset = TrainingSet(self.sources["train"], self.scale, self.crop, self.hflip, self.rotate)
+        sampler = SeededSampler(dataset, self._world_size, self._rank, shuffle=True, seed=self.seed)
+        return self._loader(dataset, sampler, train=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
+        dataset = ValidationSet(self.sources[split], self.scale)
+        # Pads the processes to equal lengths with repeats, which `metrics.Scores` drops again.
+        sampler = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
+        return self._loader(dataset, sampler, train=False)
+
+    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        hr = batch["hr"].to(memory_format=torch.channels_last).float().div_(255)
+        with torch.no_grad():
+            lr = batch["lr"].float().div(255) if "lr" in batch else self.degradation(hr, batch["draw"].float())
+        return {"hr": hr, "lr": lr.contiguous(memory_format=torch.channels_last), "index": batch["index"]}

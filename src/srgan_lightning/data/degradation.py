@@ -1,0 +1,115 @@
+"""How LR is made from HR, in batches, on whatever device the images are on.
+
+A degradation is a pure function of the images and of one number per image in [0, 1), its `draw`: the same draw gives the
+same LR on every device, in any batch, after any resume. The data sets supply the draws.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srgan_lightning.errors import UserError
+
+
+def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Antialiased bicubic resize with a = -0.5, as MATLAB's `imresize`; (B, 3, H, W) to (B, 3, *size), not clamped."""
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True)
+
+
+def round_to_8_bits(image: Tensor) -> Tensor:
+    """Clamp to [0, 1] and round to multiples of 1/255, as writing to a file would."""
+    return image.clamp(0, 1).mul(255).round().div(255)
+
+
+class Bicubic(nn.Module):
+    """LR by antialiased bicubic downsampling, rounded to 8 bits.
+
+    Args:
+        scale: how many times smaller LR is.
+    """
+
+    min_lr_side = 1
+
+    def __init__(self, scale: int = 4) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def downsample(self, hr: Tensor) -> Tensor:
+        height, width = hr.shape[-2:]
+        if height % self.scale or width % self.scale:
+            raise UserError(
+                f"HR of {width}x{height} pixels cannot be divided by scale={self.scale}: "
+                f"choose sizes (data.size, data.crop) that are multiples of {self.scale}."
+            )
+        return resize_bicubic(hr, (height // self.scale, width // self.scale))
+
+    def forward(self, hr: Tensor, draw: Tensor) -> Tensor:
+        """Degrade.
+
+        Args:
+            hr: (B, 3, H, W) in [0, 1], H and W multiples of `scale`.
+            draw: (B,) numbers in [0, 1); without effect here.
+
+        Returns:
+            (B, 3, H / scale, W / scale) in [0, 1], multiples of 1/255.
+        """
+        return round_to_8_bits(self.downsample(hr))
+
+
+class Blur(Bicubic):
+    """Bicubic downsampling, then a Gaussian blur of LR whose sigma the draw picks: the seed system's degradation.
+
+    Args:
+        scale: how many times smaller LR is.
+        kernel: side of the Gaussian in LR pixels, odd.
+        sigma: lowest and highest standard deviation, in LR pixels; uniform between.
+        probability: share of the images that are blurred; the others stay plain bicubic.
+    """
+
+    def __init__(
+        self, scale: int = 4, kernel: int = 25, sigma: tuple[float, float] = (0.1, 2.0), probability: float = 1.0
+    ) -> None:
+        super().__init__(scale)
+        if kernel < 1 or kernel % 2 == 0:
+            raise UserError(f"degradation.kernel={kernel}: a Gaussian needs an odd side.")
+        if len(sigma) != 2 or not 0 < sigma[0] <= sigma[1]:
+            raise UserError(f"degradation.sigma={sigma}: give two positive numbers, the lower first.")
+        if not 0 <= probability <= 1:
+            raise UserError(f"degradation.probability={probability}: give a share between 0 and 1.")
+        self.radius = kernel // 2
+        self.min_lr_side = self.radius + 1  # reflection at the border needs that many pixels
+        self.sigma = sigma
+        self.probability = probability
+
+    def forward(self, hr: Tensor, draw: Tensor) -> Tensor:
+        """Degrade; see `Bicubic.forward`. Draws below `probability` blur and are spread over the range of sigma."""
+        lr = self.downsample(hr).clamp(0, 1)
+        low, high = self.sigma
+        sigma = low + (high - low) * draw / max(self.probability, 1e-9)
+        blurred = gaussian_blur(lr, sigma.clamp(max=high), self.radius)
+        return round_to_8_bits(torch.where((draw < self.probability)[:, None, None, None], blurred, lr))
+
+
+def gaussian_blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
+    """Blur each image with its own Gaussian (torchvision's takes one sigma for the whole batch).
+
+    Args:
+        image: (B, C, H, W), H and W above `radius`; the border is reflected.
+        sigma: (B,) standard deviations in pixels.
+        radius: the kernel is 2 * radius + 1 wide.
+    """
+    batch, channels, height, width = image.shape
+    if min(height, width) <= radius:
+        raise UserError(
+            f"LR of {width}x{height} pixels is too small for a blur of {2 * radius + 1} pixels: "
+            "use larger crops (data.crop), a smaller degradation.kernel, or degradation=bicubic."
+        )
+    offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma.to(image)[:, None]).square())
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)  # (B * C, 2r + 1)
+    # Every channel of every image is a group of its own, and the Gaussian is separable: two thin depthwise convolutions.
+    groups = batch * channels
+    flat = F.pad(image.reshape(1, groups, height, width), (radius,) * 4, mode="reflect")
+    flat = F.conv2d(flat, kernel[:, None, :, None], groups=groups)
+    flat = F.conv2d(flat, kernel[:, None, None, :], groups=groups)
+    return flat.reshape(batch, channels, height, width)

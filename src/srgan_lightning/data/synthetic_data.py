@@ -1,0 +1,52 @@
+"""`data=synthetic`: faces drawn by the program, so that everything runs with no download."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srgan_lightning.data.datamodule import Split, SuperResolutionData
+from srgan_lightning.data.synthetic import SyntheticFaces
+
+
+class DrawnFaces:
+    """Synthetic faces, drawn once and kept in memory.
+
+    Args:
+        count: number of faces.
+        size: side in pixels.
+        seed: another seed draws other people.
+    """
+
+    def __init__(self, count: int, size: int, seed: int) -> None:
+        self.faces = SyntheticFaces(count, size, seed)
+        self.images = torch.stack([self.faces.read(index) for index in range(count)])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        return self.faces.name(index)
+
+    def read(self, index: int) -> Tensor:
+        return self.images[index]
+
+
+class SyntheticData(SuperResolutionData):
+    """Faces that differ between the splits and are the same in every run and on every machine.
+
+    Args:
+        train_images: number of faces to train on.
+        val_images: number of faces to validate on, and as many again to test on.
+        size: side of HR in pixels.
+        **loader: see `SuperResolutionData`.
+    """
+
+    def __init__(self, train_images: int, val_images: int, size: int, **loader: Any) -> None:
+        super().__init__(**loader)
+        self.counts: dict[Split, int] = {"train": train_images, "val": val_images, "test": val_images}
+        self.size = size
+        self.check_hr_size(size, size, "data.size")
+
+    def source(self, split: Split) -> DrawnFaces:
+        return DrawnFaces(self.counts[split], self.size, seed=list(self.counts).index(split))

@@ -1,0 +1,123 @@
+"""A trained generator as one file: safetensors with its architecture, recipe and scores as text."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from srgan_lightning import __version__
+from srgan_lightning.errors import UserError
+from srgan_lightning.networks import Generator
+
+FORMAT = "srgan-lightning/1"
+
+
+def save_artifact(path: str | Path, generator: Generator, about: dict[str, Any]) -> None:
+    """Write generator weights and metadata, whole or not at all.
+
+    Args:
+        path: a .safetensors file.
+        generator: its `arguments` are written too.
+        about: JSON-able facts by name, such as `recipe`, `data`, `scores`.
+    """
+    write_artifact(path, generator.state_dict(), type(generator).__name__, generator.arguments, about)
+
+
+def write_artifact(
+    path: str | Path, weights: dict[str, Tensor], architecture: str, arguments: dict[str, Any], about: dict[str, Any]
+) -> None:
+    """`save_artifact` from the parts."""
+    metadata = {
+        "format": FORMAT,
+        "version": __version__,
+        "architecture": architecture,
+        "arguments": json.dumps(arguments),
+        "scale": str(arguments.get("scale")),
+        "colour_range": "RGB 0..1",
+        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()},
+    }
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    try:
+        with partial.open("wb") as file:
+            file.write(save(tensors, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_artifact(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights and metadata of an artifact.
+
+    Raises:
+        UserError: no such file, or not an artifact of this package.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}.") from error
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path} was not written by srgan-lightning: its metadata do not say format={FORMAT}.")
+    return weights, metadata
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The generator's weights (their moving average where one was kept) in a training checkpoint, and what it says of them.
+
+    Raises:
+        UserError: no such file, unreadable without unpickling code, or not a checkpoint of this package.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "generator"} <= checkpoint.keys():
+        raise UserError(f"{path} is not a checkpoint of srgan-lightning.")
+    weights = checkpoint.get("generator_ema") or {
+        name.removeprefix("generator."): tensor
+        for name, tensor in checkpoint["state_dict"].items()
+        if name.startswith("generator.")
+    }
+    return weights, {**checkpoint["generator"], "scores": checkpoint.get("scores", {})}
+
+
+def load_generator_weights(generator: Generator, path: str) -> None:
+    """Fill a generator from an artifact or a checkpoint.
+
+    Raises:
+        UserError: the file is unreadable, or its architecture is not the generator's.
+    """
+    if str(path).endswith(".ckpt"):
+        weights, about = read_checkpoint(path)
+        arguments = about["arguments"]
+    else:
+        weights, metadata = read_artifact(path)
+        arguments = json.loads(metadata["arguments"])
+    ours = generator.arguments
+    differing = [key for key in sorted({*ours, *arguments}) if ours.get(key) != arguments.get(key)]
+    if differing:
+        theirs = ", ".join(f"model.generator.{key}={arguments.get(key)}" for key in differing)
+        here = ", ".join(f"{key}={ours.get(key)}" for key in differing)
+        raise UserError(
+            f"model.init_from={path} holds a generator of another architecture: it has {theirs}, this run has {here}. "
+            f"Start from it with {theirs.replace('model.generator.scale', 'scale')}."
+        )
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error

@@ -1,0 +1,7 @@
+"""The terms of the generator's and the discriminator's losses."""
+
+from srgan_lightning.losses.adversarial import AdversarialLoss
+from srgan_lightning.losses.generator_loss import GeneratorLoss
+from srgan_lightning.losses.perceptual import PerceptualLoss, VGGFeatures
+
+__all__ = ["AdversarialLoss", "GeneratorLoss", "PerceptualLoss", "VGGFeatures"]

@@ -1,0 +1,43 @@
+"""Adversarial losses on logits (Ledig et al. 2017, section 2.2.2, and the usual alternatives)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from srgan_lightning.errors import UserError
+
+KINDS = ("bce", "hinge", "least_squares", "linear")
+
+
+class AdversarialLoss:
+    """Both sides of the game, each a scalar mean over the batch.
+
+    Args:
+        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, or `linear`, the seed system's: the
+            discriminator minimises 1 - D(hr) + D(sr), the generator 1 - D(sr), with D the sigmoid of the logits.
+    """
+
+    def __init__(self, kind: str = "bce") -> None:
+        if kind not in KINDS:
+            raise UserError(f"loss.adversarial_kind={kind!r} is unknown: use one of {', '.join(KINDS)}.")
+        self.kind = kind
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """Low when the discriminator takes SR for real; fake: (B, 1) logits of SR."""
+        if self.kind == "bce":
+            return F.softplus(-fake).mean()  # -log D(sr), not the saturating log(1 - D(sr))
+        if self.kind == "hinge":
+            return -fake.mean()
+        if self.kind == "least_squares":
+            return (fake - 1).square().mean()
+        return (1 - torch.sigmoid(fake)).mean()
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Low when HR and SR are told apart; real, fake: (B, 1) logits of HR and of SR."""
+        if self.kind == "bce":
+            return F.softplus(-real).mean() + F.softplus(fake).mean()
+        if self.kind == "hinge":
+            return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+        if self.kind == "least_squares":
+            return (real - 1).square().mean() + fake.square().mean()
+        return (1 - torch.sigmoid(real)).mean() + torch.sigmoid(fake).mean()

@@ -1,0 +1,103 @@
+"""The generator's loss: a weighted sum whose weights are plain numbers (Ledig et al. 2017, equation 3)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.losses.adversarial import AdversarialLoss
+from srgan_lightning.losses.perceptual import PerceptualLoss
+
+PIXEL_KINDS = {"mse": F.mse_loss, "l1": F.l1_loss}
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Mean squared difference of neighbours, rows plus columns, of (B, 3, H, W); a scalar."""
+    rows = (image[..., 1:, :] - image[..., :-1, :]).square().mean()
+    columns = (image[..., :, 1:] - image[..., :, :-1]).square().mean()
+    return rows + columns
+
+
+class GeneratorLoss(nn.Module):
+    """pixel + perceptual + adversarial + total variation; a term of weight 0 is neither built nor computed.
+
+    Args:
+        pixel: weight of the pixel distance between SR and HR in [0, 1].
+        perceptual: weight of the VGG19 feature distance (paper: 0.006, that is features divided by 12.75).
+        adversarial: weight of the adversarial term (paper: 1e-3).
+        total_variation: weight of the total variation of SR (seed system: 2e-8).
+        pixel_kind: `mse` (the paper's) or `l1`.
+        adversarial_kind: see `AdversarialLoss`.
+        vgg: `layer` and `weights` of `VGGFeatures`.
+
+    Raises:
+        UserError: a weight is negative, all are 0, a kind is unknown, or the VGG weights are not to be had.
+    """
+
+    def __init__(
+        self,
+        pixel: float = 0.0,
+        perceptual: float = 0.006,
+        adversarial: float = 1e-3,
+        total_variation: float = 0.0,
+        pixel_kind: str = "mse",
+        adversarial_kind: str = "bce",
+        vgg: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.weights = {
+            "pixel": float(pixel),
+            "perceptual": float(perceptual),
+            "adversarial": float(adversarial),
+            "total_variation": float(total_variation),
+        }
+        for name, weight in self.weights.items():
+            if not 0 <= weight < float("inf"):
+                raise UserError(f"loss.{name}={weight}: a weight is a number from 0 up; 0 leaves the term out.")
+        if not any(self.weights.values()):
+            raise UserError("All loss weights are 0: nothing would be learned. Set loss.pixel, loss.perceptual, ...")
+        if pixel_kind not in PIXEL_KINDS:
+            raise UserError(f"loss.pixel_kind={pixel_kind!r} is unknown: use one of {', '.join(PIXEL_KINDS)}.")
+        self.pixel_kind = pixel_kind
+        self.game = AdversarialLoss(adversarial_kind)
+        self.vgg = dict(vgg or {})
+        self.perceptual = PerceptualLoss(**self.vgg) if self.weights["perceptual"] else None
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Plain values that say what this loss is, for checkpoints and artifacts."""
+        recipe: dict[str, Any] = {name: weight for name, weight in self.weights.items() if weight}
+        if "pixel" in recipe:
+            recipe["pixel_kind"] = self.pixel_kind
+        if "perceptual" in recipe:
+            recipe["vgg_layer"] = self.vgg.get("layer", "relu5_4")
+        if "adversarial" in recipe:
+            recipe["adversarial_kind"] = self.game.kind
+        return recipe
+
+    def forward(self, sr: Tensor, hr: Tensor, fake: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss.
+
+        Args:
+            sr: (B, 3, H, W) RGB around [0, 1], with gradient.
+            hr: (B, 3, H, W) RGB in [0, 1].
+            fake: (B, 1) logits of SR; needed when the adversarial weight is not 0.
+
+        Returns:
+            The weighted sum, and each weighted term by name.
+        """
+        terms: dict[str, Tensor] = {}
+        if self.weights["pixel"]:
+            terms["pixel"] = PIXEL_KINDS[self.pixel_kind](sr, hr)
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(sr, hr)
+        if self.weights["adversarial"]:
+            if fake is None:
+                raise ValueError("the adversarial term needs the discriminator's logits of SR")
+            terms["adversarial"] = self.game.generator(fake)
+        if self.weights["total_variation"]:
+            terms["total_variation"] = total_variation(sr)
+        terms = {name: self.weights[name] * term for name, term in terms.items()}
+        return sum(terms.values(), start=sr.new_zeros(())), terms

@@ -1,0 +1,48 @@
+"""The discriminator of SRGAN (Ledig et al. 2017, section 2.1 and figure 4)."""
+
+from torch import Tensor, nn
+
+
+class Discriminator(nn.Module):
+    """Tells HR from SR: eight conv3x3 with BN (but the first) and LeakyReLU, strides 1, 2, 1, 2, ..., two dense layers.
+
+    Takes any HR size of 16 pixels or more a side: features are averaged to a fixed grid before the dense layers, which
+    for the paper's 96x96 patches changes nothing.
+
+    Args:
+        channels: width of the first layer; it doubles with every second one (paper: 64, up to 512).
+        grid: side of the grid before the dense layers (paper's 96x96 patches: 6).
+        hidden: width of the first dense layer (paper: 1024).
+    """
+
+    def __init__(self, channels: int = 64, grid: int = 6, hidden: int = 1024) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.LeakyReLU(0.2)]
+        width = channels
+        for i, factor in enumerate((1, 2, 2, 4, 4, 8, 8)):  # k3n64s2, k3n128s1, k3n128s2, ... k3n512s2
+            layers += [
+                nn.Conv2d(width, factor * channels, 3, stride=1 + (i + 1) % 2, padding=1, bias=False),
+                nn.BatchNorm2d(factor * channels),
+                nn.LeakyReLU(0.2),
+            ]
+            width = factor * channels
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(grid),
+            nn.Flatten(),
+            nn.Linear(width * grid * grid, hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Judge images.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1].
+
+        Returns:
+            (B, 1) logits, high for real; no sigmoid.
+        """
+        logits: Tensor = self.head(self.features(image))
+        return logits

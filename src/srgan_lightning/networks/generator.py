@@ -1,0 +1,96 @@
+"""SRResNet, the generator of SRGAN (Ledig et al. 2017, arXiv 1609.04802, section 2.1 and figure 4)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srgan_lightning.data.degradation import resize_bicubic
+from srgan_lightning.errors import UserError
+
+
+class ResidualBlock(nn.Module):
+    """conv3x3, BN, PReLU, conv3x3, BN, sum: (B, C, H, W) to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        # No bias where batch normalisation follows: its own shift would cancel it.
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.PReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Generator(nn.Module):
+    """Maps LR images to SR images `scale` times as wide and high; any input size works.
+
+    Args:
+        channels: feature maps of the trunk (paper: 64).
+        blocks: residual blocks (paper: 16).
+        scale: upsampling factor, 2, 4 or 8 (paper: 4).
+        global_skip: `none` (the paper's) or `bicubic`, which adds the bicubic upsampling of LR to the output, so that the
+            network learns only the residual and starts as bicubic interpolation itself.
+
+    Raises:
+        UserError: an argument is out of its range.
+    """
+
+    def __init__(self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none") -> None:
+        super().__init__()
+        if scale not in (2, 4, 8):
+            raise UserError(f"scale={scale} is not possible: the generator doubles its input, so use 2, 4 or 8.")
+        if global_skip not in ("none", "bicubic"):
+            raise UserError(f"global_skip={global_skip!r} is unknown: use none or bicubic.")
+        if channels < 1 or blocks < 0:
+            raise UserError(
+                f"channels={channels}, blocks={blocks}: a generator needs 1 channel or more, 0 blocks or more."
+            )
+        self.scale = scale
+        #: Plain values that build this network again; artifacts and checkpoints carry them.
+        self.arguments: dict[str, Any] = {
+            "channels": channels,
+            "blocks": blocks,
+            "scale": scale,
+            "global_skip": global_skip,
+        }
+        self.global_skip = global_skip
+        self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU())  # k9n64s1
+        self.trunk = nn.Sequential(
+            *[ResidualBlock(channels) for _ in range(blocks)],
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),  # k3n64s1
+            nn.BatchNorm2d(channels),
+        )
+        self.upsampler = nn.Sequential()
+        for _ in range(scale.bit_length() - 1):  # log2(scale) doublings
+            self.upsampler.append(nn.Conv2d(channels, 4 * channels, 3, padding=1))  # k3n256s1
+            self.upsampler.append(nn.PixelShuffle(2))
+            self.upsampler.append(nn.PReLU())
+        self.tail = nn.Conv2d(channels, 3, 9, padding=4)  # k9n3s1
+        if global_skip == "bicubic":
+            nn.init.zeros_(self.tail.weight)
+            nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upsample.
+
+        Args:
+            lr: (B, 3, H, W) RGB in [0, 1].
+
+        Returns:
+            (B, 3, scale * H, scale * W) RGB around [0, 1], not clamped, so that gradients flow everywhere.
+        """
+        x = self.head(lr)
+        x = x + self.trunk(x)
+        residual: Tensor = self.tail(self.upsampler(x))
+        if self.global_skip == "none":
+            return residual
+        height, width = lr.shape[-2:]
+        # float32 here also under autocast: half precision would round the image itself, not just the residual.
+        with torch.autocast(lr.device.type, enabled=False):
+            return residual + resize_bicubic(lr.float(), (height * self.scale, width * self.scale))

@@ -1,0 +1,8 @@
+"""Callbacks of both stages."""
+
+from srgan_lightning.training.callbacks.final_validation import FinalValidation
+from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
+from srgan_lightning.training.callbacks.sample_grid import SampleGrid
+from srgan_lightning.training.callbacks.throughput import Throughput
+
+__all__ = ["FinalValidation", "GeneratorEMA", "SampleGrid", "Throughput"]

@@ -1,0 +1,70 @@
+"""An exponential moving average of the generator's weights."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from srgan_lightning.errors import UserError
+
+
+class GeneratorEMA(Callback):
+    """Averages the generator alone, once per generator update; validation, checkpoints' scores and artifacts use it.
+
+    Not Lightning's `EMAWeightAveraging`, which copies discriminator and VGG too and misses updates in manual mode.
+
+    Args:
+        decay: weight of the past, below 1. It is approached as (1 + n) / (10 + n) after n updates, so that a short run
+            does not keep its random start.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise UserError(f"callbacks.ema.decay={decay}: give a number from 0 to below 1, such as 0.999.")
+        self.decay, self.updates = decay, 0
+        self.average: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        current = pl_module.generator.state_dict()
+        # A resumed run has read its average from the checkpoint, on the CPU.
+        source = self.average or current
+        self.average = {name: source[name].detach().to(value.device, copy=True) for name, value in current.items()}
+        self.updates = max(self.updates, trainer.global_step)
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.updates:  # gradients are still accumulating
+            return
+        self.updates = trainer.global_step
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        pairs = [(self.average[name], value) for name, value in pl_module.generator.state_dict().items()]
+        floats = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
+        update = get_ema_multi_avg_fn(decay)
+        update([mean for mean, _ in floats], [value for _, value in floats], self.updates)
+        for mean, value in pairs:
+            if not mean.is_floating_point():  # BatchNorm's counters
+                mean.copy_(value)
+
+    def _swap(self, pl_module: LightningModule) -> None:
+        current = {name: value.clone() for name, value in pl_module.generator.state_dict().items()}
+        pl_module.generator.load_state_dict(self.average)
+        self.average = current
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._swap(pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._swap(pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["generator_ema"] = {name: value.cpu() for name, value in self.average.items()}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.average = checkpoint.get("generator_ema", {})

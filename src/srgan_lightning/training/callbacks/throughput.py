@@ -1,0 +1,53 @@
+"""Training speed in images per second."""
+
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+
+class Throughput(Callback):
+    """Logs `images_per_second` over the time since the last log, all processes together, without validation's time."""
+
+    def __init__(self) -> None:
+        self.images, self.seconds, self.since = 0, 0.0, 0.0
+        self.total_images, self.total_seconds = 0, 0.0
+
+    def _start_clock(self) -> None:
+        self.since = time.perf_counter()
+
+    def _stop_clock(self) -> None:
+        self.seconds += time.perf_counter() - self.since
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start_clock()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_clock()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start_clock()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.images += len(batch["hr"]) * trainer.world_size
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (trainer.fit_loop.total_batch_idx + 1) % every == 0:
+            self._stop_clock()
+            pl_module.log("images_per_second", self.images / max(self.seconds, 1e-9), prog_bar=True)
+            self._add_to_total()
+            self._start_clock()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_clock()
+        self._add_to_total()
+
+    def _add_to_total(self) -> None:
+        self.total_images, self.total_seconds = self.total_images + self.images, self.total_seconds + self.seconds
+        self.images, self.seconds = 0, 0.0
+
+    @property
+    def mean(self) -> float:
+        """Images per second over the whole training."""
+        return self.total_images / max(self.total_seconds, 1e-9)

@@ -1,0 +1,101 @@
+"""What both stages share: the generator, validation by the metric protocol, and what checkpoints say of the generator."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from srgan_lightning.inference.artifact import load_generator_weights
+from srgan_lightning.losses import GeneratorLoss
+from srgan_lightning.metrics import Scores
+from srgan_lightning.networks import Generator
+
+OptimizerFactory = Callable[[Iterator[nn.Parameter]], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
+Batch = dict[str, Tensor]
+
+
+class SuperResolutionModule(lightning.LightningModule):
+    """A generator under training.
+
+    Args:
+        generator: the network; its `arguments` go into checkpoints.
+        loss: the generator's loss.
+        optimizer: makes the generator's optimiser from its parameters.
+        scheduler: makes the schedule of its learning rate, stepped once per generator update; None keeps it constant.
+        init_from: artifact (.safetensors) or checkpoint (.ckpt) whose generator weights training starts from.
+        channels_last: keep weights and images in that memory format, which convolutions run fastest in.
+
+    Raises:
+        UserError: `init_from` is missing, unreadable or of another architecture.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        loss: GeneratorLoss,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None,
+        init_from: str | None,
+        channels_last: bool,
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        # Around nn.Module's registration: no submodule, so VGG stays out of checkpoints, parameters(), train() and DDP.
+        object.__setattr__(self, "loss", loss)
+        self.loss: GeneratorLoss
+        self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.scores = Scores(generator.scale)
+        if init_from is not None:
+            load_generator_weights(generator, init_from)
+
+    def setup(self, stage: str) -> None:
+        self.to(memory_format=self.memory_format)
+
+    def on_fit_start(self) -> None:
+        self.loss.to(device=self.device, memory_format=self.memory_format)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        sr: Tensor = self.generator(lr)
+        return sr
+
+    def log_terms(self, terms: dict[str, Tensor]) -> None:
+        """Log training scalars: `loss/...`, against generator updates."""
+        self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()}, prog_bar=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # float32 whatever the training precision: bf16 has 8 bits of mantissa, too few for an image.
+        with torch.autocast(self.device.type, enabled=False):
+            sr: Tensor = self.generator(batch["lr"])
+            self.scores.update(sr, batch["hr"], batch["lr"], batch["index"])
+        return sr
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_scores("test")
+
+    def _log_scores(self, split: str) -> None:
+        scores = self.scores.compute()  # the same on every process: torchmetrics gathers the rows
+        self.scores.reset()
+        self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
+        self.log("psnr_y", scores["psnr_y"], prog_bar=True, logger=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Plain values alone, so that the file loads with weights_only.
+        checkpoint["generator"] = {
+            "architecture": type(self.generator).__name__,
+            "arguments": dict(self.generator.arguments),
+            "recipe": {"stage": type(self).__name__, "loss": self.loss.recipe, "updates": self.global_step},
+        }
+        metrics = self.trainer.callback_metrics
+        checkpoint["scores"] = {key[4:]: float(value) for key, value in metrics.items() if key.startswith("val/")}

@@ -1,0 +1,89 @@
+"""What a finished run leaves: `generator.safetensors` and `summary.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
+from srgan_lightning.metrics import NAMES, protocol
+from srgan_lightning.training.callbacks import Throughput
+
+
+def write_results(cfg: DictConfig, trainer: lightning.Trainer, resumed: str | None, seconds: float) -> dict[str, Any]:
+    """Write the best generator and the summary of a run, and print it; the first process alone.
+
+    Args:
+        cfg: the run's configuration.
+        trainer: after `fit`.
+        resumed: the checkpoint that the run went on from; its generator counts where the run made no checkpoint.
+        seconds: the run's whole time.
+
+    Returns:
+        The summary.
+    """
+    if not trainer.is_global_zero:
+        return {}
+    checkpoints = [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
+    paths = [callback.best_model_path for callback in checkpoints if callback.best_model_path] + [resumed or ""]
+    run_dir, checkpoint = Path(cfg.run_dir), paths[0]
+    scores: dict[str, float] = {}
+    if checkpoint:
+        weights, about = read_checkpoint(checkpoint)
+        scores = about["scores"]
+        facts = {"recipe": about["recipe"], "data": data_facts(cfg), "scores": scores, "protocol": protocol(cfg.scale)}
+        write_artifact(run_dir / "generator.safetensors", weights, about["architecture"], about["arguments"], facts)
+    throughput = next((callback for callback in trainer.callbacks if isinstance(callback, Throughput)), None)
+    tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
+    module = trainer.lightning_module
+    summary = {
+        **scores,
+        **tests,
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "seconds": round(seconds, 1),
+        "images_per_second": round(throughput.mean, 2) if throughput else None,
+        "device": device_name(module.device),
+        "processes": trainer.world_size,
+        "precision": trainer.precision,
+        "generator_parameters": sum(p.numel() for p in module.generator.parameters()),
+        "checkpoint": str(checkpoint),
+        "protocol": "; ".join(f"{key}: {value}" for key, value in protocol(cfg.scale).items()),
+    }
+    (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print_scores(scores, run_dir)
+    return summary
+
+
+def data_facts(cfg: DictConfig) -> dict[str, Any]:
+    """What the generator was trained on: the data group's class and sizes, without the paths of this machine."""
+    facts = {"set": cfg.data._target_.rsplit(".", 1)[-1], "degradation": cfg.degradation._target_.rsplit(".", 1)[-1]}
+    return facts | {key: cfg.data[key] for key in ("crop", "batch_size", "fit") if key in cfg.data}
+
+
+def device_name(device: torch.device) -> str:
+    """A GPU's model, or `cpu` with the threads used."""
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type}, {torch.get_num_threads()} threads"
+    )
+
+
+def print_scores(scores: dict[str, float], run_dir: Path) -> None:
+    """A table of the model beside bicubic on the same validation images."""
+    console = Console()
+    if scores:
+        table = Table("validation", "model", "bicubic", "gain", title="Best checkpoint")
+        for name in NAMES:
+            model, bicubic = scores[name], scores[f"bicubic_{name}"]
+            digits = 2 if "psnr" in name else 4
+            table.add_row(name, f"{model:.{digits}f}", f"{bicubic:.{digits}f}", f"{model - bicubic:+.{digits}f}")
+        console.print(table)
+    console.print(f"Run directory: {run_dir}", soft_wrap=True, highlight=False)

@@ -1,0 +1,107 @@
+"""Stage two: generator against discriminator (Ledig et al. 2017, sections 2.2 and 3.2)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+from srgan_lightning.losses import GeneratorLoss
+from srgan_lightning.networks import Discriminator, Generator
+from srgan_lightning.training.module import Batch, OptimizerFactory, SchedulerFactory, SuperResolutionModule
+
+
+class SRGAN(SuperResolutionModule):
+    """Manual optimisation, discriminator first, then generator, with one generator forward for both.
+
+    `global_step`, and with it `trainer.max_steps`, checkpoints, schedules and logs, counts generator updates alone.
+
+    Args:
+        generator: see `SuperResolutionModule`, as for all that is not named here.
+        discriminator: judges HR and SR.
+        loss: the generator's loss; its adversarial kind also gives the discriminator's.
+        generator_optimizer: makes the generator's optimiser.
+        discriminator_optimizer: makes the discriminator's.
+        generator_scheduler: schedule of the generator's rate, stepped per generator update.
+        discriminator_scheduler: the same for the discriminator's.
+        generator_clip: largest norm of the generator's gradient; None does not clip.
+        discriminator_clip: the same for the discriminator's.
+        accumulate_grad_batches: batches whose gradients are averaged into one update of each network.
+        init_from: weights to start from, stage one's as a rule.
+        channels_last: memory format.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        loss: GeneratorLoss,
+        generator_optimizer: OptimizerFactory,
+        discriminator_optimizer: OptimizerFactory,
+        generator_scheduler: SchedulerFactory | None = None,
+        discriminator_scheduler: SchedulerFactory | None = None,
+        generator_clip: float | None = None,
+        discriminator_clip: float | None = None,
+        accumulate_grad_batches: int = 1,
+        init_from: str | None = None,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last)
+        self.automatic_optimization = False
+        self.discriminator = discriminator
+        self.discriminator_optimizer_factory = discriminator_optimizer
+        self.discriminator_scheduler_factory = discriminator_scheduler
+        self.clips = (generator_clip, discriminator_clip)
+        self.accumulate_grad_batches = accumulate_grad_batches
+        self.accumulated = 0
+
+    def configure_optimizers(self) -> Any:
+        optimizers = [
+            self.optimizer_factory(self.generator.parameters()),
+            self.discriminator_optimizer_factory(self.discriminator.parameters()),
+        ]
+        factories = (self.scheduler_factory, self.discriminator_scheduler_factory)
+        return optimizers, [make(opt) for make, opt in zip(factories, optimizers, strict=True) if make is not None]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        lr, hr = batch["lr"], batch["hr"]
+        generator_optimizer, discriminator_optimizer = self.trainer.optimizers
+        self.accumulated += 1
+        update = self.accumulated == self.accumulate_grad_batches
+        terms: dict[str, Tensor] = {}
+
+        sr = self(lr)  # outside of toggling: its graph must reach the generator
+        if self.loss.weights["adversarial"]:
+            real, fake = self.discriminator(hr), self.discriminator(sr.detach())
+            discriminator_loss = self.loss.game.discriminator(real, fake)
+            self.manual_backward(discriminator_loss / self.accumulate_grad_batches)
+            if update:
+                # Through the strategy and not LightningOptimizer.step, whose every call counts into global_step.
+                self.trainer.strategy.optimizer_step(discriminator_optimizer, closure=lambda: None)
+                discriminator_optimizer.zero_grad()
+            with torch.no_grad():
+                terms["discriminator"] = discriminator_loss
+                terms["d_real"], terms["d_fake"] = torch.sigmoid(real).mean(), torch.sigmoid(fake).mean()
+
+        with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
+            fake = self.discriminator(sr) if self.loss.weights["adversarial"] else None
+            loss, weighted = self.loss(sr, hr, fake)
+            self.manual_backward(loss / self.accumulate_grad_batches)
+        if update:
+            self.optimizers()[0].step()  # type: ignore[index]  # this one counts
+            generator_optimizer.zero_grad()
+            for scheduler in self.trainer.lr_scheduler_configs:
+                scheduler.scheduler.step()  # type: ignore[call-arg]
+            self.accumulated = 0
+
+        self.log_terms({"generator": loss, **weighted, **terms})
+        self.log("lr/generator", generator_optimizer.param_groups[0]["lr"])
+        self.log("lr/discriminator", discriminator_optimizer.param_groups[0]["lr"])
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        # Lightning calls this after the scaler of 16-mixed has unscaled the gradients: the place to clip them.
+        network = self.generator if optimizer is self.trainer.optimizers[0] else self.discriminator
+        limit = self.clips[0 if network is self.generator else 1]
+        if limit is not None:
+            clip_grad_norm_(network.parameters(), limit)

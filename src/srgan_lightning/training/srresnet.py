@@ -1,0 +1,48 @@
+"""Stage one: the generator alone, on a pixel loss (Ledig et al. 2017, section 3.2, SRResNet)."""
+
+from typing import Any
+
+from torch import Tensor
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.losses import GeneratorLoss
+from srgan_lightning.networks import Generator
+from srgan_lightning.training.module import Batch, OptimizerFactory, SchedulerFactory, SuperResolutionModule
+
+
+class SRResNet(SuperResolutionModule):
+    """Automatic optimisation; for clipping and accumulation the Trainer's own options hold.
+
+    Args:
+        generator: see `SuperResolutionModule`, as for all the others.
+        loss: pixel, perceptual and total variation terms; no adversarial one.
+        generator_optimizer: makes the optimiser.
+        generator_scheduler: makes the schedule, stepped per update.
+        init_from: weights to start from.
+        channels_last: memory format.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        loss: GeneratorLoss,
+        generator_optimizer: OptimizerFactory,
+        generator_scheduler: SchedulerFactory | None = None,
+        init_from: str | None = None,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last)
+        if loss.weights["adversarial"]:
+            raise UserError("model=srresnet has no discriminator: set loss.adversarial=0 or use model=srgan.")
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer_factory(self.generator.parameters())
+        if self.scheduler_factory is None:
+            return optimizer
+        return [optimizer], [{"scheduler": self.scheduler_factory(optimizer), "interval": "step"}]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss, terms = self.loss(self(batch["lr"]), batch["hr"])
+        self.log_terms({"generator": loss, **terms})
+        self.log("lr/generator", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
