@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -28,6 +28,9 @@ def user_error(error: BaseException) -> str | None:
         if isinstance(cause, UserError | MisconfigurationException):
             return str(cause)
         cause = cause.__cause__
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
+        # Options that their target does not take: groups that do not go together, such as quickstart with model=srresnet.
+        return f"{' '.join(str(error).split())}: these groups or options do not go together."
     if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of the wrong type
         return " ".join(str(error).split())
     return None
@@ -48,7 +51,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 # The one exception that Hydra prints as it stands; other jobs of a sweep go on.
                 raise CompactHydraException(f"\n{text}") from None
 
-        main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)
-        return main  # type: ignore[no-any-return]
+        with_hydra = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
+        return with_hydra(run)  # type: ignore[no-any-return]
 
     return decorate

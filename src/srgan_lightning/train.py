@@ -1,19 +1,22 @@
 """`python -m srgan_lightning.train`: train a generator, alone (stage one) or against a discriminator (stage two)."""
 
+import logging
 import os
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning.cli import entry_point
 from srgan_lightning.errors import UserError
+from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
 from srgan_lightning.training.report import write_results
 
 
@@ -30,20 +33,21 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         UserError: the configuration or the data cannot be trained on; nothing has been trained then.
     """
     started = time.perf_counter()
+    quieten_lightning()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    check(cfg)
+    check_devices(cfg)
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
-    if rank_zero_only.rank == 0:  # missing data are told before networks are built or processes started
+    if first_process():  # missing data are told before networks are built or processes started
         data.prepare_data()
         data.setup("fit")
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
-    trainer = build_trainer(cfg)
+    trainer = build_trainer(cfg, manual=not model.automatic_optimization)
     for logger in trainer.loggers:
-        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+        logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
     ckpt_path = find_last(Path(cfg.run_dir)) if cfg.ckpt_path == "last" else cfg.ckpt_path
-    if ckpt_path is not None and not Path(ckpt_path).is_file():
-        raise UserError(f"ckpt_path={ckpt_path}: no such checkpoint (looked in {Path(ckpt_path).absolute()}).")
+    if ckpt_path is not None:
+        check_architecture(model.generator, read_checkpoint(ckpt_path)[1]["arguments"], f"ckpt_path={ckpt_path}")
 
     trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
     if cfg.test:
@@ -51,39 +55,68 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     return write_results(cfg, trainer, ckpt_path, seconds=time.perf_counter() - started)
 
 
-def check(cfg: DictConfig) -> None:
-    """Raise UserError for settings that contradict each other or the machine."""
-    if "SRGAN" in cfg.model._target_:
-        for ours, theirs in (("generator_clip", "gradient_clip_val"), ("accumulate_grad_batches",) * 2):
-            if cfg.trainer.get(theirs) not in (None, 1):
-                raise UserError(
-                    f"trainer.{theirs} does not work with two optimisers: set model.{ours} instead"
-                    f"{' and model.discriminator_clip' if ours == 'generator_clip' else ''}."
-                )
+def first_process() -> bool:
+    """Whether this is process 0 of the run, known before any process group is."""
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
+
+
+def quieten_lightning() -> None:
+    """Silence advertisements, notes on deprecated internals, and warnings of what is done here on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    noise = (
+        "does not have many workers",
+        "exists and is not empty",
+        "treespec",
+        "logging interval",
+        "dirpath has changed",
+    )
+    for words in (*noise, "dataloader is not resumable"):  # it is: `data.datasets.SeededSampler`
+        warnings.filterwarnings("ignore", f".*{words}.*")
+
+
+def check_devices(cfg: DictConfig) -> None:
+    """Raise UserError for more CPU processes than the machine can bear; of GPUs, Lightning says it."""
     devices, cores = cfg.trainer.devices, len(os.sched_getaffinity(0))
     on_cpu = cfg.trainer.accelerator == "cpu" or (cfg.trainer.accelerator == "auto" and not torch.cuda.is_available())
     if on_cpu and isinstance(devices, int) and devices > 2 * cores:
         raise UserError(
-            f"trainer.devices={devices} is beyond this machine: it has no GPU that was asked for and {cores} CPU cores, "
-            f"enough for {2 * cores} processes. Lower trainer.devices."
+            f"trainer.devices={devices} is beyond this machine: no GPU was found or asked for, and its {cores} CPU "
+            f"cores are enough for {2 * cores} processes. Lower trainer.devices."
         )
 
 
-def build_trainer(cfg: DictConfig) -> lightning.Trainer:
-    """The Lightning Trainer, with the strategy that several processes need."""
+def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
+    """The Lightning Trainer, with the strategy that several processes need.
+
+    Args:
+        cfg: the run's configuration.
+        manual: the module steps its optimisers itself.
+
+    Raises:
+        UserError: options that do not go with manual optimisation.
+    """
+    if manual and cfg.trainer.gradient_clip_val is not None:
+        raise UserError(
+            "trainer.gradient_clip_val does not work with two optimisers: set model.generator_clip and "
+            "model.discriminator_clip instead."
+        )
+    if manual and cfg.trainer.accumulate_grad_batches != 1:
+        raise UserError(
+            "trainer.accumulate_grad_batches does not work with two optimisers: set model.accumulate_grad_batches."
+        )
     options: dict[str, Any] = {}
     several = cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1
     if cfg.trainer.strategy == "auto" and several:
-        # Two optimisers: each backward pass leaves the other network's parameters unused, which plain DDP refuses.
-        options["strategy"] = "ddp_find_unused_parameters_true" if "SRGAN" in cfg.model._target_ else "ddp"
+        # Each backward pass of two optimisers leaves the other network's parameters unused, which plain DDP refuses.
+        options["strategy"] = "ddp_find_unused_parameters_true" if manual else "ddp"
     if cfg.trainer.sync_batchnorm is None:
         options["sync_batchnorm"] = several and torch.cuda.is_available()  # PyTorch has it for GPUs only
-    # Said on every run, and not for users: the second is what we do on purpose.
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     return instantiate(  # type: ignore[no-any-return]
         cfg.trainer,
-        callbacks=[instantiate(callback) for callback in cfg.callbacks.values() if callback],
+        callbacks=callbacks,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         logger=[instantiate(logger) for logger in cfg.logger.values() if logger],
         **options,
     )
@@ -100,7 +133,8 @@ def find_last(run_dir: Path) -> str:
         raise UserError(
             f"ckpt_path=last: no run below {run_dir.parent.absolute()} has a checkpoints/last.ckpt to go on from."
         )
-    rank_zero_info(f"Resuming from {found[-1]}")
+    if first_process():
+        print(f"Resuming from {found[-1]}", flush=True)
     return str(found[-1])
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.images import open_image, to_tensor
@@ -19,8 +18,8 @@ SPLITS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
 Fit = Literal["square", "squash", "native"]
 
 HOW_TO_GET = (
-    f"Put `{IMAGES}/` (or `{IMAGES}.zip`) and `{PARTITION}` from the CelebA site (mmlab.ie.cuhk.edu.hk/projects/CelebA.html, "
-    "'Align&Cropped Images' and 'Train/Val/Test Partitions') into one folder and set data.root to it, or try "
+    f"Put `{IMAGES}/` (or `{IMAGES}.zip`) and `{PARTITION}` into one folder and set data.root to it; they are the "
+    "'Align&Cropped Images' and 'Train/Val/Test Partitions' of mmlab.ie.cuhk.edu.hk/projects/CelebA.html. Or try "
     "data.download=true. experiment=quickstart needs no data."
 )
 
@@ -115,7 +114,8 @@ class CelebA:
                     f"{self.names[index]} is {image.width}x{image.height}, smaller than data.size {width}x{height}: "
                     "celeba_native never upsamples, so ask for less."
                 )
-            return F.center_crop(to_tensor(image), [height, width])
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            return to_tensor(image.crop((left, top, left + width, top + height)))
         if self.fit == "square":
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2

@@ -54,6 +54,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.crop, self.hflip, self.rotate = crop, hflip, rotate
         self.num_workers, self.seed = num_workers, seed
         self.sources: dict[str, ImageSource] = {}
+        self.epoch, self.batches_seen = 0, 0  # where a resumed run goes on
         if batch_size < 1 or val_batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}, data.val_batch_size={val_batch_size}: give 1 or more.")
         if crop is not None:
@@ -69,9 +70,9 @@ class SuperResolutionData(lightning.LightningDataModule):
             )
         if min(height, width) // self.scale < self.degradation.min_lr_side:
             raise UserError(
-                f"{setting}: HR of {width}x{height} pixels gives LR of {width // self.scale}x{height // self.scale}, but "
-                f"this degradation's blur needs {self.degradation.min_lr_side} pixels a side: use larger HR, a smaller "
-                "degradation.kernel, or degradation=bicubic."
+                f"{setting}: HR of {width}x{height} pixels gives LR of {width // self.scale}x{height // self.scale}, "
+                f"but this degradation's blur needs {self.degradation.min_lr_side} pixels a side: use larger HR, a "
+                "smaller degradation.kernel, or degradation=bicubic."
             )
 
     @abstractmethod
@@ -121,6 +122,9 @@ class SuperResolutionData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         dataset = TrainingSet(self.sources["train"], self.scale, self.crop, self.hflip, self.rotate)
         sampler = SeededSampler(dataset, self._world_size, self._rank, shuffle=True, seed=self.seed)
+        # Lightning starts the loader's workers before it tells the sampler the epoch of a resumed run.
+        sampler.set_epoch(self.epoch)
+        sampler.seen = self.epoch, self.batches_seen * self.batch_size
         return self._loader(dataset, sampler, train=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -132,8 +136,18 @@ class SuperResolutionData(lightning.LightningDataModule):
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = ValidationSet(self.sources[split], self.scale)
         # Pads the processes to equal lengths with repeats, which `metrics.Scores` drops again.
-        sampler = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
+        sampler: DistributedSampler[Any] = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
         return self._loader(dataset, sampler, train=False)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the order of the data stands, for checkpoints."""
+        if self.trainer is None:
+            return {}
+        done = int(self.trainer.fit_loop.epoch_loop.batch_progress.current.completed)
+        return {"epoch": self.trainer.current_epoch, "batches_seen": done}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.epoch, self.batches_seen = state_dict["epoch"], state_dict["batches_seen"]
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         hr = batch["hr"].to(memory_format=torch.channels_last).float().div_(255)

@@ -1,6 +1,7 @@
 """Training and validation views of an image source: what is cropped and flipped, and by which seed."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from srgan_lightning.data.images import ImageSource
 from srgan_lightning.errors import UserError
 
 Sample = dict[str, Any]
-"""`hr`: uint8 (3, H, W); `lr` likewise where the set has its own; `index`: int; `draw`: float in [0, 1) for the degradation."""
+"""`hr`: uint8 (3, H, W); `lr`: likewise, where the set has its own; `index`: int; `draw`: float in [0, 1)."""
 
 GOLDEN = 0.6180339887498949
 
@@ -23,9 +24,13 @@ class SeededSampler(DistributedSampler[Any]):
     So a sample is the same whichever worker, process or resumed run reads it. Lightning calls `set_epoch`.
     """
 
+    #: An epoch, and how many of its samples a resumed run has already seen.
+    seen = (0, 0)
+
     def __iter__(self) -> Iterator[Any]:
-        for index in super().__iter__():
-            yield index, int(np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0])
+        epoch = self.epoch
+        for index in islice(super().__iter__(), self.seen[1] if epoch == self.seen[0] else 0, None):
+            yield index, int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0])
 
 
 class TrainingSet(Dataset[Sample]):

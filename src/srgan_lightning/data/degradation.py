@@ -1,7 +1,7 @@
 """How LR is made from HR, in batches, on whatever device the images are on.
 
-A degradation is a pure function of the images and of one number per image in [0, 1), its `draw`: the same draw gives the
-same LR on every device, in any batch, after any resume. The data sets supply the draws.
+A degradation is a pure function of the images and of one number per image in [0, 1), its `draw`: the same draw gives
+the same LR on every device, in any batch, after any resume. The data sets supply the draws.
 """
 
 import torch
@@ -107,7 +107,7 @@ def gaussian_blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
     offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
     kernel = torch.exp(-0.5 * (offsets / sigma.to(image)[:, None]).square())
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)  # (B * C, 2r + 1)
-    # Every channel of every image is a group of its own, and the Gaussian is separable: two thin depthwise convolutions.
+    # Every channel of every image is a group of its own; the Gaussian is separable: two thin depthwise convolutions.
     groups = batch * channels
     flat = F.pad(image.reshape(1, groups, height, width), (radius,) * 4, mode="reflect")
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=groups)

@@ -34,9 +34,7 @@ class ImageFolder:
 
 def _required(value: str | None, setting: str) -> str:
     if value is None:
-        raise UserError(
-            f"{setting} is not set: give the folder, {setting}=PATH. No photos at hand? experiment=quickstart draws its own."
-        )
+        raise UserError(f"{setting} is not set: give the folder, {setting}=PATH. experiment=quickstart needs none.")
     return value
 
 
@@ -78,13 +76,13 @@ def _check_large_enough(paths: list[Path], sizes: list[tuple[int, int]], side: i
     if small:
         path, (height, width) = small[0]
         raise UserError(
-            f"{path} is {width}x{height} pixels, too small to {purpose} ({side} pixels a side are needed; {len(small)} of "
-            f"{len(paths)} files are too small). Remove them, or lower data.crop."
+            f"{path} is {width}x{height} pixels, too small to {purpose} ({side} pixels a side are needed; {len(small)} "
+            f"of {len(paths)} files are too small). Remove them, or lower data.crop."
         )
 
 
 def pair_key(path: Path, scale: int) -> str:
-    """The part of a file's stem that LR and HR share: `baby`, `baby_LR`, `babyx4`, `baby_LRBI_x4`, `baby_HR` are one."""
+    """The part of a stem that LR and HR share: `baby`, `baby_LR`, `babyx4`, `baby_LRBI_x4` and `baby_HR` are one."""
     stem, previous = path.stem, ""
     while stem != previous:
         previous, stem = stem, re.sub(rf"[_-]?(x{scale}|LRBI|LR|HR)$", "", stem) or stem

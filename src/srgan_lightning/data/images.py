@@ -65,8 +65,8 @@ def find_images(folder: str | Path, setting: str) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise UserError(
-            f"{setting}={folder}: no such folder (looked in {root.absolute()}). Point {setting} at a folder of photos, or "
-            "use experiment=quickstart, which draws its own faces and needs no data."
+            f"{setting}={folder}: no such folder (looked in {root.absolute()}). Point {setting} at a folder of photos, "
+            "or use experiment=quickstart, which draws its own faces and needs no data."
         )
     found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:

@@ -74,7 +74,7 @@ def read_artifact(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The generator's weights (their moving average where one was kept) in a training checkpoint, and what it says of them.
+    """The generator's weights in a training checkpoint (their moving average where one was kept) and facts about them.
 
     Raises:
         UserError: no such file, unreadable without unpickling code, or not a checkpoint of this package.
@@ -108,16 +108,21 @@ def load_generator_weights(generator: Generator, path: str) -> None:
     else:
         weights, metadata = read_artifact(path)
         arguments = json.loads(metadata["arguments"])
+    check_architecture(generator, arguments, f"model.init_from={path}")
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error
+
+
+def check_architecture(generator: Generator, arguments: dict[str, Any], setting: str) -> None:
+    """Raise UserError unless a stored generator's arguments are those of this one."""
     ours = generator.arguments
     differing = [key for key in sorted({*ours, *arguments}) if ours.get(key) != arguments.get(key)]
     if differing:
         theirs = ", ".join(f"model.generator.{key}={arguments.get(key)}" for key in differing)
         here = ", ".join(f"{key}={ours.get(key)}" for key in differing)
         raise UserError(
-            f"model.init_from={path} holds a generator of another architecture: it has {theirs}, this run has {here}. "
-            f"Start from it with {theirs.replace('model.generator.scale', 'scale')}."
+            f"{setting} holds a generator of another architecture: it has {theirs}, this run has {here}. "
+            f"Go on from it with {theirs.replace('model.generator.scale', 'scale')}."
         )
-    try:
-        generator.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error

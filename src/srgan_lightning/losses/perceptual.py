@@ -31,15 +31,15 @@ def _layer_index(layer: str) -> int:
 
 
 def _read_weights(weights: str) -> dict[str, Tensor]:
-    """VGG19 tensors under torchvision's names, from its download or from a local file that may hold only some layers."""
+    """VGG19 tensors under torchvision's names, from its download or a local file that may hold only some layers."""
     if weights == "imagenet":
         try:
             return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True))
         except Exception as error:  # urllib, ssl, socket, hash and disk errors all end here
             raise UserError(
-                f"The ImageNet weights of VGG19 could not be downloaded ({error}). Get vgg19-dcbb9e9d.pth from torchvision "
-                "on a machine with network and set loss.vgg.weights=PATH (a .pth or .safetensors; the layers up to "
-                "loss.vgg.layer are enough), or train without the term: loss.perceptual=0."
+                f"The ImageNet weights of VGG19 could not be downloaded ({error}). Get vgg19-dcbb9e9d.pth from "
+                "torchvision on a machine with network and set loss.vgg.weights=PATH (a .pth or .safetensors; the "
+                "layers up to loss.vgg.layer are enough), or train without the term: loss.perceptual=0."
             ) from error
     path = Path(weights)
     if not path.is_file():

@@ -24,7 +24,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        out: Tensor = x + self.body(x)
+        return out
 
 
 class Generator(nn.Module):
@@ -34,8 +35,8 @@ class Generator(nn.Module):
         channels: feature maps of the trunk (paper: 64).
         blocks: residual blocks (paper: 16).
         scale: upsampling factor, 2, 4 or 8 (paper: 4).
-        global_skip: `none` (the paper's) or `bicubic`, which adds the bicubic upsampling of LR to the output, so that the
-            network learns only the residual and starts as bicubic interpolation itself.
+        global_skip: `none` (the paper's) or `bicubic`, which adds the bicubic upsampling of LR to the output, so that
+            the network learns only the residual and starts as bicubic interpolation itself.
 
     Raises:
         UserError: an argument is out of its range.

@@ -1,4 +1,4 @@
-"""What both stages share: the generator, validation by the metric protocol, and what checkpoints say of the generator."""
+"""What both stages share: the generator, validation by the metric protocol, and facts for checkpoints."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -51,6 +51,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.scores = Scores(generator.scale)
+        self.resumed = False
         if init_from is not None:
             load_generator_weights(generator, init_from)
 
@@ -58,15 +59,31 @@ class SuperResolutionModule(lightning.LightningModule):
         self.to(memory_format=self.memory_format)
 
     def on_fit_start(self) -> None:
-        self.loss.to(device=self.device, memory_format=self.memory_format)
+        self.loss.to(self.device).to(memory_format=self.memory_format)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.resumed = True
+
+    def on_train_epoch_start(self) -> None:
+        if self.resumed:
+            # Where an epoch had just ended, Lightning 2.6 goes on with that epoch's iterator and count of batches.
+            iter(self.trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+            self.resumed = False
 
     def forward(self, lr: Tensor) -> Tensor:
         sr: Tensor = self.generator(lr)
         return sr
 
-    def log_terms(self, terms: dict[str, Tensor]) -> None:
-        """Log training scalars: `loss/...`, against generator updates."""
-        self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()}, prog_bar=True)
+    def log_training(self, values: dict[str, Tensor | float]) -> None:
+        """Log scalars of a training step against the count of generator updates."""
+        for name, value in values.items():
+            in_bar = name in ("loss/generator", "loss/discriminator")
+            self.log(name, value.detach() if isinstance(value, Tensor) else value, prog_bar=in_bar)
+        self._log_step()
+
+    def _log_step(self) -> None:
+        # Lightning would count batches, one behind at validation, and apart from updates when gradients accumulate.
+        self.log("step", float(self.global_step))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # float32 whatever the training precision: bf16 has 8 bits of mantissa, too few for an image.
@@ -89,6 +106,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.scores.reset()
         self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
         self.log("psnr_y", scores["psnr_y"], prog_bar=True, logger=False)
+        self._log_step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values alone, so that the file loads with weights_only.

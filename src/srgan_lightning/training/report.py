@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -14,6 +14,7 @@ from rich.table import Table
 from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
 from srgan_lightning.training.callbacks import Throughput
+from srgan_lightning.training.module import SuperResolutionModule
 
 
 def write_results(cfg: DictConfig, trainer: lightning.Trainer, resumed: str | None, seconds: float) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, resumed: str | No
     """
     if not trainer.is_global_zero:
         return {}
-    checkpoints = [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
+    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    checkpoints = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     paths = [callback.best_model_path for callback in checkpoints if callback.best_model_path] + [resumed or ""]
     run_dir, checkpoint = Path(cfg.run_dir), paths[0]
     scores: dict[str, float] = {}
@@ -39,9 +41,9 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, resumed: str | No
         scores = about["scores"]
         facts = {"recipe": about["recipe"], "data": data_facts(cfg), "scores": scores, "protocol": protocol(cfg.scale)}
         write_artifact(run_dir / "generator.safetensors", weights, about["architecture"], about["arguments"], facts)
-    throughput = next((callback for callback in trainer.callbacks if isinstance(callback, Throughput)), None)
+    throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
     tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
-    module = trainer.lightning_module
+    module = cast(SuperResolutionModule, trainer.lightning_module)
     summary = {
         **scores,
         **tests,

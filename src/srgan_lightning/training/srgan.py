@@ -69,7 +69,7 @@ class SRGAN(SuperResolutionModule):
         generator_optimizer, discriminator_optimizer = self.trainer.optimizers
         self.accumulated += 1
         update = self.accumulated == self.accumulate_grad_batches
-        terms: dict[str, Tensor] = {}
+        values: dict[str, Tensor | float] = {}
 
         sr = self(lr)  # outside of toggling: its graph must reach the generator
         if self.loss.weights["adversarial"]:
@@ -80,13 +80,12 @@ class SRGAN(SuperResolutionModule):
                 # Through the strategy and not LightningOptimizer.step, whose every call counts into global_step.
                 self.trainer.strategy.optimizer_step(discriminator_optimizer, closure=lambda: None)
                 discriminator_optimizer.zero_grad()
-            with torch.no_grad():
-                terms["discriminator"] = discriminator_loss
-                terms["d_real"], terms["d_fake"] = torch.sigmoid(real).mean(), torch.sigmoid(fake).mean()
+            values["loss/discriminator"] = discriminator_loss
+            values["d_real"], values["d_fake"] = (torch.sigmoid(x.detach()).mean() for x in (real, fake))
 
         with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
             fake = self.discriminator(sr) if self.loss.weights["adversarial"] else None
-            loss, weighted = self.loss(sr, hr, fake)
+            loss, terms = self.loss(sr, hr, fake)
             self.manual_backward(loss / self.accumulate_grad_batches)
         if update:
             self.optimizers()[0].step()  # type: ignore[index]  # this one counts
@@ -95,9 +94,10 @@ class SRGAN(SuperResolutionModule):
                 scheduler.scheduler.step()  # type: ignore[call-arg]
             self.accumulated = 0
 
-        self.log_terms({"generator": loss, **weighted, **terms})
-        self.log("lr/generator", generator_optimizer.param_groups[0]["lr"])
-        self.log("lr/discriminator", discriminator_optimizer.param_groups[0]["lr"])
+        values |= {"loss/generator": loss, **{f"loss/{name}": term for name, term in terms.items()}}
+        for name, optimizer in zip(("generator", "discriminator"), self.trainer.optimizers, strict=True):
+            values[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
+        self.log_training(values)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # Lightning calls this after the scaler of 16-mixed has unscaled the gradients: the place to clip them.

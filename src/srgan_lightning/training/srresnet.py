@@ -42,7 +42,9 @@ class SRResNet(SuperResolutionModule):
         return [optimizer], [{"scheduler": self.scheduler_factory(optimizer), "interval": "step"}]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss: Tensor
         loss, terms = self.loss(self(batch["lr"]), batch["hr"])
-        self.log_terms({"generator": loss, **terms})
-        self.log("lr/generator", self.trainer.optimizers[0].param_groups[0]["lr"])
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        weighted = {f"loss/{name}": term for name, term in terms.items()}
+        self.log_training({"loss/generator": loss, **weighted, "lr/generator": rate})
         return loss

@@ -2,7 +2,8 @@
 
 from srgan_lightning.training.callbacks.final_validation import FinalValidation
 from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
+from srgan_lightning.training.callbacks.progress import RunProgress
 from srgan_lightning.training.callbacks.sample_grid import SampleGrid
 from srgan_lightning.training.callbacks.throughput import Throughput
 
-__all__ = ["FinalValidation", "GeneratorEMA", "SampleGrid", "Throughput"]
+__all__ = ["FinalValidation", "GeneratorEMA", "RunProgress", "SampleGrid", "Throughput"]

@@ -1,14 +1,18 @@
 """An exponential moving average of the generator's weights."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from srgan_lightning.errors import UserError
+
+
+def _generator(pl_module: LightningModule) -> nn.Module:
+    return cast(nn.Module, pl_module.generator)
 
 
 class GeneratorEMA(Callback):
@@ -28,7 +32,7 @@ class GeneratorEMA(Callback):
         self.average: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        current = pl_module.generator.state_dict()
+        current = _generator(pl_module).state_dict()
         # A resumed run has read its average from the checkpoint, on the CPU.
         source = self.average or current
         self.average = {name: source[name].detach().to(value.device, copy=True) for name, value in current.items()}
@@ -42,17 +46,17 @@ class GeneratorEMA(Callback):
             return
         self.updates = trainer.global_step
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        pairs = [(self.average[name], value) for name, value in pl_module.generator.state_dict().items()]
+        pairs = [(self.average[name], value) for name, value in _generator(pl_module).state_dict().items()]
         floats = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
-        update = get_ema_multi_avg_fn(decay)
+        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         update([mean for mean, _ in floats], [value for _, value in floats], self.updates)
         for mean, value in pairs:
             if not mean.is_floating_point():  # BatchNorm's counters
                 mean.copy_(value)
 
     def _swap(self, pl_module: LightningModule) -> None:
-        current = {name: value.clone() for name, value in pl_module.generator.state_dict().items()}
-        pl_module.generator.load_state_dict(self.average)
+        current = {name: value.clone() for name, value in _generator(pl_module).state_dict().items()}
+        _generator(pl_module).load_state_dict(self.average)
         self.average = current
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

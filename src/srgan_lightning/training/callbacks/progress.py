@@ -1,0 +1,90 @@
+"""The progress bar: one bar for the whole run, with time left, and a line for every validation."""
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+#: What the bar shows of the logged metrics, and how.
+SHOWN = {
+    "loss/generator": "G {:.4f}",
+    "loss/discriminator": "D {:.3f}",
+    "images_per_second": "{:.0f} img/s",
+    "psnr_y": "{:.2f} dB",
+}
+
+
+class RunProgress(ProgressBar):
+    """Lightning's own bars start over every epoch, which for a folder of some hundred photos is every few seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enabled = True
+        self.console = Console()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[shown]}"),
+            console=self.console,
+        )
+
+    def disable(self) -> None:
+        self.enabled = False  # Lightning asks for it on all processes but the first
+
+    def enable(self) -> None:
+        self.enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.enabled:
+            return
+        total: float | None = trainer.max_steps if trainer.max_steps != -1 else None
+        if total is None and trainer.max_epochs not in (None, -1):
+            total = trainer.max_epochs * trainer.num_training_batches
+        self.task = self.bar.add_task("train", total=total, completed=trainer.global_step, shown="")
+        self.validation = self.bar.add_task("validate", total=None, visible=False, shown="")
+        self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.enabled:
+            metrics = trainer.progress_bar_metrics
+            shown = "  ".join(text.format(metrics[key]) for key, text in SHOWN.items() if key in metrics)
+            self.bar.update(self.task, completed=trainer.global_step, shown=shown)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.enabled and trainer.state.fn == TrainerFn.FITTING:
+            self.bar.reset(self.validation, total=sum(trainer.num_val_batches), visible=True)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self.enabled and trainer.state.fn == TrainerFn.FITTING:
+            self.bar.advance(self.validation)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.enabled and trainer.state.fn == TrainerFn.FITTING:
+            self.bar.update(self.validation, visible=False)
+            scores = trainer.callback_metrics
+            self.console.print(
+                f"update {trainer.global_step}: PSNR-Y {scores['val/psnr_y']:.2f} dB, "
+                f"SSIM-Y {scores['val/ssim_y']:.4f} (bicubic {scores['val/bicubic_psnr_y']:.2f} dB, "
+                f"{scores['val/bicubic_ssim_y']:.4f})",
+                highlight=False,
+            )
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.bar.stop()

@@ -1,0 +1,15 @@
+"""For comparing one process with two: BatchNorm sees each process's own share, so it is held still."""
+
+from typing import Any
+
+from lightning import Callback
+from torch import nn
+
+
+class FreezeBatchNorm(Callback):
+    """Keeps all BatchNorm layers in eval mode while the rest trains."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        for module in pl_module.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()

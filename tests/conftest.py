@@ -1,0 +1,89 @@
+"""Tiny networks, tiny images, and the real data beside the checkout where it is there."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from PIL import Image
+
+from srgan_lightning.cli import config_dir
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+#: Overrides that shrink any experiment to seconds.
+TINY = [
+    "model.generator.channels=8",
+    "model.generator.blocks=1",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=1",
+    "data.batch_size=2",
+    "data.num_workers=0",
+    "~callbacks.progress_bar",
+]
+TINY_SRGAN = [*TINY, "model.discriminator.channels=4", "model.discriminator.grid=2", "model.discriminator.hidden=8"]
+TINY_FACES = ["data.train_images=8", "data.val_images=3", "data.size=64", "data.crop=32", "data.val_batch_size=2"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tiny tensors gain nothing from threads, and two pytest runs side by side lose much."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """Path of real data beside the checkout; skips where it is absent."""
+
+    def find(name: str) -> Path:
+        if not (SHARED / name).exists():
+            pytest.skip(f"needs ../shared/{name}, which is not beside this checkout")
+        return SHARED / name
+
+    return find
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[..., DictConfig]:
+    """Compose conf/train.yaml with overrides; runs go to `tmp_path`/run."""
+
+    def configure(*overrides: str, run: str = "run") -> DictConfig:
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+            return compose("train", [f"run_dir={tmp_path}/{run}", *overrides])
+
+    return configure
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder of smooth random photos: `photos("train", 4, (48, 40))` writes four of 48 high, 40 wide."""
+
+    def make(name: str, count: int = 4, size: tuple[int, int] = (48, 48), suffix: str = ".png") -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            coarse = np.random.default_rng(index).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+            Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC).save(folder / f"photo{index}{suffix}")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def run_module(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run `python -m srgan_lightning.X ...` in `tmp_path`, as a user would."""
+
+    def run(module: str, *arguments: str, timeout: float = 240, **env: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", f"srgan_lightning.{module}", *arguments]
+        environment: dict[str, Any] = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout)
+
+    return run
