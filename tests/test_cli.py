@@ -125,7 +125,7 @@ def test_bad_settings_are_told_before_training(
         (["trainer.accumulate_grad_batches=2"], ["model.accumulate_grad_batches"]),
         (["model=srresnet"], ["SRResNet", "'discriminator'", "do not go together"]),
         (["experiment=srresnet_celeba", "data=synthetic", "loss.adversarial=1"], ["no discriminator", "model=srgan"]),
-        (["scale=3"], ["scale=3", "2, 4 or 8"]),
+        (["scale=3", "data.size=66", "data.crop=33"], ["scale=3", "2, 4 or 8"]),
         (["data.batch_size=99"], ["99", "data.batch_size"]),
         (["degradation=blur"], ["blur needs 13 pixels", "degradation.kernel"]),
     ):

@@ -29,7 +29,7 @@ def user_error(error: BaseException) -> str | None:
             return str(cause)
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
-        # Options that their target does not take: groups that do not go together, such as quickstart with model=srresnet.
+        # Options that their target does not take, such as those of quickstart with model=srresnet.
         return f"{' '.join(str(error).split())}: these groups or options do not go together."
     if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of the wrong type
         return " ".join(str(error).split())

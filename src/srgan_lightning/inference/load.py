@@ -1,0 +1,85 @@
+"""From `weights=` to a generator: an artifact, a checkpoint of a training run, or a model that comes with the package."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.artifact import read_artifact, read_checkpoint
+from srgan_lightning.networks import Generator
+
+BUNDLED = Path(__file__).resolve().parents[1] / "weights"
+
+
+@dataclass
+class Trained:
+    """A generator in eval mode, and what its file says of it."""
+
+    generator: Generator
+    name: str
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def find_weights(weights: str | Path) -> Path:
+    """The file that a path or the name of a bundled model means.
+
+    Raises:
+        UserError: there is neither.
+    """
+    if Path(weights).is_file():
+        return Path(weights)
+    bundled = BUNDLED / f"{weights}.safetensors"
+    if bundled.is_file():
+        return bundled
+    names = ", ".join(sorted(path.stem for path in BUNDLED.glob("*.safetensors"))) or "none"
+    raise UserError(
+        f"weights={weights}: no such file (looked in {Path(weights).absolute()}) and no bundled model of that name "
+        f"(there are: {names})."
+    )
+
+
+def load_trained(weights: str | Path) -> Trained:
+    """Load a generator with its metadata, without unpickling any code.
+
+    Args:
+        weights: a path to an artifact (.safetensors) or to a checkpoint of this project (.ckpt), or a bundled name.
+
+    Returns:
+        The float32 generator on the CPU, in eval mode; the file's stem; its metadata.
+
+    Raises:
+        UserError: the file is missing, corrupt, hostile, or of another architecture.
+    """
+    path = find_weights(weights)
+    tensors: dict[str, Tensor]
+    if path.suffix == ".safetensors":
+        tensors, metadata = read_artifact(path)
+        about = {key: _from_json(value) for key, value in metadata.items()}
+    else:
+        tensors, about = read_checkpoint(path)
+    if about.get("architecture") != Generator.__name__:
+        raise UserError(
+            f"{path} holds a network of architecture {about.get('architecture')}, which this package does not know: build "
+            "that network yourself and load the file with safetensors.torch.load_file."
+        )
+    try:
+        generator = Generator(**about["arguments"])
+        generator.load_state_dict(tensors)
+    except (TypeError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold the generator that its metadata describe: {error}") from error
+    return Trained(generator.eval(), path.stem, about)
+
+
+def load_generator(weights: str | Path) -> Generator:
+    """`load_trained`, the network alone: maps (B, 3, H, W) RGB in [0, 1] to (B, 3, scale * H, scale * W)."""
+    return load_trained(weights).generator
+
+
+def _from_json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value  # plain text, such as the version
