@@ -29,7 +29,9 @@ class ImageSource(Protocol):
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """PIL image of any mode to uint8 RGB (3, H, W)."""
+    """PIL image of any mode to uint8 RGB (3, H, W); 16 bits are rounded to 8."""
+    if image.mode.startswith("I"):  # PIL would cut values above 255 off
+        image = Image.fromarray(np.round(np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
     pixels = np.array(image.convert("RGB"))  # a copy: PIL's own buffer is read-only
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 

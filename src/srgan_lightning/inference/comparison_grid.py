@@ -1,0 +1,44 @@
+"""The picture that people compare by: LR bicubically enlarged | SR | HR, whole and in a crop."""
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import center_crop, resize
+from torchvision.utils import make_grid
+
+from srgan_lightning.data.degradation import resize_bicubic
+from srgan_lightning.inference.evaluation import Pictures
+
+SIDE, ZOOM = 256, 4
+
+
+def comparison_grid(pictures: list[Pictures]) -> Tensor:
+    """Draw a grid with a row for each image.
+
+    Args:
+        pictures: evaluated images of any sizes.
+
+    Returns:
+        (3, H, W) in [0, 1]: per row LR up, SR, HR, each fitted into 256 pixels, then their centres, enlarged 4 times.
+    """
+    cells: list[Tensor] = []
+    for picture in pictures:
+        height, width = picture.hr.shape[-2:]
+        up = resize_bicubic(picture.lr, (height, width)).clamp(0, 1)
+        views = [up[0], picture.sr[0].clamp(0, 1), picture.hr[0]]
+        cells += [_fit(view) for view in views]
+        # Nearest: a zoom must show pixels, not smooth them.
+        zoomed = [resize(center_crop(view, [SIDE // ZOOM] * 2), [SIDE, SIDE], interpolation=0) for view in views]
+        cells += zoomed
+    return make_grid(torch.stack(cells), nrow=6, padding=4, pad_value=1.0)
+
+
+def _fit(image: Tensor) -> Tensor:
+    """Shrink to at most SIDE pixels a side, and centre on white."""
+    height, width = image.shape[-2:]
+    factor = min(1.0, SIDE / max(height, width))
+    if factor < 1:
+        image = resize(image, [max(1, round(height * factor)), max(1, round(width * factor))], antialias=True)
+    canvas = torch.ones(3, SIDE, SIDE)
+    top, left = (SIDE - image.shape[-2]) // 2, (SIDE - image.shape[-1]) // 2
+    canvas[:, top : top + image.shape[-2], left : left + image.shape[-1]] = image
+    return canvas

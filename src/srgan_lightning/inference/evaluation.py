@@ -1,0 +1,144 @@
+"""Scores of a generator on a set of images, image by image, beside bicubic on the same LR."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from srgan_lightning.data.datasets import ValidationSet
+from srgan_lightning.data.degradation import Bicubic, resize_bicubic, round_to_8_bits
+from srgan_lightning.data.folder import ImageFolder, PairedFolders
+from srgan_lightning.errors import UserError
+from srgan_lightning.metrics import NAMES, score
+
+Upscaler = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Pictures:
+    """One evaluated image: lr (1, 3, H / scale, W / scale), sr and hr (1, 3, H, W), all multiples of 1/255."""
+
+    name: str
+    lr: Tensor
+    sr: Tensor
+    hr: Tensor
+
+
+class EvaluationSet:
+    """HR images and their LR, given or made.
+
+    Args:
+        hr_dir: HR images, searched recursively.
+        lr_dir: their LR by stem, or None.
+        degradation: makes LR where it is not given; its `scale` is the set's.
+
+    Raises:
+        UserError: folders or files are missing, unreadable, too small or do not match.
+    """
+
+    def __init__(self, hr_dir: str, lr_dir: str | None, degradation: Bicubic) -> None:
+        self.name, self.degradation, self.scale = hr_dir, degradation, degradation.scale
+        self.source: ImageFolder | PairedFolders
+        if lr_dir is None:
+            self.source = ImageFolder(hr_dir, "hr_dir")
+        else:
+            self.source = PairedFolders(hr_dir, lr_dir, self.scale, "hr_dir")
+        self.view = ValidationSet(self.source, self.scale)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Name, LR and HR of each image, (1, 3, H, W) in [0, 1]."""
+        for index in range(len(self)):
+            sample = self.view[index]
+            hr = sample["hr"][None] / 255
+            name = self.source.name(index)
+            if min(hr.shape[-2:]) < 11 + 2 * self.scale:
+                raise UserError(
+                    f"{name} in {self.name} is {hr.shape[-1]}x{hr.shape[-2]} pixels: SSIM needs 11 pixels besides a "
+                    f"border of {self.scale}. Remove it from the set."
+                )
+            lr = sample["lr"][None] / 255 if "lr" in sample else self.degradation(hr, torch.tensor([sample["draw"]]))
+            yield name, lr, hr
+
+    def remarks(self) -> list[str]:
+        """What was done to images that are not plain 8-bit RGB of a size that the scale divides."""
+        said: list[str] = []
+        for index, path in enumerate(self.source.paths):
+            with Image.open(path) as image:
+                what = [_KINDS[image.mode]] if image.mode in _KINDS else []
+                if image.getexif().get(0x0112, 1) != 1:
+                    what.append("turned upright by its EXIF orientation")
+                if image.width % self.scale or image.height % self.scale:
+                    what.append(f"{image.width}x{image.height} cut to a multiple of {self.scale}")
+            if what:
+                said.append(f"{self.source.name(index)}: {'; '.join(what)}")
+        return said
+
+
+_KINDS = {
+    "L": "greyscale, scored as RGB of equal channels",
+    "1": "black and white, scored as RGB of equal channels",
+    "LA": "greyscale with alpha, which is not scored",
+    "RGBA": "alpha is not scored",
+    "P": "palette, read as RGB",
+    "PA": "palette, read as RGB; alpha is not scored",
+    "CMYK": "CMYK, converted to RGB without its profile",
+    "I": "16 bits, rounded to 8",
+    "I;16": "16 bits, rounded to 8",
+    "I;16B": "16 bits, rounded to 8",
+    "F": "floating point, cut to 0..255",
+}
+
+
+def self_ensemble(upscale: Upscaler) -> Upscaler:
+    """Average over the eight flips and turns of the image (Timofte et al. 2016): eight times the work."""
+
+    def averaged(lr: Tensor) -> Tensor:
+        total = torch.zeros(())
+        for turns in range(4):
+            for mirrored in (False, True):
+                x = torch.rot90(lr.flip(-1) if mirrored else lr, turns, (-2, -1))
+                sr = torch.rot90(upscale(x), -turns, (-2, -1))
+                total = total + (sr.flip(-1) if mirrored else sr)
+        return total / 8
+
+    return averaged
+
+
+def bicubic_upscaler(scale: int) -> Upscaler:
+    """The baseline: antialiased bicubic, (B, 3, H, W) to (B, 3, scale * H, scale * W)."""
+    return lambda lr: resize_bicubic(lr, (scale * lr.shape[-2], scale * lr.shape[-1]))
+
+
+@torch.inference_mode()
+def evaluate_set(
+    upscale: Upscaler, images: EvaluationSet, seen: Callable[[Pictures], None] | None = None
+) -> dict[str, Any]:
+    """Score an upscaler on a set.
+
+    Args:
+        upscale: maps LR (1, 3, h, w) in [0, 1] to SR (1, 3, scale * h, scale * w) on the CPU.
+        images: the set.
+        seen: called with the pictures of every image, for grids and further metrics.
+
+    Returns:
+        `n`, the mean of each score by name (of bicubic as `bicubic_` + name), and `images`, the same for each.
+    """
+    bicubic = bicubic_upscaler(images.scale)
+    rows: list[dict[str, Any]] = []
+    for name, lr, hr in images:
+        sr = upscale(lr)
+        row: dict[str, Any] = {"name": name}
+        for prefix, picture in (("", sr), ("bicubic_", bicubic(lr))):
+            values = score(picture, hr, images.scale)[0].tolist()
+            row |= {prefix + key: value for key, value in zip(NAMES, values, strict=True)}
+        rows.append(row)
+        if seen is not None:
+            seen(Pictures(name, lr, round_to_8_bits(sr), hr))
+    keys = [key for key in rows[0] if key != "name"]
+    return {"n": len(rows), **{key: sum(row[key] for row in rows) / len(rows) for key in keys}, "images": rows}

@@ -1,0 +1,79 @@
+"""LPIPS, FID and KID through torchmetrics."""
+
+import os
+from typing import Any
+
+import torch
+from torchmetrics import Metric
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.evaluation import Pictures
+
+KNOWN = ("lpips", "fid", "kid")
+
+
+class PerceptualMetrics:
+    """Gathers the pictures of one set; lower is better in all three.
+
+    Args:
+        names: of `lpips`, `fid`, `kid`.
+        folder: holds the networks' weights as torch's cache does (`checkpoints/alexnet-owt-7be5be79.pth`, ...), or None
+            for that cache itself, which is filled from the network.
+        device: where the networks run.
+
+    Raises:
+        UserError: a name is unknown, a package is missing, or weights are not to be had.
+    """
+
+    def __init__(self, names: list[str], folder: str | None, device: torch.device) -> None:
+        unknown = [name for name in names if name not in KNOWN]
+        if unknown:
+            raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(KNOWN)}.")
+        self.device = device
+        if folder is not None:
+            torch.hub.set_dir(os.path.abspath(folder))
+        self.metrics: dict[str, Metric] = {name: self._make(name).to(device) for name in names}
+
+    def _make(self, name: str) -> Metric:
+        try:
+            if name == "lpips":
+                from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+
+                return LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
+            from torchmetrics.image import FrechetInceptionDistance, KernelInceptionDistance
+
+            weights = os.path.join(torch.hub.get_dir(), "checkpoints", "weights-inception-2015-12-05-6726825d.pth")
+            path = weights if os.path.isfile(weights) else None
+            if name == "fid":
+                return FrechetInceptionDistance(normalize=True, feature_extractor_weights_path=path)
+            return KernelInceptionDistance(normalize=True, feature_extractor_weights_path=path, subset_size=2)
+        except ModuleNotFoundError as error:
+            raise UserError(f"{name} needs more packages ({error}): pip install 'srgan-lightning[metrics]'.") from error
+        except Exception as error:  # urllib, ssl, hash and file errors of the weights
+            raise UserError(
+                f"The network of {name} could not be loaded ({error}). It is downloaded once; without network, copy "
+                f"torch's hub folder from a machine that has it and set metric_weights=FOLDER, or leave {name} out."
+            ) from error
+
+    def update(self, pictures: Pictures) -> None:
+        """Add one image."""
+        sr, hr = pictures.sr.clamp(0, 1).to(self.device), pictures.hr.to(self.device)
+        for name, metric in self.metrics.items():
+            if name == "lpips":
+                metric.update(sr, hr)
+            else:
+                metric.update(hr, real=True)
+                metric.update(sr, real=False)
+
+    def compute(self, images: int) -> dict[str, float]:
+        """The scores of the set; raises UserError where it is too small for one."""
+        scores: dict[str, float] = {}
+        for name, metric in self.metrics.items():
+            if name != "lpips" and images < 2:
+                raise UserError(f"{name} compares distributions: it needs a set of 2 images or more, not {images}.")
+            if name == "kid":
+                metric.subset_size = min(50, images)  # type: ignore[assignment]
+            value: Any = metric.compute()
+            scores[name] = float(value[0] if name == "kid" else value)
+            metric.reset()
+        return scores

@@ -1,0 +1,175 @@
+"""`evaluate`: figures, every kind of image, and its errors."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+from srgan_lightning.data.images import open_image, to_tensor
+from srgan_lightning.evaluate import main
+from srgan_lightning.inference.artifact import save_artifact
+from srgan_lightning.inference.evaluation import bicubic_upscaler, self_ensemble
+from srgan_lightning.networks import Generator
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run the command in this process; gives exit code, stdout, stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        GlobalHydra.instance().clear()
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
+        try:
+            main()
+        except SystemExit as stop:
+            return int(stop.code or 0), *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("given_lr", [True, False])
+def test_bicubic_on_set5(
+    evaluate: Callable[..., Any], shared: Callable[[str], Path], tmp_path: Path, given_lr: bool
+) -> None:
+    arguments = ["weights=bicubic", f"hr_dir={shared('data/Set5/HR')}", "json=scores/out.json", "markdown=out.md"]
+    if given_lr:
+        arguments.append(f"lr_dir={shared('data/Set5/LR_bicubic_x4')}")
+    code, out, err = evaluate(*arguments)
+    assert code == 0, err
+    assert "Protocol" in out
+    assert "28.43" in out
+    report = json.loads((tmp_path / "scores/out.json").read_text())
+    (result,) = report["results"]
+    assert (result["n"], result["weights"]) == (5, "bicubic")
+    assert result["psnr_y"] == pytest.approx(28.43, abs=0.02)
+    assert result["ssim_y"] == pytest.approx(0.811, abs=0.002)
+    assert (
+        result["psnr_y"] == result["bicubic_psnr_y"] == pytest.approx(np.mean([i["psnr_y"] for i in result["images"]]))
+    )
+    assert [Path(image["name"]).stem for image in result["images"]] == ["baby", "bird", "butterfly", "head", "woman"]
+    assert ("given" in report["protocol"]["lr"]) == given_lr
+    assert "| 28.43 | 0.8" in (tmp_path / "out.md").read_text()
+    assert not list(tmp_path.rglob(".hydra"))
+
+
+def test_several_sets_and_weights_make_one_table(
+    evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    a, b = photos("a", 2, (40, 48)), photos("b/deeper", 3, (37, 45)).parent
+    generator = Generator(8, 1, global_skip="bicubic")  # zero-initialised: it is bicubic interpolation
+    save_artifact(tmp_path / "tiny.safetensors", generator, {})
+    code, out, err = evaluate(f"hr_dir=[{a},{b}]", "weights=[bicubic,tiny.safetensors]", "json=o.json", "grid=g.png")
+    assert code == 0, err
+    results = json.loads((tmp_path / "o.json").read_text())["results"]
+    assert [(r["set"], r["weights"], r["n"]) for r in results] == [
+        (str(folder), weights, n) for folder, n in ((a, 2), (b, 3)) for weights in ("bicubic", "tiny.safetensors")
+    ]
+    assert results[1]["psnr_y"] == pytest.approx(results[0]["psnr_y"], abs=1e-3)
+    assert "45x37 cut to a multiple of 4" in out
+    grids = {path.name for path in tmp_path.glob("g_*.png")}
+    assert grids == {f"g_{folder}_{weights}.png" for folder in "ab" for weights in ("bicubic", "tiny")}
+    with Image.open(tmp_path / "g_b_tiny.png") as grid:
+        assert grid.size == (6 * 260 + 4, 3 * 260 + 4)
+
+
+def test_every_kind_of_image_is_read_and_said(evaluate: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    ramp = np.linspace(0, 255, 48 * 40).reshape(48, 40).astype(np.uint8)
+    rgb = Image.fromarray(np.stack([ramp, ramp.T.reshape(48, 40), 255 - ramp], axis=-1))
+    rgb.save(folder / "plain.png")
+    rgb.convert("L").save(folder / "grey.png")
+    rgb.convert("RGBA").save(folder / "alpha.png")
+    rgb.quantize(64).save(folder / "palette.png")
+    rgb.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(ramp.astype(np.uint16) * 257).save(folder / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rgb.save(folder / "turned.jpg", exif=exif)
+    code, out, err = evaluate(f"hr_dir={folder}", "json=o.json")
+    assert code == 0, err
+    for name, words in (
+        ("grey.png", "greyscale"),
+        ("alpha.png", "alpha"),
+        ("palette.png", "palette"),
+        ("cmyk.jpg", "CMYK"),
+        ("deep.png", "16 bits"),
+        ("turned.jpg", "EXIF"),
+    ):
+        assert any(name in line and words in line for line in out.splitlines()), name
+    assert "plain.png: " not in out
+    assert json.loads((tmp_path / "o.json").read_text())["results"][0]["n"] == 7
+    assert to_tensor(open_image(folder / "turned.jpg", "x")).shape == (3, 40, 48)
+    deep = to_tensor(open_image(folder / "deep.png", "x"))
+    assert torch.equal(deep[0], torch.from_numpy(ramp))
+
+
+def test_self_ensemble_averages_eight_views() -> None:
+    lr = torch.rand(1, 3, 6, 9)
+    torch.testing.assert_close(self_ensemble(bicubic_upscaler(4))(lr), bicubic_upscaler(4)(lr))  # bicubic is symmetric
+    shift = self_ensemble(lambda x: x * torch.arange(1.0, 1 + x.shape[-1]))(torch.ones(1, 1, 4, 4))
+    torch.testing.assert_close(shift, torch.full((1, 1, 4, 4), 2.5))
+
+
+def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path) -> None:
+    good, tiny = photos("good", 2, (48, 48)), photos("tiny", 1, (16, 16))
+    save_artifact(tmp_path / "x2.safetensors", Generator(4, 1, scale=2), {})
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "x2.safetensors").read_bytes()[:500])
+    for arguments, words in (
+        ([], ["hr_dir"]),
+        (["hr_dir=nowhere"], ["hr_dir=nowhere", "looked in"]),
+        ([f"hr_dir={tiny}"], ["16x16", "11 pixels"]),
+        ([f"hr_dir={good}", "weights=x2.safetensors"], ["by 2, not by 4", "scale=2"]),
+        ([f"hr_dir={good}", "weights=cut.safetensors"], ["cut.safetensors", "not a whole safetensors file"]),
+        ([f"hr_dir={good}", "weights=no-such-model"], ["no-such-model", "no bundled model"]),
+        ([f"hr_dir={good}", "metrics=[vmaf]"], ["vmaf", "lpips"]),
+        ([f"hr_dir={good}", f"lr_dir=[{good},{good}]"], ["lr_dir names 2", "hr_dir 1"]),
+        ([f"hr_dir={good}", f"lr_dir={good}"], ["LR must be 12x12"]),
+        ([f"hr_dir={good}", "device=cuda:99"], ["cuda:99"]),
+    ):
+        code, _, err = evaluate(*arguments, "json=never.json")
+        assert code == 1
+        assert "Traceback" not in err
+        for word in words:
+            assert word in err, arguments
+    assert not (tmp_path / "never.json").exists()
+
+
+def test_perceptual_metrics_without_weights_are_an_error_and_no_zero(
+    evaluate: Callable[..., Any], photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", fail)
+    code, _, err = evaluate(f"hr_dir={photos('good', 2)}", "metrics=[lpips]", "metric_weights=none")
+    assert code == 1
+    assert "lpips" in err
+    assert "metric_weights=FOLDER" in err
+
+
+def test_lpips_from_a_local_folder(
+    evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the right file in the folder no network is asked; the weights here are random: only the way is tested."""
+    from torchvision.models import AlexNet_Weights, alexnet
+
+    name = AlexNet_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    torch.save(alexnet(weights=None).state_dict(), tmp_path / "hub/checkpoints" / name)
+    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: pytest.fail("asked the network"))
+    arguments = [f"hr_dir={photos('good', 2, (80, 80))}", "metrics=[lpips]", f"metric_weights={tmp_path / 'hub'}"]
+    code, out, err = evaluate(*arguments, "json=o.json")
+    assert code == 0, err
+    assert json.loads((tmp_path / "o.json").read_text())["results"][0]["lpips"] > 0
+    assert "LPIPS" in out
