@@ -97,7 +97,7 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
     generator = load_trained(weights).generator
     if generator.scale != scale:
         raise UserError(f"weights={weights} upscale by {generator.scale}, not by {scale}: set scale={generator.scale}.")
-    generator.to(device, memory_format=torch.channels_last)
+    generator.to(device).to(memory_format=torch.channels_last)
 
     def upscale(lr: Tensor) -> Tensor:
         return generator(lr.to(device, memory_format=torch.channels_last)).float().cpu()  # type: ignore[no-any-return]

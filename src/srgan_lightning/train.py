@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from srgan_lightning.cli import entry_point
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
+from srgan_lightning.training.loggers import finish_wandb, prepare_wandb
 from srgan_lightning.training.report import write_results
 
 
@@ -42,6 +43,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         data.prepare_data()
         data.setup("fit")
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
+    prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization)
     for logger in trainer.loggers:
         logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
@@ -49,10 +51,13 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if ckpt_path is not None:
         check_architecture(model.generator, read_checkpoint(ckpt_path)[1]["arguments"], f"ckpt_path={ckpt_path}")
 
-    trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
-    if cfg.test:
-        trainer.test(model, data, verbose=False)
-    return write_results(cfg, trainer, ckpt_path, seconds=time.perf_counter() - started)
+    try:
+        trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+        if cfg.test:
+            trainer.test(model, data, verbose=False)
+        return write_results(cfg, trainer, ckpt_path, seconds=time.perf_counter() - started)
+    finally:
+        finish_wandb(trainer.loggers)
 
 
 def first_process() -> bool:

@@ -29,7 +29,8 @@ def comparison_grid(pictures: list[Pictures]) -> Tensor:
         # Nearest: a zoom must show pixels, not smooth them.
         zoomed = [resize(center_crop(view, [SIDE // ZOOM] * 2), [SIDE, SIDE], interpolation=0) for view in views]
         cells += zoomed
-    return make_grid(torch.stack(cells), nrow=6, padding=4, pad_value=1.0)
+    grid: Tensor = make_grid(torch.stack(cells), nrow=6, padding=4, pad_value=1.0)
+    return grid
 
 
 def _fit(image: Tensor) -> Tensor:
