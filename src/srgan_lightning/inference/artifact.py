@@ -16,6 +16,10 @@ from srgan_lightning.networks import Generator
 
 FORMAT = "srgan-lightning/1"
 
+#: Starts the name of a tensor that says which global skip the generator has: it has no weights to tell it by, and
+#: tools that see the tensors alone, such as spandrel, would leave it out. Absent where there is none.
+SKIP_MARKER = "global_skip."
+
 
 def save_artifact(path: str | Path, generator: Generator, about: dict[str, Any]) -> None:
     """Write generator weights and metadata, whole or not at all.
@@ -32,18 +36,13 @@ def write_artifact(
     path: str | Path, weights: dict[str, Tensor], architecture: str, arguments: dict[str, Any], about: dict[str, Any]
 ) -> None:
     """`save_artifact` from the parts."""
-    metadata = {
-        "format": FORMAT,
-        "version": __version__,
-        "architecture": architecture,
-        "arguments": json.dumps(arguments),
-        "scale": str(arguments.get("scale")),
-        "colour_range": "RGB 0..1",
-        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()},
-    }
+    metadata = describe(architecture, arguments, about)
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    skip = arguments.get("global_skip", "none")
+    if skip != "none":
+        tensors[SKIP_MARKER + skip] = torch.ones(1, dtype=torch.uint8)
     try:
         with partial.open("wb") as file:
             file.write(save(tensors, metadata))
@@ -52,6 +51,19 @@ def write_artifact(
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def describe(architecture: str, arguments: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
+    """The metadata of an artifact: text by name, JSON where a value is not text."""
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "architecture": architecture,
+        "arguments": json.dumps(arguments),
+        "scale": str(arguments.get("scale")),
+        "colour_range": "RGB 0..1",
+        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()},
+    }
 
 
 def read_artifact(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -65,7 +77,8 @@ def read_artifact(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            names = [name for name in file.keys() if not name.startswith(SKIP_MARKER)]  # noqa: SIM118  # no mapping
+            weights = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a whole safetensors file: {error}.") from error
     if metadata.get("format") != FORMAT:
@@ -86,12 +99,13 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "generator"} <= checkpoint.keys():
+    parts = [checkpoint.get(key) for key in ("state_dict", "generator")] if isinstance(checkpoint, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{path} is not a checkpoint of srgan-lightning.")
     weights = checkpoint.get("generator_ema") or {
         name.removeprefix("generator."): tensor
         for name, tensor in checkpoint["state_dict"].items()
-        if name.startswith("generator.")
+        if str(name).startswith("generator.")
     }
     return weights, {**checkpoint["generator"], "scores": checkpoint.get("scores", {})}
 

@@ -1,10 +1,11 @@
-"""From `weights=` to a generator: an artifact, a checkpoint of a training run, or a model that comes with the package."""
+"""From `weights=` to a generator: an artifact, a checkpoint of a training run, or a model of the package."""
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from srgan_lightning.errors import UserError
@@ -62,15 +63,14 @@ def load_trained(weights: str | Path) -> Trained:
         tensors, about = read_checkpoint(path)
     if about.get("architecture") != Generator.__name__:
         raise UserError(
-            f"{path} holds a network of architecture {about.get('architecture')}, which this package does not know: build "
-            "that network yourself and load the file with safetensors.torch.load_file."
+            f"{path} holds a network of architecture {about.get('architecture')}, which this package does not know: "
+            "build that network yourself and load the file with safetensors.torch.load_file."
         )
     try:
-        generator = Generator(**about["arguments"])
-        generator.load_state_dict(tensors)
-    except (TypeError, KeyError, RuntimeError) as error:
+        generator = _build(about["arguments"], tensors)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, UserError) as error:
         raise UserError(f"{path} does not hold the generator that its metadata describe: {error}") from error
-    return Trained(generator.eval(), path.stem, about)
+    return Trained(generator, path.stem, about)
 
 
 def load_generator(weights: str | Path) -> Generator:
@@ -78,8 +78,18 @@ def load_generator(weights: str | Path) -> Generator:
     return load_trained(weights).generator
 
 
+def _build(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
+    if arguments["blocks"] > len(tensors):
+        raise ValueError(f"blocks={arguments['blocks']}, but there are {len(tensors)} tensors")
+    # Sizes are only claims until the tensors confirm them: a file must not make us allocate what it does not hold.
+    with torch.device("meta"):
+        generator = Generator(**arguments)
+    generator.load_state_dict(tensors, assign=True)
+    return generator.float().to(memory_format=torch.contiguous_format).eval()
+
+
 def _from_json(value: str) -> Any:
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return value  # plain text, such as the version

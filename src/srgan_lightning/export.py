@@ -1,0 +1,31 @@
+"""`python -m srgan_lightning.export`: a trained generator for other programs to run."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.exporting import FORMATS, export
+from srgan_lightning.inference.load import load_trained
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export by a command line; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m srgan_lightning.export", description=__doc__)
+    parser.add_argument("--weights", required=True, help="an artifact, a checkpoint, or the name of a bundled model")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to; an existing file is replaced")
+    options = parser.parse_args(argv)
+    try:
+        differences = export(load_trained(options.weights), options.format, options.output)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for (batch, height, width), difference in differences.items():
+        print(f"LR {width}x{height}, batch of {batch}: {difference:.1e} from torch at most")
+    print(f"Done: {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The Hub's folder layout, offline."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.artifact import read_artifact
+from srgan_lightning.inference.load import load_generator
+from srgan_lightning.inference.model_card import UNKNOWN_LICENCE, model_card
+from srgan_lightning.networks import Generator
+from tests.generators import ABOUT, tiny_artifact, tiny_checkpoint, tiny_generator
+
+huggingface_hub = pytest.importorskip("huggingface_hub")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a local folder needs no network"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A tiny generator with the bicubic skip, saved by `save_pretrained`."""
+    from srgan_lightning.inference.hub import HubGenerator
+
+    HubGenerator.from_weights(tiny_artifact(tmp_path, global_skip="bicubic")).save_pretrained(tmp_path / "folder")
+    return tmp_path / "folder"
+
+
+def test_a_folder_comes_back_as_the_same_generator(tmp_path: Path, folder: Path) -> None:
+    from srgan_lightning.inference.hub import HubGenerator
+
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    arguments = {"channels": 8, "blocks": 2, "scale": 4, "global_skip": "bicubic"}
+    assert json.loads((folder / "config.json").read_text()) == arguments
+    generator, original = HubGenerator.from_pretrained(folder), load_generator(tmp_path / "tiny.safetensors")
+    lr = torch.rand(1, 3, 7, 9)
+    with torch.no_grad():
+        assert torch.equal(generator(lr), original(lr))
+        assert torch.equal(load_generator(folder / "model.safetensors")(lr), original(lr))  # it is an artifact too
+    assert not generator.training
+    generator.save_pretrained(tmp_path / "again")  # metadata make the whole round
+    assert read_artifact(tmp_path / "again/model.safetensors")[1] == read_artifact(tmp_path / "tiny.safetensors")[1]
+
+
+def test_any_mixin_class_reads_the_folder(folder: Path) -> None:
+    class Plain(Generator, huggingface_hub.PyTorchModelHubMixin):  # type: ignore[misc, name-defined]
+        pass
+
+    lr = torch.rand(1, 3, 5, 5)
+    with torch.no_grad():
+        assert torch.equal(Plain.from_pretrained(folder)(lr), load_generator(folder / "model.safetensors")(lr))
+
+
+def test_a_checkpoint_and_a_new_network_can_be_saved(tmp_path: Path) -> None:
+    from srgan_lightning.inference.hub import HubGenerator
+
+    HubGenerator.from_weights(tiny_checkpoint(tmp_path, tiny_generator(scale=2))).save_pretrained(tmp_path / "a")
+    assert HubGenerator.from_pretrained(tmp_path / "a").scale == 2
+    HubGenerator(4, blocks=0).save_pretrained(tmp_path / "b")
+    assert HubGenerator.from_pretrained(tmp_path / "b").arguments["channels"] == 4
+    assert "Not recorded." in (tmp_path / "b/README.md").read_text()
+
+
+def test_a_folder_that_contradicts_itself_is_refused(folder: Path) -> None:
+    from srgan_lightning.inference.hub import HubGenerator
+
+    config = json.loads((folder / "config.json").read_text()) | {"global_skip": "none"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"the config\.json beside it"):
+        HubGenerator.from_pretrained(folder)
+
+
+def test_the_card_tells_recipe_data_scores_licence_and_limits(folder: Path) -> None:
+    card = huggingface_hub.ModelCard.load(folder / "README.md")
+    assert card.data.library_name == "srgan-lightning"
+    for said in (
+        "- loss: pixel 1.0, adversarial 0.001",
+        "- set: SyntheticData",
+        "drawn by the program",
+        "| psnr_y | 30.12 | 28.50 |",
+        "- border: 4 pixels",
+        "- global_skip: bicubic",
+        "do not use it to identify people",
+    ):
+        assert said in card.text
+
+
+@pytest.mark.parametrize(
+    ("data", "licence"),
+    [
+        ({"set": "CelebAData"}, "non-commercial research only"),
+        ({"set": "FolderData"}, UNKNOWN_LICENCE),
+        ({"set": "FolderData", "licence": "public domain"}, "Licence of the data: public domain"),
+        ("400 photos", UNKNOWN_LICENCE),
+    ],
+)
+def test_the_card_names_the_licence_of_the_data(data: object, licence: str) -> None:
+    card = model_card({"scale": 4}, ABOUT | {"data": data})
+    assert licence in card
+    assert "- licence" not in card
