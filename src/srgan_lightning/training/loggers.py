@@ -20,7 +20,7 @@ def prepare_wandb(cfg: DictConfig) -> None:
     if not online:
         os.environ["WANDB_MODE"] = "offline"
         wandb.teardown()  # it has read the environment already
-        print("W&B: no API key (`wandb login`), so the run is kept offline; send it later with `wandb sync`.", flush=True)
+        print("W&B: no API key (`wandb login`), so the run is kept offline: send it with `wandb sync`.", flush=True)
 
 
 def finish_wandb(loggers: list[Logger]) -> None:
