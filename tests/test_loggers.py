@@ -25,12 +25,13 @@ def test_wandb_without_key_or_terminal_is_an_offline_run(
     monkeypatch.delenv("WANDB_MODE")  # ... and not set in it
     wandb.teardown()  # it reads the environment once a process
     train(configure(*QUICK, "logger=wandb"))
+    assert wandb.run is None  # finished: the next job of a sweep starts its own
     assert "kept offline" in capsys.readouterr().out
     (path,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
+    wandb.teardown()  # its service writes in the background
     recorded = path.read_bytes()
     for key in ("loss/generator", "loss/discriminator", "lr/generator", "val/psnr_y", "val/bicubic_psnr_y", "samples"):
         assert key.encode() in recorded
-    assert wandb.run is None  # finished: the next job of a sweep starts its own
     assert (tmp_path / "run/metrics.csv").is_file()
 
 

@@ -150,7 +150,11 @@ def test_steps_and_schedules_count_generator_updates(configure: Configure, monke
     spy = spy_on(monkeypatch)
     schedule = "{_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [2, 4], gamma: 0.1}"
     cfg = configure(
-        *QUICK, "trainer.max_steps=5", f"model.generator_scheduler={schedule}", "model.generator_optimizer.lr=1"
+        *QUICK,
+        "trainer.max_steps=5",
+        "~model.generator_scheduler",
+        f"+model.generator_scheduler={schedule}",
+        "model.generator_optimizer.lr=1",
     )
     summary = train(cfg)
     assert spy.steps == [1, 2, 3, 4, 5]
@@ -224,7 +228,13 @@ def test_resume_gives_the_weights_of_an_uninterrupted_run(
         tiny = ["experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES]
     schedule = "{_target_: torch.optim.lr_scheduler.StepLR, _partial_: true, step_size: 3, gamma: 0.5}"
     tiny += [f"trainer.val_check_interval={interval}", f"data.num_workers={workers}"]
-    tiny += [f"model.generator_scheduler={schedule}", "degradation=blur", "degradation.kernel=5"]
+    if stage == "srgan":
+        tiny.append("~model.generator_scheduler")  # the experiment's own
+    tiny += [
+        f"+model.generator_scheduler={schedule}" if stage == "srgan" else f"model.generator_scheduler={schedule}",
+        "degradation=blur",
+        "degradation.kernel=5",
+    ]
     whole = configure(*tiny, "trainer.max_steps=8", run="whole/0")
     train(whole)
     train(configure(*tiny, f"trainer.max_steps={stop}", run="parts/0"))
