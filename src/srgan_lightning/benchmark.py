@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    sizes = [(32, 32), (45, 61)] if options.quick else [(64, 64), (128, 128), (270, 480)]
+    sizes = [(32, 32), (45, 61)] if options.quick else [(64, 64), (128, 128), (180, 320)]
     results = inference(device, sizes, rounds=2 if options.quick else 5)
     print_results(results)
     if options.json is not None:

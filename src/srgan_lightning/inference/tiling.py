@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -90,7 +91,7 @@ def receptive_radius(generator: Generator) -> int:
 def _cut(length: int, tile: int, overlap: int) -> Iterator[tuple[slice, slice]]:
     count = -(-length // tile) if tile else 1
     edges = [length * index // count for index in range(count + 1)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         yield slice(start, stop), slice(max(start - overlap, 0), min(stop + overlap, length))
 
 

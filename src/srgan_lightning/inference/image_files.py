@@ -1,0 +1,134 @@
+"""Image files in and out: every kind kept as far as its format can, and no file ever half written."""
+
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.picture import Picture, from_pil, to_pil
+from srgan_lightning.inference.png16 import is_png16, read_png16, write_png16
+
+MAX_PIXELS = 89_478_485  # PIL's own threshold for decompression bombs: 256 MB of RGB
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format can hold.
+
+    Args:
+        name: as PIL calls it.
+        longest: most pixels per side.
+        alpha: has an alpha channel.
+        grey16: has 16 bits in grey.
+        metadata: has EXIF and a colour profile.
+        options: for PIL's `save`.
+    """
+
+    name: str
+    longest: int = 2**31 - 1
+    alpha: bool = False
+    grey16: bool = False
+    metadata: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+PNG = Format("PNG", alpha=True, grey16=True)
+JPEG = Format("JPEG", longest=65535, options={"quality": 95, "subsampling": 0})
+TIFF = Format("TIFF", alpha=True, grey16=True, options={"compression": "tiff_deflate"})
+FORMATS = {
+    ".png": PNG,
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".webp": Format("WEBP", longest=16383, alpha=True, options={"quality": 95}),
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".bmp": Format("BMP", metadata=False),
+    ".ppm": Format("PPM", metadata=False),
+}
+
+
+def read_picture(path: Path) -> Picture:
+    """Decode a file.
+
+    Raises:
+        UserError: it is no image, is cut short, or is larger than `MAX_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:  # the header alone
+                if is_png16(path):
+                    return read_png16(path, image)
+                image.load()
+                picture = from_pil(image)
+                bits = getattr(image, "tag_v2", {}).get(258, (8,))  # BitsPerSample of a TIFF
+        if picture.colour.dtype == np.uint8 and max(bits) > 8:
+            picture.notes.append(f"{max(bits)}-bit colour in TIFF is read as 8-bit")
+        return picture
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"it has more pixels than the maximum of {MAX_PIXELS:,}, and may be a decompression bomb: cut it up."
+        ) from error
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise nearly anything over damaged data
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"it cannot be read as an image: {reason}.") from error
+
+
+def check_writable(path: Path, height: int, width: int) -> None:
+    """Raise UserError if the format of `path` cannot hold an image of that size."""
+    form = FORMATS[path.suffix.lower()]
+    if max(height, width) > form.longest:
+        raise UserError(
+            f"its result, {width}x{height} pixels, does not fit {form.name}, which ends at {form.longest} a side: "
+            "use --format png."
+        )
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Encode by the suffix of `path`; the file appears whole or not at all.
+
+    What the format cannot hold is left out, with a note in `picture.notes`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    form = FORMATS[path.suffix.lower()]
+    _fit(picture, form)
+    # Always the same name, so that a run that resumes a killed one also cleans up after it.
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            if picture.colour.dtype == np.uint16 and form is PNG:
+                write_png16(file, picture)
+            else:
+                extra = {"exif": picture.exif} if picture.exif else {}
+                to_pil(picture).save(file, form.name, icc_profile=picture.icc, **extra, **form.options)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be written: {error}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fit(picture: Picture, form: Format) -> None:
+    """Take away from a picture what a format cannot hold."""
+    if picture.alpha is not None and not form.alpha:
+        picture.alpha = None
+        picture.notes.append(f"its alpha channel is left out: {form.name} has none")
+    whole = form is PNG or (form.grey16 and picture.stacked().shape[2] == 1)
+    if picture.colour.dtype == np.uint16 and not whole:
+        picture.to_8_bits()
+        picture.notes.append(f"its 16 bits are rounded to 8 for {form.name}")
+    if (picture.icc or picture.exif) and not form.metadata:
+        picture.icc = picture.exif = None
+        picture.notes.append(f"its EXIF and colour profile are left out: {form.name} has neither")

@@ -1,0 +1,79 @@
+"""PNG files of 16 bits, which PIL reads and writes in grey only."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import png
+from PIL import Image
+
+from srgan_lightning.inference.picture import Picture, Pixels, from_pil, split_alpha
+
+STRIP = 64  # rows compressed at a time
+
+
+def is_png16(path: Path) -> bool:
+    """Whether a file begins as a PNG of 16 bits does."""
+    with path.open("rb") as file:
+        start = file.read(25)
+    return len(start) == 25 and start[:8] == b"\x89PNG\r\n\x1a\n" and start[12:16] == b"IHDR" and start[24] == 16
+
+
+def read_png16(path: Path, image: Image.Image) -> Picture:
+    """Decode all 16 bits.
+
+    Args:
+        path: the file.
+        image: the same file, opened by PIL: it knows the profile, EXIF and orientation.
+    """
+    with path.open("rb") as file:
+        width, height, rows, info = png.Reader(file).read()
+        pixels = np.empty((height, width, info["planes"]), np.uint16)
+        for target, row in zip(pixels, rows, strict=True):
+            target[...] = np.asarray(row, np.uint16).reshape(target.shape)
+    picture = from_pil(image)
+    picture.colour, picture.alpha = split_alpha(_upright(pixels, image.getexif().get(0x0112, 1)))
+    return picture
+
+
+def write_png16(file: IO[bytes], picture: Picture) -> None:
+    """Encode a picture of uint16 pixels with its profile and EXIF."""
+    pixels = picture.stacked()
+    height, width, channels = pixels.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
+    if picture.icc:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
+    if picture.exif:
+        chunks.append((b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
+    png.write_chunks(file, chunks)
+    for data in _compressed(pixels):
+        png.write_chunk(file, b"IDAT", data)
+    png.write_chunk(file, b"IEND")
+
+
+def _compressed(pixels: Pixels) -> Iterator[bytes]:
+    """zlib data of the rows, each as its difference from the row above (filter type 2, Up)."""
+    compressor = zlib.compressobj()
+    above = np.zeros((1, pixels.shape[1] * pixels.shape[2] * 2), np.uint8)
+    for start in range(0, len(pixels), STRIP):
+        strip = pixels[start : start + STRIP].astype(">u2")
+        rows = strip.reshape(len(strip), -1).view(np.uint8)
+        differences = rows - np.concatenate([above, rows[:-1]])  # modulo 256, as PNG has it
+        yield compressor.compress(np.pad(differences, ((0, 0), (1, 0)), constant_values=2).tobytes())
+        above = rows[-1:]
+    yield compressor.flush()
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation to (H, W, C)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels

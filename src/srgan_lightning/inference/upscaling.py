@@ -1,0 +1,177 @@
+"""Upscaling one image: tiles in, a whole image out, with bounded memory."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from srgan_lightning.data.degradation import resize_bicubic
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.device import find_device
+from srgan_lightning.inference.folding import fold_batchnorm
+from srgan_lightning.inference.load import load_generator
+from srgan_lightning.inference.picture import Picture, Pixels, from_pil, to_pil
+from srgan_lightning.inference.tiling import receptive_radius, reconstruction_radius, run_tiled, tiles
+from srgan_lightning.networks import Generator
+
+TILE = 512
+SMALLEST_TILE = 16
+# Features at the size of SR take most memory: they are made for this many LR pixels squared at a time.
+RECONSTRUCTION_TILE = 64
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+ALPHAS = ("bicubic", "generator", "drop")
+
+
+class TiledUpscaler:
+    """Upscales pictures of any size and kind with one generator.
+
+    Args:
+        generator: a trained one; it is copied, and the copy made fast for inference.
+        tile: side of a tile in LR pixels; 0 for the whole image at once. Out of memory, it halves for good.
+        overlap: how far tiles look beyond their edges, in LR pixels. None: as far as the generator sees, so that the
+            result is that of the whole image.
+        precision: `32`, or `bf16` or `16` for the convolutions.
+        alpha: an alpha channel is upscaled by `bicubic` or the `generator`, or dropped (`drop`).
+
+    Raises:
+        UserError: an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        tile: int = TILE,
+        overlap: int | None = None,
+        precision: str = "32",
+        alpha: str = "bicubic",
+    ) -> None:
+        if (tile and tile < SMALLEST_TILE) or (overlap or 0) < 0:
+            raise UserError(
+                f"tile={tile}, overlap={overlap}: a tile is {SMALLEST_TILE} pixels or more, or 0 for the whole image "
+                "at once; an overlap is 0 or more."
+            )
+        if precision not in PRECISIONS or alpha not in ALPHAS:
+            raise UserError(
+                f"precision={precision}, alpha={alpha}: precision is one of {', '.join(PRECISIONS)}, alpha one of "
+                f"{', '.join(ALPHAS)}."
+            )
+        self.generator = fold_batchnorm(generator).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.scale = generator.scale
+        self.tile = tile
+        self.overlap = receptive_radius(generator) if overlap is None else overlap
+        self.precision = PRECISIONS[precision]
+        self.alpha = alpha
+
+    @torch.inference_mode()
+    def upscale(self, picture: Picture) -> Picture:
+        """`scale` times as high and wide, of the same kind and with the same metadata.
+
+        Raises:
+            UserError: not even tiles of 16 pixels fit into memory.
+        """
+        alpha = picture.alpha
+        if alpha is not None and self.alpha != "drop":
+            alpha = self._run(self._bicubic if self.alpha == "bicubic" else self._super_resolve, alpha)
+        else:
+            alpha = None
+        colour = self._run(self._super_resolve, picture.colour)
+        return Picture(colour, alpha, picture.icc, picture.exif, list(picture.notes))
+
+    def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Pixels:
+        while True:
+            try:
+                return self._run_tiles(function, pixels)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+            self._halve_tile(max(pixels.shape))
+
+    def _run_tiles(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Pixels:
+        """(H, W, 1 or 3) to (scale * H, scale * W, same); only one tile at a time is held as float32."""
+        height, width, channels = pixels.shape
+        most = np.iinfo(pixels.dtype).max
+        device = next(self.generator.parameters()).device
+        result = np.empty((self.scale * height, self.scale * width, channels), pixels.dtype)
+        for part in tiles(height, width, self.tile, self.overlap):
+            lr = torch.from_numpy(pixels[part.crop].astype(np.float32)).to(device).div(most).permute(2, 0, 1)[None]
+            sr = function(lr.expand(1, 3, -1, -1))[0][:, *part.kept(self.scale)]  # grey runs as RGB
+            if channels == 1:
+                sr = sr.mean(dim=0, keepdim=True)
+            sr = sr.clamp(0, 1).mul(most).round().permute(1, 2, 0)
+            result[part.target(self.scale)] = sr.cpu().numpy()
+        return result
+
+    def _super_resolve(self, lr: Tensor) -> Tensor:
+        """(1, 3, H, W) to (1, 3, scale * H, scale * W): `Generator.forward`, its upper layers in smaller tiles."""
+        net, lr = self.generator, lr.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(lr.device.type, self.precision, enabled=self.precision != torch.float32):
+            features = net.head(lr)
+            features = features + net.trunk(features)
+            residual = run_tiled(
+                lambda part: net.tail(net.upsampler(part)),  # type: ignore[no-any-return]
+                features,
+                self.scale,
+                RECONSTRUCTION_TILE,
+                reconstruction_radius(net),
+            ).float()
+        return residual if net.global_skip == "none" else residual + self._bicubic(lr)
+
+    def _bicubic(self, lr: Tensor) -> Tensor:
+        height, width = lr.shape[-2:]
+        return resize_bicubic(lr, (self.scale * height, self.scale * width))
+
+    def _halve_tile(self, longest: int) -> None:
+        tile = min(self.tile or longest, longest)
+        if tile // 2 < SMALLEST_TILE:
+            raise UserError(
+                f"there is not enough memory even with tiles of {tile} pixels: free some, or use --device cpu."
+            )
+        self.tile = tile // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        print(f"Out of memory with tiles of {tile} pixels: going on with {self.tile}.", file=sys.stderr, flush=True)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device's memory, or the machine's, has run out."""
+    # CUDA has its own class; the CPU's allocator and MPS raise bare RuntimeErrors.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in words)
+
+
+def upscale_image(
+    image: Image.Image,
+    weights: str | Path | Generator = "srgan-faces-x4",
+    *,
+    tile: int = TILE,
+    overlap: int | None = None,
+    device: str = "auto",
+    precision: str = "32",
+    alpha: str = "bicubic",
+) -> Image.Image:
+    """Upscale an image.
+
+    Args:
+        image: of any mode. Grey stays grey, `I;16` 16-bit, alpha is kept; CMYK and palettes become RGB.
+        weights: the name of a bundled model, a path, or a generator from `load_generator`.
+        tile: see `TiledUpscaler`.
+        overlap: see `TiledUpscaler`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        precision: see `TiledUpscaler`.
+        alpha: see `TiledUpscaler`.
+
+    Returns:
+        An upright image, with the ICC profile and EXIF of the original in its `info`.
+
+    Raises:
+        UserError: weights, device, options or image that cannot be used.
+    """
+    generator = weights if isinstance(weights, Generator) else load_generator(weights)
+    upscaler = TiledUpscaler(generator, tile, overlap, precision, alpha)
+    upscaler.generator.to(find_device(device))
+    return to_pil(upscaler.upscale(from_pil(image)))

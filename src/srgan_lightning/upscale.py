@@ -1,0 +1,82 @@
+"""`python -m srgan_lightning.upscale`: upscale image files."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from srgan_lightning.errors import UserError
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m srgan_lightning.upscale", description="Upscale image files.")
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="image files, folders (with all below) and globs")
+    add("-o", "--output", required=True, type=Path, metavar="OUT", help="a folder; for one input, also an image file")
+    add("--weights", default="srgan-faces-x4", help="a bundled model or a file (default: %(default)s)")
+    add("--tile", type=int, default=512, metavar="N", help="LR pixels per side (default: %(default)s; 0: whole image)")
+    add("--overlap", type=int, metavar="N", help="LR pixels that tiles share (default: as far as the generator sees)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+    add("--precision", choices=("32", "bf16", "16"), default="32", help="of the convolutions (default: %(default)s)")
+    add("--format", choices=("same", "png", "jpg", "webp", "tif"), default="same", help="(default: as the input)")
+    add(
+        "--alpha",
+        choices=("bicubic", "generator", "drop"),
+        default="bicubic",
+        help="for transparency (default: %(default)s)",
+    )
+    add("--jobs", type=positive, default=1, metavar="N", help="processes that share the files, on GPUs one on each")
+    add("--resume", action="store_true", help="skip images whose result is there")
+    return parser
+
+
+def positive(text: str) -> int:
+    """An integer from 1 on, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Upscale by a command line; gives the exit code."""
+    options = make_parser().parse_args(argv)
+    try:
+        return run(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """Upscale by parsed options; gives the exit code, 1 if any file was broken."""
+    # Here, so that --help and bad usage need not wait for Lightning.
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from srgan_lightning.inference.device import find_device
+    from srgan_lightning.inference.folder_run import upscale_files
+    from srgan_lightning.inference.image_list import list_jobs
+    from srgan_lightning.inference.load import load_generator
+    from srgan_lightning.inference.upscaling import TiledUpscaler
+
+    device = find_device(options.device)
+    upscaler = TiledUpscaler(
+        load_generator(options.weights), options.tile, options.overlap, options.precision, options.alpha
+    )
+    jobs = list_jobs(options.inputs, options.output, f"_x{upscaler.scale}", options.format)
+    # Processes of one run all come here before any of them writes, so all leave out the same.
+    waiting = [job for job in jobs if not (options.resume and job.target.exists())]
+    failures = upscale_files(waiting, upscaler, device, options.jobs) if waiting else {}
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return 0  # the first process tells all; Lightning would take another code for a crash
+    done = f"{len(waiting) - len(failures)} of {len(jobs)} images written to {options.output}"
+    print(f"{done}, {len(jobs) - len(waiting)} were there already." if options.resume else f"{done}.")
+    if failures:
+        print(f"{len(failures)} could not be upscaled:", file=sys.stderr)
+        for path, reason in failures.items():
+            print(f"  {path}: {reason}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
