@@ -1,5 +1,6 @@
-"""`upscale`: every kind of image, broken ones, kills, and tiles that cannot be told from the whole."""
+"""`python -m srgan_lightning.upscale`: folders, broken files, kills, several processes."""
 
+import io
 import os
 import signal
 import struct
@@ -9,238 +10,184 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import png
 import pytest
-import torch
-from PIL import Image, ImageCms
+from PIL import Image
 
 from srgan_lightning import upscale_image
-from srgan_lightning.inference.picture import Picture, from_pil
-from srgan_lightning.inference.upscaling import TiledUpscaler
+from srgan_lightning.errors import UserError
 from srgan_lightning.upscale import main
-from tests.generators import tiny_artifact, tiny_generator
+from tests.generators import tiny_artifact
+from tests.pictures import SRGB, smooth, upscale, write_png16
 
-RAMP = np.linspace(0, 255, 21 * 17).reshape(21, 17).astype(np.uint8)
-RGB = Image.fromarray(np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=-1))
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def upscale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command in this process with a tiny artifact; gives exit code, stdout, stderr."""
-    weights = tiny_artifact(tmp_path, global_skip="bicubic")
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        code = main([*map(str, arguments), "--weights", str(weights), "--device", "cpu"])
-        return code, *capsys.readouterr()
-
-    return run
+def weights(tmp_path: Path) -> str:
+    return str(tiny_artifact(tmp_path, global_skip="bicubic"))
 
 
-@pytest.mark.parametrize("skip", ["none", "bicubic"])
-@pytest.mark.parametrize("tile", [16, 23, 64])
-def test_tiles_equal_the_whole(skip: str, tile: int) -> None:
-    generator = tiny_generator(global_skip=skip)
-    picture = Picture(np.random.default_rng(0).integers(0, 256, (53, 71, 3), dtype=np.uint8))
-    whole = TiledUpscaler(generator, tile=0).upscale(picture).colour
-    tiled = TiledUpscaler(generator, tile=tile).upscale(picture).colour
-    assert np.abs(whole.astype(int) - tiled).max() <= 1
-    lr = torch.from_numpy(picture.colour).permute(2, 0, 1)[None] / 255
-    with torch.inference_mode():
-        plain = generator(lr).clamp(0, 1).mul(255).round()[0].permute(1, 2, 0).numpy()
-    assert np.abs(whole.astype(int) - plain).max() <= 1
+def header_bomb() -> bytes:
+    """A PNG that says it is 30,000 x 30,000, in under 100 bytes."""
+    buffer = io.BytesIO()
+    header = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
+    png.write_chunks(buffer, [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")])
+    return buffer.getvalue()
 
 
-def test_real_weights_in_tiles_equal_the_whole(shared: Callable[[str], Path]) -> None:
-    from srgan_lightning.networks import Generator
-
-    torch.manual_seed(0)
-    generator = Generator(16, 16, global_skip="bicubic")  # the paper's depth, so the paper's reach
-    torch.nn.init.normal_(generator.tail.weight, 0, 0.05)
-    with Image.open(shared("data/Set5/LR_bicubic_x4") / "baby.png") as image:
-        whole, tiled = (np.asarray(upscale_image(image, generator.eval(), tile=tile)).astype(int) for tile in (0, 48))
-    assert np.abs(whole - tiled).max() <= 1
-
-
-def test_out_of_memory_halves_the_tile_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    upscaler = TiledUpscaler(tiny_generator(), tile=64, overlap=4)
-    real = upscaler._super_resolve
-
-    def short_of_memory(lr: torch.Tensor) -> torch.Tensor:
-        if max(lr.shape[-2:]) > 40:
-            raise torch.OutOfMemoryError("out of memory")
-        return real(lr)
-
-    monkeypatch.setattr(upscaler, "_super_resolve", short_of_memory)
-    picture = Picture(np.random.default_rng(0).integers(0, 256, (70, 60, 3), dtype=np.uint8))
-    assert upscaler.upscale(picture).colour.shape == (280, 240, 3)
-    assert upscaler.tile == 32
-    assert "going on with 32" in capsys.readouterr().err
-
-
-def test_every_kind_of_image_stays_what_it_is(upscale: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
-    folder, out = tmp_path / "in", tmp_path / "out"
+def broken_folder(folder: Path) -> tuple[set[str], set[str]]:
+    """Fill a folder; gives the names of the good and of the bad files."""
     (folder / "deeper").mkdir(parents=True)
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    exif = Image.Exif()
-    exif[0x010E], exif[0x0112] = "a description", 6
-    alpha = RGB.copy()
-    alpha.putalpha(Image.fromarray(255 - RAMP))
-    RGB.save(folder / "deeper/colour.png", icc_profile=profile)
-    RGB.convert("L").save(folder / "grey.png")
-    RGB.convert("1").save(folder / "bits.png")
-    alpha.save(folder / "alpha.png")
-    alpha.convert("LA").save(folder / "greyalpha.png")
-    RGB.quantize(64).save(folder / "palette.png")
-    RGB.convert("CMYK").save(folder / "cmyk.jpg")
-    Image.fromarray(RAMP.astype(np.uint16) * 257).save(folder / "deepgrey.png")
-    deep = np.random.default_rng(0).integers(0, 65536, (21, 17, 3), dtype=np.uint16)
-    with (folder / "deep.png").open("wb") as file:
-        png.Writer(17, 21, greyscale=False, bitdepth=16).write(file, deep.reshape(21, -1).tolist())
-    RGB.save(folder / "turned.jpg", exif=exif)
-    RGB.crop((0, 0, 1, 1)).save(folder / "one.png")
-    code, said, err = upscale(folder, "-o", out)
-    assert code == 0, err
-    assert "11 of 11" in said
-    modes = {}
-    for path in out.rglob("*_x4.*"):
-        with Image.open(path) as image:
-            image.load()
-            modes[path.relative_to(out).as_posix()] = (image.mode, image.size)
-    assert modes == {
-        "deeper/colour_x4.png": ("RGB", (68, 84)),
-        "grey_x4.png": ("L", (68, 84)),
-        "bits_x4.png": ("L", (68, 84)),
-        "alpha_x4.png": ("RGBA", (68, 84)),
-        "greyalpha_x4.png": ("LA", (68, 84)),
-        "palette_x4.png": ("RGB", (68, 84)),
-        "cmyk_x4.jpg": ("RGB", (68, 84)),
-        "deepgrey_x4.png": ("I;16", (68, 84)),
-        "deep_x4.png": ("RGB", (68, 84)),
-        "turned_x4.jpg": ("RGB", (84, 68)),
-        "one_x4.png": ("RGB", (4, 4)),
-    }
-    assert "CMYK" in err
-    with Image.open(out / "deeper/colour_x4.png") as image:
-        assert image.info["icc_profile"] == profile
-    with Image.open(out / "turned_x4.jpg") as image:
-        assert image.getexif()[0x010E] == "a description"
-        assert image.getexif().get(0x0112, 1) == 1  # turned once, not twice
-    width, height, rows, info = png.Reader(str(out / "deep_x4.png")).read()
-    assert (width, height, info["bitdepth"], info["planes"]) == (68, 84, 16, 3)
-    values = np.array([list(row) for row in rows])
-    assert len(np.unique(values % 257)) > 1  # truly 16 bits, not 8 spread out
-
-
-def test_alpha_can_be_dropped_and_formats_chosen(upscale: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
-    RGB.convert("RGBA").save(tmp_path / "a.png")
-    assert upscale(tmp_path / "a.png", "-o", tmp_path / "out", "--alpha", "drop")[0] == 0
-    code, _, err = upscale(tmp_path / "a.png", "-o", tmp_path / "out", "--format", "jpg")
-    assert code == 0
-    assert "alpha" in err  # said, because JPEG has none
-    with Image.open(tmp_path / "out/a_x4.png") as dropped, Image.open(tmp_path / "out/a_x4.jpg") as jpeg:
-        assert dropped.mode == jpeg.mode == "RGB"
-
-
-def bomb() -> bytes:
-    """A PNG whose header claims 30,000 x 30,000 pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-
-
-def test_broken_files_stop_nothing_and_are_named(upscale: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
-    folder, out = tmp_path / "in", tmp_path / "out"
-    folder.mkdir()
-    RGB.save(folder / "good1.png")
-    RGB.save(folder / "cut.jpg")
-    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:400])
+    smooth().save(folder / "good.jpg")
+    smooth("RGBA").save(folder / "deeper/good.png")
+    smooth(size=(1, 1)).save(folder / "one.png")
+    jpeg = (folder / "good.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(jpeg[: len(jpeg) * 2 // 3])
     (folder / "empty.png").touch()
-    (folder / "text.png").write_text("no image")
-    (folder / "bomb.png").write_bytes(bomb())
-    RGB.crop((0, 0, 1, 1)).save(folder / "one.png")
-    RGB.save(folder / "zgood.png")
-    code, said, err = upscale(folder, "-o", out)
-    assert code == 1
-    assert "3 of 7" in said
-    assert sorted(path.name for path in out.iterdir()) == ["good1_x4.png", "one_x4.png", "zgood_x4.png"]
-    for name in ("cut.jpg", "empty.png", "text.png", "bomb.png"):
-        assert name in err
-    assert "decompression bomb" in err
-    assert "Traceback" not in err
+    (folder / "text.png").write_text("Dear reader, this is no image.")
+    (folder / "bomb.png").write_bytes(header_bomb())
+    write_png16(folder / "deep.png", np.zeros((30, 30, 3), np.uint16))
+    deep = (folder / "deep.png").read_bytes()
+    (folder / "deep.png").write_bytes(deep[: len(deep) // 2])
+    (folder / "notes.txt").write_text("not an image, and not named as one")
+    return {"good.jpg", "good.png", "one.png"}, {"truncated.jpg", "empty.png", "text.png", "bomb.png", "deep.png"}
 
 
-def test_mistakes_are_told(upscale: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
-    RGB.save(tmp_path / "a.png")
-    RGB.save(tmp_path / "a.jpg")
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Every file, hidden ones too, with what is in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+WRITTEN = {"good_x4.jpg", "deeper/good_x4.png", "one_x4.png"}
+
+
+def test_broken_files_do_not_stop_a_folder(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = broken_folder(tmp_path / "in")
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights) == 1
+    assert set(files_below(tmp_path / "out")) == WRITTEN
+    assert Image.open(tmp_path / "out/one_x4.png").size == (4, 4)
+    told = capsys.readouterr()
+    assert "3 of 8 images written" in told.out
+    assert "5 could not be upscaled" in told.err
+    assert all(f"{name}: " in told.err for name in bad)
+    assert not any(f"{name}: " in told.err for name in good)
+    assert "maximum of 89,478,485" in told.err
+
+
+def test_resume_skips_what_is_there(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        smooth().save(tmp_path / f"in/{name}.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/b_x4.png").write_text("was there")
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, "--resume") == 0
+    assert (tmp_path / "out/b_x4.png").read_text() == "was there"
+    assert "2 of 3 images written" in capsys.readouterr().out
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, "--resume") == 0
+    assert "0 of 3 images written" in capsys.readouterr().out
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights) == 0  # without it, all anew
+    assert Image.open(tmp_path / "out/b_x4.png").size == (92, 68)
+
+
+def test_one_input_to_one_file(tmp_path: Path, weights: str) -> None:
+    smooth().save(tmp_path / "photo.png")
+    assert upscale(tmp_path / "photo.png", "-o", tmp_path / "new/large.jpg", "--weights", weights) == 0
+    assert Image.open(tmp_path / "new/large.jpg").size == (92, 68)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What the program says, in one paragraph, when it refuses."""
+    assert upscale(*arguments) == 1
+    text = capsys.readouterr().err.strip()
+    assert "\n" not in text
+    return text
+
+
+def test_refusals(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    smooth().save(tmp_path / "in/a.png")
+    smooth().save(tmp_path / "in/a.jpg")
+    start: tuple[Any, ...] = ("--weights", weights, tmp_path / "in", "-o")
     out = tmp_path / "out"
-    for arguments, word in (
-        (["nowhere.png"], "nowhere.png"),
-        ([tmp_path / "a.png", "--tile", "3"], "tile=3"),
-        ([tmp_path / "a.png", tmp_path / "a.jpg", "--format", "png"], "both be written"),
-    ):
-        code, _, err = upscale(*arguments, "-o", out)
-        assert code == 1
-        assert word in err
+    assert "would both be written" in refusal(capsys, *start, out, "--format", "png")
+    assert "is also an input" in refusal(capsys, *start, tmp_path / "in")
+    assert "names one file" in refusal(capsys, *start, tmp_path / "out.png")
+    assert "tile=3" in refusal(capsys, *start, out, "--tile", "3")
+    assert "no such file or folder" in refusal(capsys, "--weights", weights, tmp_path / "none*", "-o", out)
+    assert "no such file" in refusal(capsys, "--weights", "none", tmp_path / "in", "-o", out)
+    one = tmp_path / "in/a.png"
+    assert "replaced by its own result" in refusal(capsys, "--weights", weights, one, "-o", one)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["a.png"], ["a.png", "-o", "b", "--jobs", "0"], ["a", "-o", "b", "--alpha", "x"]]
+)
+def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["a.png"])
+        main(arguments)
     assert stop.value.code == 2
 
 
-@pytest.mark.slow
-def test_a_kill_and_resume_give_the_files_of_one_run(tmp_path: Path) -> None:
-    folder, weights = tmp_path / "in", tiny_artifact(tmp_path)
-    folder.mkdir()
-    for index in range(30):
-        RGB.resize((90 + index, 80)).save(folder / f"{index:02d}.png")
+def test_results_inside_an_input_folder_are_no_inputs(tmp_path: Path, weights: str) -> None:
+    smooth().save(tmp_path / "a.png")
+    for _ in range(2):
+        assert upscale(tmp_path, "-o", tmp_path / "out", "--weights", weights) == 0
+    assert set(files_below(tmp_path / "out")) == {"a_x4.png"}
 
-    def command(out: str, *more: str) -> list[str]:
-        arguments = [str(folder), "-o", str(tmp_path / out), "--weights", str(weights), "--device", "cpu", *more]
-        return [sys.executable, "-m", "srgan_lightning.upscale", *arguments]
 
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command("whole"), check=True, env=environment, capture_output=True, timeout=120)
-    with subprocess.Popen(command("killed"), env=environment, stdout=subprocess.DEVNULL) as process:
-        while len(list((tmp_path / "killed").glob("*_x4.png"))) < 3 and process.poll() is None:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-    finished = list((tmp_path / "killed").glob("*_x4.png"))
-    assert 3 <= len(finished) < 30
-    for path in finished:
-        assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
-    done = subprocess.run(command("killed", "--resume"), env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    files = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("whole", "killed")]
-    assert files[0] == files[1]
+def test_upscale_image_takes_a_path_and_keeps_metadata(weights: str) -> None:
+    image = smooth()
+    image.info["icc_profile"] = SRGB
+    result = upscale_image(image, weights, device="cpu", tile=16)
+    assert (result.mode, result.size, result.info["icc_profile"]) == ("RGB", (92, 68), SRGB)
+    with pytest.raises(UserError, match="no such device"):
+        upscale_image(image, weights, device="cuda:99")
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_files(tmp_path: Path) -> None:
-    folder, weights = tmp_path / "in", tiny_artifact(tmp_path)
-    folder.mkdir()
-    for index in range(5):
-        RGB.save(folder / f"{index}.png")
-    (folder / "5.png").write_text("no image")
-    command = [sys.executable, "-m", "srgan_lightning.upscale", str(folder), "-o", str(tmp_path / "out"), "--jobs", "2"]
-    command += ["--weights", str(weights), "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert "5 of 6" in done.stdout
-    assert done.stderr.count("could not be upscaled") == 1  # the first process tells for all
-    assert len(list((tmp_path / "out").iterdir())) == 5
+def test_two_processes_share_a_folder(run_module: Run, tmp_path: Path, weights: str) -> None:
+    """The same files as one process makes, each once; broken ones of both are told, by the first."""
+    _, bad = broken_folder(tmp_path / "in")
+    one = run_module("upscale", "in", "-o", "one", "--weights", weights, "--device", "cpu")
+    two = run_module("upscale", "in", "-o", "two", "--weights", weights, "--device", "cpu", "--jobs", "2")
+    assert (one.returncode, two.returncode) == (1, 1), two.stderr
+    assert files_below(tmp_path / "one") == files_below(tmp_path / "two")
+    assert two.stderr.count("could not be upscaled") == 1
+    assert all(two.stderr.count(f"{name}: ") == 1 for name in bad)
+    assert "Traceback" not in two.stderr
 
 
-def test_upscale_image_keeps_kind_and_size() -> None:
-    generator = tiny_generator()
-    for image in (RGB, RGB.convert("L"), RGB.convert("RGBA")):
-        big = upscale_image(image, generator, device="cpu")
-        assert (big.mode, big.size) == (image.mode, (68, 84))
-    assert from_pil(RGB.convert("L")).colour.shape == (21, 17, 1)
+@pytest.mark.slow
+def test_a_kill_and_resume_give_the_files_of_one_run(run_module: Run, tmp_path: Path, weights: str) -> None:
+    (tmp_path / "in").mkdir()
+    for index in range(12):
+        smooth(size=(150 + index, 140)).save(tmp_path / f"in/{index}.png")
+    arguments = ["in", "--weights", weights, "--device", "cpu"]
+    assert run_module("upscale", *arguments, "-o", "whole").returncode == 0
+
+    command = [sys.executable, "-m", "srgan_lightning.upscale", *arguments, "-o", "killed"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
+    killed = tmp_path / "killed"
+    deadline = time.monotonic() + 120
+    # In the middle of a file, where possible: once its hidden partial file is there.
+    while not (len(list(killed.glob("*_x4.png"))) >= 2 and list(killed.glob(".*"))) and time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    present = list(killed.glob("*_x4.png"))
+    assert 2 <= len(present) < 12
+    for path in present:
+        Image.open(path).load()  # whole
+
+    before = {path: path.stat().st_mtime_ns for path in present}
+    assert run_module("upscale", *arguments, "-o", "killed", "--resume").returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in present} == before
+    assert files_below(killed) == files_below(tmp_path / "whole")

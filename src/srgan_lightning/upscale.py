@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{done}, {len(jobs) - len(waiting)} were there already." if options.resume else f"{done}.")
     if failures:
         print(f"{len(failures)} could not be upscaled:", file=sys.stderr)
-        for path, reason in failures.items():
+        for path, reason in sorted(failures.items()):
             print(f"  {path}: {reason}", file=sys.stderr)
     return 1 if failures else 0
 

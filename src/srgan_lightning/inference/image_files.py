@@ -64,7 +64,6 @@ def read_picture(path: Path) -> Picture:
             with Image.open(path) as image:  # the header alone
                 if is_png16(path):
                     return read_png16(path, image)
-                image.load()
                 picture = from_pil(image)
                 bits = getattr(image, "tag_v2", {}).get(258, (8,))  # BitsPerSample of a TIFF
         if picture.colour.dtype == np.uint8 and max(bits) > 8:
@@ -109,12 +108,15 @@ def write_picture(path: Path, picture: Picture) -> None:
             if picture.colour.dtype == np.uint16 and form is PNG:
                 write_png16(file, picture)
             else:
-                extra = {"exif": picture.exif} if picture.exif else {}
-                to_pil(picture).save(file, form.name, icc_profile=picture.icc, **extra, **form.options)
+                options = dict(form.options)
+                if picture.exif:
+                    options["exif"] = picture.exif
+                    options.pop("compression", None)  # libtiff's compressors fail over nested EXIF tags
+                to_pil(picture).save(file, form.name, icc_profile=picture.icc, **options)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} cannot be written: {error}.") from error
     finally:
         partial.unlink(missing_ok=True)

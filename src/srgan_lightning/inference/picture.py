@@ -59,8 +59,8 @@ def from_pil(image: Image.Image) -> Picture:
         UserError: a mode without a range of values (F), or that PIL cannot convert to RGB (LAB).
     """
     notes = ["only its first frame is upscaled"] if getattr(image, "n_frames", 1) > 1 else []
-    image = ImageOps.exif_transpose(image)
     icc, exif = image.info.get("icc_profile"), _photo_exif(image)
+    image = ImageOps.exif_transpose(image)
     if image.mode == "I" or image.mode.startswith("I;16"):  # 32 bits are how PIL holds 16-bit PGM files
         grey = np.array(image).clip(0, 65535).astype(np.uint16)
         return Picture(grey[..., None], None, icc, exif, notes)
@@ -98,12 +98,13 @@ def to_pil(picture: Picture) -> Image.Image:
 
 
 def _photo_exif(image: Image.Image) -> bytes | None:
-    exif = image.getexif()
+    exif = Image.Exif()
+    exif.load(image.getexif().tobytes())  # a copy: the image's own must still say how it is turned
     for tag in STORAGE_TAGS:
         exif.pop(tag, None)
-    details = exif.get_ifd(EXIF_IFD)
-    for tag in (EXIF_WIDTH, EXIF_HEIGHT):  # the size before upscaling
-        details.pop(tag, None)
+    if EXIF_IFD in exif:
+        for tag in (EXIF_WIDTH, EXIF_HEIGHT):  # the size before upscaling
+            exif.get_ifd(EXIF_IFD).pop(tag, None)
     return exif.tobytes() if len(exif) else None
 
 
