@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save, save_file
 
 import srgan_lightning
+from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import SKIP_MARKER, describe, read_artifact, save_artifact
 from srgan_lightning.inference.load import BUNDLED, load_generator, load_trained
@@ -215,3 +216,8 @@ def test_cut_and_flipped_bits_load_or_are_refused(tmp_path: Path, share: float, 
     loads_or_is_refused(
         tmp_path / "w.safetensors", bytes(content[: int(share * len(content))] if share < 0.5 else content)
     )
+
+
+def test_bicubic_is_a_generator_like_the_others() -> None:
+    lr = torch.rand(1, 3, 7, 9)
+    torch.testing.assert_close(load_generator("bicubic")(lr), resize_bicubic(lr, (28, 36)))

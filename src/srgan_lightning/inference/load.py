@@ -46,7 +46,8 @@ def load_trained(weights: str | Path) -> Trained:
     """Load a generator with its metadata, without unpickling any code.
 
     Args:
-        weights: a path to an artifact (.safetensors) or to a checkpoint of this project (.ckpt), or a bundled name.
+        weights: a path to an artifact (.safetensors) or to a checkpoint of this project (.ckpt), a bundled name, or
+            `bicubic`, the baseline at x4.
 
     Returns:
         The float32 generator on the CPU, in eval mode; the file's stem; its metadata.
@@ -54,6 +55,10 @@ def load_trained(weights: str | Path) -> Trained:
     Raises:
         UserError: the file is missing, corrupt, hostile, or of another architecture.
     """
+    if weights == "bicubic":
+        # Untrained, a generator with the bicubic skip is that skip alone: the baseline, in the shape of all the others.
+        generator = Generator(channels=1, blocks=0, global_skip="bicubic").eval()
+        return Trained(generator, "bicubic", {"architecture": "Generator", "arguments": generator.arguments})
     path = find_weights(weights)
     tensors: dict[str, Tensor]
     if path.suffix == ".safetensors":
