@@ -1,9 +1,7 @@
 """`python -m srgan_lightning.train`: train a generator, alone (stage one) or against a discriminator (stage two)."""
 
-import logging
 import os
 import time
-import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from srgan_lightning.cli import entry_point
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
+from srgan_lightning.quiet import quieten_lightning
 from srgan_lightning.training.loggers import finish_wandb, prepare_wandb
 from srgan_lightning.training.report import write_results
 
@@ -64,20 +63,6 @@ def first_process() -> bool:
     """Whether this is process 0 of the run, known before any process group is."""
     rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
     return rank == 0
-
-
-def quieten_lightning() -> None:
-    """Silence advertisements, notes on deprecated internals, and warnings of what is done here on purpose."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    noise = (
-        "does not have many workers",
-        "exists and is not empty",
-        "treespec",
-        "logging interval",
-        "dirpath has changed",
-    )
-    for words in (*noise, "dataloader is not resumable"):  # it is: `data.datasets.SeededSampler`
-        warnings.filterwarnings("ignore", f".*{words}.*")
 
 
 def check_devices(cfg: DictConfig) -> None:

@@ -1,8 +1,6 @@
 """Upscaling many files with Lightning's `Trainer.predict`: one process or several, broken files noted and passed by."""
 
-import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +15,7 @@ from srgan_lightning.inference.image_files import check_writable, read_picture, 
 from srgan_lightning.inference.image_list import Job
 from srgan_lightning.inference.picture import Picture
 from srgan_lightning.inference.upscaling import TiledUpscaler
+from srgan_lightning.quiet import quieten_lightning
 
 
 class UpscalingModule(LightningModule):
@@ -104,7 +103,7 @@ def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.de
             f"--jobs {processes} with --device {device}: each process needs a GPU of its own, and here are "
             f"{torch.cuda.device_count()}. Lower --jobs, and name no single GPU."
         )
-    _quieten_lightning()
+    quieten_lightning()
     writer = ImageWriter()
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
@@ -122,10 +121,3 @@ def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.de
 
 def _single(batch: list[Job]) -> Job:
     return batch[0]
-
-
-def _quieten_lightning() -> None:
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for words in ("does not have many workers", "treespec"):
-        warnings.filterwarnings("ignore", f".*{words}.*")

@@ -1,0 +1,21 @@
+"""What Lightning says on every run and no user needs."""
+
+import logging
+import warnings
+
+NOISE = (
+    "does not have many workers",
+    "exists and is not empty",
+    "treespec",
+    "logging interval",
+    "dirpath has changed",
+    "dataloader is not resumable",  # it is: `data.datasets.SeededSampler`
+)
+
+
+def quieten_lightning() -> None:
+    """Silence advertisements, notes on deprecated internals, and warnings of what is done here on purpose."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for words in NOISE:
+        warnings.filterwarnings("ignore", f".*{words}.*")
