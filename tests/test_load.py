@@ -18,7 +18,13 @@ from safetensors.torch import load_file, save, save_file
 import srgan_lightning
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import SKIP_MARKER, describe, read_artifact, save_artifact
+from srgan_lightning.inference.artifact import (
+    SKIP_MARKER,
+    describe,
+    load_generator_weights,
+    read_artifact,
+    save_artifact,
+)
 from srgan_lightning.inference.load import BUNDLED, load_generator, load_trained
 from srgan_lightning.networks import Generator
 from tests.generators import ABOUT, tiny_artifact, tiny_checkpoint, tiny_generator
@@ -221,3 +227,11 @@ def test_cut_and_flipped_bits_load_or_are_refused(tmp_path: Path, share: float, 
 def test_bicubic_is_a_generator_like_the_others() -> None:
     lr = torch.rand(1, 3, 7, 9)
     torch.testing.assert_close(load_generator("bicubic")(lr), resize_bicubic(lr, (28, 36)))
+
+
+@pytest.mark.parametrize("arguments", [None, "no JSON", "[" * 10_000, "3"])
+def test_init_from_refuses_artifacts_that_do_not_say_what_they_hold(tmp_path: Path, arguments: str | None) -> None:
+    metadata = {"format": "srgan-lightning/1"} | ({} if arguments is None else {"arguments": arguments})
+    save_file(tiny_generator().state_dict(), tmp_path / "odd.safetensors", metadata)
+    with pytest.raises(UserError, match="does not say which generator"):
+        load_generator_weights(tiny_generator(), str(tmp_path / "odd.safetensors"))

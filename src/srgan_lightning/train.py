@@ -48,7 +48,9 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
     ckpt_path = find_last(Path(cfg.run_dir)) if cfg.ckpt_path == "last" else cfg.ckpt_path
     if ckpt_path is not None:
-        check_architecture(model.generator, read_checkpoint(ckpt_path)[1]["arguments"], f"ckpt_path={ckpt_path}")
+        check_architecture(
+            model.generator, read_checkpoint(ckpt_path)[1].get("arguments", {}), f"ckpt_path={ckpt_path}"
+        )
 
     try:
         trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)

@@ -116,12 +116,20 @@ def load_generator_weights(generator: Generator, path: str) -> None:
     Raises:
         UserError: the file is unreadable, or its architecture is not the generator's.
     """
+    about: dict[str, Any]
     if str(path).endswith(".ckpt"):
         weights, about = read_checkpoint(path)
-        arguments = about["arguments"]
+        arguments = about.get("arguments")
     else:
         weights, metadata = read_artifact(path)
-        arguments = json.loads(metadata["arguments"])
+        try:
+            arguments = json.loads(metadata.get("arguments", "null"))
+        except (ValueError, RecursionError):
+            arguments = None
+    if not isinstance(arguments, dict):
+        raise UserError(
+            f"model.init_from={path} does not say which generator it holds: use one that this package wrote."
+        )
     check_architecture(generator, arguments, f"model.init_from={path}")
     try:
         generator.load_state_dict(weights)
