@@ -55,6 +55,48 @@ def assert_contract(batch: dict[str, torch.Tensor], hr: tuple[int, ...], lr: tup
         torch.testing.assert_close(batch[name] * 255, (batch[name] * 255).round(), atol=1e-3, rtol=0)
 
 
+class Ramp:
+    """One image whose red grows by 1 and green by 0.5 a pixel to the right: shrinking steepens both."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def name(self, index: int) -> str:
+        return "ramp"
+
+    def read(self, index: int) -> torch.Tensor:
+        row = torch.arange(200).float()
+        return torch.stack([row, row / 2, row * 0])[:, None].expand(3, 160, 200).to(torch.uint8).contiguous()
+
+
+def test_random_scale_shrinks_before_cropping() -> None:
+    dataset = TrainingSet(Ramp(), 4, crop=40, hflip=False, random_scale=0.5)
+    slopes = []
+    for seed in range(40):
+        hr = dataset[0, seed]["hr"]
+        assert hr.shape == (3, 40, 40)
+        assert torch.equal(hr, dataset[0, seed]["hr"])
+        slopes.append((hr[0, 20, 30].item() - hr[0, 20, 10].item()) / 20)
+    assert 1.0 <= min(slopes) < 1.2  # the factor is the inverse of the slope
+    assert 1.8 < max(slopes) <= 2.05
+
+
+def test_random_scale_never_leaves_the_image() -> None:
+    assert TrainingSet(Ramp(), 4, crop=160, random_scale=0.25)[0, 0]["hr"].shape == (3, 160, 160)
+
+
+def test_shuffle_channels_permutes_colours() -> None:
+    dataset = TrainingSet(Ramp(), 4, crop=40, hflip=False, shuffle_channels=True)
+    orders = {tuple(dataset[0, seed]["hr"].float().mean((1, 2)).argsort().tolist()) for seed in range(60)}
+    assert len(orders) == 6
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_random_scale_is_checked(value: float) -> None:
+    with pytest.raises(UserError, match="random_scale"):
+        SyntheticData(4, 4, 64, degradation=Bicubic(4), crop=32, random_scale=value)
+
+
 def test_celeba_official_split_and_square_crop(celeba: Path) -> None:
     data = CelebAData(str(celeba), (64, 64), "square", degradation=Bicubic(4), batch_size=2, num_workers=0)
     assert_contract(batch_of(data), (2, 3, 64, 64), (2, 3, 16, 16))

@@ -30,6 +30,8 @@ class SuperResolutionData(lightning.LightningDataModule):
         crop: side of the random square HR crop for training, or None for whole images.
         hflip: mirror half of the training images.
         rotate: turn training images by random right angles.
+        random_scale: shrink training images by a random factor between this and 1 before cropping; 1 leaves them.
+        shuffle_channels: put the colours of training images in random order.
         num_workers: loader processes per training process; None takes the cores that are left, up to 8.
         seed: fixes order, crops, flips and degradation draws of every epoch.
 
@@ -45,18 +47,32 @@ class SuperResolutionData(lightning.LightningDataModule):
         crop: int | None = None,
         hflip: bool = True,
         rotate: bool = False,
+        random_scale: float = 1.0,
+        shuffle_channels: bool = False,
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.degradation, self.scale = degradation, degradation.scale
         self.batch_size, self.val_batch_size = batch_size, val_batch_size
-        self.crop, self.hflip, self.rotate = crop, hflip, rotate
+        self.crop = crop
+        self.augmentation = {
+            "hflip": hflip,
+            "rotate": rotate,
+            "random_scale": random_scale,
+            "shuffle_channels": shuffle_channels,
+        }
         self.num_workers, self.seed = num_workers, seed
         self.sources: dict[str, ImageSource] = {}
         self.epoch, self.batches_seen = 0, 0  # where a resumed run goes on
         if batch_size < 1 or val_batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}, data.val_batch_size={val_batch_size}: give 1 or more.")
+        if not 0 < random_scale <= 1:
+            raise UserError(f"data.random_scale={random_scale}: give the smallest factor, above 0 and at most 1.")
+        if random_scale < 1 and crop is None:
+            raise UserError(
+                f"data.random_scale={random_scale} shrinks photos before they are cropped: set data.crop too."
+            )
         if crop is not None:
             self.check_hr_size(crop, crop, "data.crop")
 
@@ -120,7 +136,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        dataset = TrainingSet(self.sources["train"], self.scale, self.crop, self.hflip, self.rotate)
+        dataset = TrainingSet(self.sources["train"], self.scale, self.crop, **self.augmentation)
         sampler = SeededSampler(dataset, self._world_size, self._rank, shuffle=True, seed=self.seed)
         # Lightning starts the loader's workers before it tells the sampler the epoch of a resumed run.
         sampler.set_epoch(self.epoch)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
+from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.data.images import ImageSource
 from srgan_lightning.errors import UserError
 
@@ -42,10 +43,22 @@ class TrainingSet(Dataset[Sample]):
         crop: side of the square HR crop in pixels, or None for whole images (all of one size then).
         hflip: mirror half of the images.
         rotate: turn and mirror by a random one of the eight symmetries of the square; for photos, not for faces.
+        random_scale: shrink each photo by a random factor between this and 1 before it is cropped; 1 leaves it.
+        shuffle_channels: put red, green and blue in random order.
     """
 
-    def __init__(self, source: ImageSource, scale: int, crop: int | None, hflip: bool, rotate: bool) -> None:
+    def __init__(
+        self,
+        source: ImageSource,
+        scale: int,
+        crop: int | None,
+        hflip: bool = True,
+        rotate: bool = False,
+        random_scale: float = 1.0,
+        shuffle_channels: bool = False,
+    ) -> None:
         self.source, self.scale, self.crop, self.hflip, self.rotate = source, scale, crop, hflip, rotate
+        self.random_scale, self.shuffle_channels = random_scale, shuffle_channels
 
     def __len__(self) -> int:
         return len(self.source)
@@ -59,8 +72,10 @@ class TrainingSet(Dataset[Sample]):
         if self.crop is not None:
             images = self._crop(images, self.crop, rng, self.source.name(index))
         flip, turns = self.hflip and rng.random() < 0.5, int(rng.integers(4)) if self.rotate else 0
+        order = rng.permutation(3) if self.shuffle_channels else None
         for key_, image in images.items():
             image = image.flip(-1) if flip else image
+            image = image if order is None else image[order]
             images[key_] = torch.rot90(image, turns, (-2, -1)).contiguous()
         return {**images, "index": index, "draw": rng.random()}
 
@@ -71,8 +86,12 @@ class TrainingSet(Dataset[Sample]):
                 f"{name} is {width}x{height} pixels, smaller than data.crop={side}: remove it or crop less."
             )
         if "lr" not in images:
-            top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-            return {"hr": images["hr"][:, top : top + side, left : left + side]}
+            window = side
+            if self.random_scale < 1:  # a larger window, resized to the crop: the same as cropping a shrunken photo
+                window = min(round(side / rng.uniform(self.random_scale, 1)), height, width)
+            top, left = int(rng.integers(height - window + 1)), int(rng.integers(width - window + 1))
+            hr = images["hr"][:, top : top + window, left : left + window]
+            return {"hr": hr if window == side else resize_bicubic(hr[None], (side, side))[0]}
         scale, small = self.scale, side // self.scale
         top, left = int(rng.integers(height // scale - small + 1)), int(rng.integers(width // scale - small + 1))
         hr = images["hr"][:, top * scale : top * scale + side, left * scale : left * scale + side]

@@ -149,6 +149,10 @@ class PairedData(SuperResolutionData):
         **loader: Any,
     ) -> None:
         super().__init__(**loader)
+        if self.augmentation["random_scale"] != 1:
+            raise UserError(
+                "data.random_scale does not go with data=pairs: LR made by others cannot be shrunk in step."
+            )
         val = (val_hr_dir, val_lr_dir)
         self.dirs = {"train": (train_hr_dir, train_lr_dir), "val": val, "test": val}
 
