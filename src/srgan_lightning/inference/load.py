@@ -24,6 +24,11 @@ class Trained:
     about: dict[str, Any] = field(default_factory=dict)
 
 
+def bundled_names() -> list[str]:
+    """The models of the package, sorted."""
+    return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+
+
 def find_weights(weights: str | Path) -> Path:
     """The file that a path or the name of a bundled model means.
 
@@ -35,7 +40,7 @@ def find_weights(weights: str | Path) -> Path:
     bundled = BUNDLED / f"{weights}.safetensors"
     if bundled.is_file():
         return bundled
-    names = ", ".join(sorted(path.stem for path in BUNDLED.glob("*.safetensors"))) or "none"
+    names = ", ".join(bundled_names()) or "none"
     raise UserError(
         f"weights={weights}: no such file (looked in {Path(weights).absolute()}) and no bundled model of that name "
         f"(there are: {names})."

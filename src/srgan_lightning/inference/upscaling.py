@@ -1,8 +1,10 @@
 """Upscaling one image: tiles in, a whole image out, with bounded memory."""
 
 import sys
+from collections import abc
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +26,10 @@ SMALLEST_TILE = 16
 RECONSTRUCTION_TILE = 64
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 ALPHAS = ("bicubic", "generator", "drop")
+
+Result = TypeVar("Result")
+#: Work that yields the share that is done, in (0, 1], and returns its result.
+Steps: TypeAlias = abc.Generator[float, None, Result]
 
 
 class TiledUpscaler:
@@ -66,44 +72,56 @@ class TiledUpscaler:
         self.precision = PRECISIONS[precision]
         self.alpha = alpha
 
-    @torch.inference_mode()
     def upscale(self, picture: Picture) -> Picture:
         """`scale` times as high and wide, of the same kind and with the same metadata.
 
         Raises:
             UserError: not even tiles of 16 pixels fit into memory.
         """
-        alpha = picture.alpha
-        if alpha is not None and self.alpha != "drop":
-            alpha = self._run(self._bicubic if self.alpha == "bicubic" else self._super_resolve, alpha)
-        else:
-            alpha = None
-        colour = self._run(self._super_resolve, picture.colour)
-        return Picture(colour, alpha, picture.icc, picture.exif, list(picture.notes))
-
-    def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Pixels:
+        steps = self.upscale_in_steps(picture)
         while True:
             try:
-                return self._run_tiles(function, pixels)
+                next(steps)
+            except StopIteration as end:
+                result: Picture = end.value
+                return result
+
+    @torch.inference_mode()
+    def upscale_in_steps(self, picture: Picture) -> Steps[Picture]:
+        """`upscale` for those who show progress or may stop: yields the share that is done after each tile."""
+        alpha = picture.alpha
+        if alpha is not None and self.alpha != "drop":
+            alpha = yield from self._run(self._bicubic if self.alpha == "bicubic" else self._super_resolve, alpha)
+        else:
+            alpha = None
+        colour = yield from self._run(self._super_resolve, picture.colour)
+        return Picture(colour, alpha, picture.icc, picture.exif, list(picture.notes))
+
+    def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Steps[Pixels]:
+        while True:
+            try:
+                return (yield from self._run_tiles(function, pixels))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
             # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
             self._halve_tile(max(pixels.shape))
 
-    def _run_tiles(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Pixels:
+    def _run_tiles(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Steps[Pixels]:
         """(H, W, 1 or 3) to (scale * H, scale * W, same); only one tile at a time is held as float32."""
         height, width, channels = pixels.shape
         most = np.iinfo(pixels.dtype).max
         device = next(self.generator.parameters()).device
         result = np.empty((self.scale * height, self.scale * width, channels), pixels.dtype)
-        for part in tiles(height, width, self.tile, self.overlap):
+        parts = list(tiles(height, width, self.tile, self.overlap))
+        for done, part in enumerate(parts, start=1):
             lr = torch.from_numpy(pixels[part.crop].astype(np.float32)).to(device).div(most).permute(2, 0, 1)[None]
             sr = function(lr.expand(1, 3, -1, -1))[0][:, *part.kept(self.scale)]  # grey runs as RGB
             if channels == 1:
                 sr = sr.mean(dim=0, keepdim=True)
             sr = sr.clamp(0, 1).mul(most).round().permute(1, 2, 0)
             result[part.target(self.scale)] = sr.cpu().numpy()
+            yield done / len(parts)
         return result
 
     def _super_resolve(self, lr: Tensor) -> Tensor:
