@@ -1,5 +1,6 @@
 """Every data group: what it reads, cuts, and refuses."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from srgan_lightning.data.celeba import CelebA, CelebAData, read_partition
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.data.datasets import SeededSampler, TrainingSet, ValidationSet
 from srgan_lightning.data.degradation import Bicubic, Blur
+from srgan_lightning.data.fingerprint import fingerprint
 from srgan_lightning.data.folder import FolderData, ImageFolder, PairedData, pair_key
 from srgan_lightning.data.synthetic import DrawnFaces, SyntheticData
 from srgan_lightning.errors import UserError
@@ -285,3 +287,17 @@ def test_synthetic_faces_hold_detail_that_bicubic_loses() -> None:
     psnr = -10 * torch.log10((up - hr).square().mean(dim=(1, 2, 3)))
     assert psnr.mean() < 31  # faces of CelebA: about 25 to 29
     assert hr.mean(dim=(0, 2, 3)).sub(0.45).abs().max() < 0.2  # neither dark nor tinted
+
+
+def test_fingerprints_follow_the_data_and_not_its_place(photos: Photos, celeba: Path, tmp_path: Path) -> None:
+    first = ImageFolder(photos("here", 3), "x")
+    assert fingerprint(first) == fingerprint(ImageFolder(photos("there", 3), "x"))
+    before = fingerprint(first, times=True)
+    os.utime(first.paths[0], ns=(0, 0))
+    assert fingerprint(first, times=True) != before
+    first.paths[0].write_bytes(first.paths[0].read_bytes() + b" ")
+    assert fingerprint(first) != fingerprint(ImageFolder(tmp_path / "there", "x"))
+    prints = {fingerprint(CelebA(celeba, "val", (64, 64), fit)) for fit in ("square", "squash")}
+    prints |= {fingerprint(CelebA(celeba, "train", (64, 64), "square")), fingerprint(DrawnFaces(3, 64, 0))}
+    prints |= {fingerprint(DrawnFaces(3, 64, 1)), fingerprint(DrawnFaces(4, 64, 0))}
+    assert len(prints) == 6

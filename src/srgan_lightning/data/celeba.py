@@ -122,6 +122,13 @@ class CelebA:
             image = image.crop((left, top, left + side, top + side))
         return to_tensor(image.resize((width, height), Image.Resampling.BICUBIC))
 
+    def files(self) -> list[Path]:
+        folder = self.folder / IMAGES
+        return [folder / name for name in self.names] if folder.is_dir() else [self.folder / f"{IMAGES}.zip"]
+
+    def describe(self) -> str:
+        return f"CelebA, {self.fit}, {self.size[1]}x{self.size[0]}"
+
 
 class CelebAData(SuperResolutionData):
     """CelebA with its official split.

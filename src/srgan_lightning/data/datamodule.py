@@ -56,7 +56,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.degradation, self.scale = degradation, degradation.scale
         self.batch_size, self.val_batch_size = batch_size, val_batch_size
         self.crop = crop
-        self.augmentation = {
+        self.augmentation: dict[str, Any] = {
             "hflip": hflip,
             "rotate": rotate,
             "random_scale": random_scale,

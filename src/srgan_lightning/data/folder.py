@@ -31,6 +31,12 @@ class ImageFolder:
     def read(self, index: int) -> Tensor:
         return to_tensor(open_image(self.paths[index], str(self.paths[index])))
 
+    def files(self) -> list[Path]:
+        return self.paths
+
+    def describe(self) -> str:
+        return type(self).__name__
+
 
 def _required(value: str | None, setting: str) -> str:
     if value is None:
@@ -127,6 +133,9 @@ class PairedFolders(ImageFolder):
     def read_lr(self, index: int) -> Tensor:
         """The LR image, uint8 RGB (3, H / scale, W / scale)."""
         return to_tensor(open_image(self.lr_paths[index], str(self.lr_paths[index])))
+
+    def files(self) -> list[Path]:
+        return self.paths + self.lr_paths
 
 
 class PairedData(SuperResolutionData):

@@ -27,6 +27,14 @@ class ImageSource(Protocol):
         """The image, uint8 RGB (3, H, W)."""
         ...
 
+    def files(self) -> Sequence[Path]:
+        """The files that the images are read from, if any."""
+        ...
+
+    def describe(self) -> str:
+        """What `read` does to them: the class and its arguments, without paths."""
+        ...
+
 
 def to_tensor(image: Image.Image) -> Tensor:
     """PIL image of any mode to uint8 RGB (3, H, W); 16 bits are rounded to 8."""

@@ -1,5 +1,6 @@
 """`data=synthetic`: faces drawn by the program, so that everything runs with no download."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +31,12 @@ class DrawnFaces:
 
     def read(self, index: int) -> Tensor:
         return self.images[index]
+
+    def files(self) -> list[Path]:
+        return []
+
+    def describe(self) -> str:
+        return f"DrawnFaces of {self.images.shape[-1]} pixels, seed {self.faces.seed}"
 
 
 class SyntheticData(SuperResolutionData):
