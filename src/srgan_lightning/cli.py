@@ -1,6 +1,8 @@
 """What the Hydra entry points share: where conf/ is, and how errors are told."""
 
+import errno
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,11 @@ def user_error(error: BaseException) -> str | None:
     while cause is not None:  # Hydra wraps what an instantiated target raises
         if isinstance(cause, UserError | MisconfigurationException):
             return str(cause)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return (
+                f"{cause.filename or 'A file'} cannot be written: {os.strerror(cause.errno)}. What was there before is "
+                "whole: free some space and run the command again; a training goes on with ckpt_path=last."
+            )
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
         # Options that their target does not take, such as those of quickstart with model=srresnet.
@@ -44,6 +51,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         def run(cfg: DictConfig) -> Any:
             try:
                 return task(cfg)
+            except KeyboardInterrupt:
+                raise SystemExit(130) from None
             except Exception as error:
                 text = user_error(error)
                 if text is None:

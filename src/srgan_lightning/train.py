@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,15 +10,21 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from srgan_lightning.atomic import remove_partials
 from srgan_lightning.cli import entry_point
+from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
 from srgan_lightning.quiet import quieten_lightning
-from srgan_lightning.training.loggers import finish_wandb, prepare_wandb
+from srgan_lightning.training.callbacks import Interruption, Stopped
+from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
+from srgan_lightning.training.loggers import RunCSVLogger, finish_wandb, prepare_wandb
+from srgan_lightning.training.module import SuperResolutionModule
+from srgan_lightning.training.provenance import describe_start, record_start
 from srgan_lightning.training.report import write_results
+from srgan_lightning.training.resume import find_checkpoint, first_process, sole_writer
 
 
 def train(cfg: DictConfig) -> dict[str, Any]:
@@ -31,6 +38,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 
     Raises:
         UserError: the configuration or the data cannot be trained on; nothing has been trained then.
+        SystemExit: a signal ended the run early; its checkpoint and results have been written.
     """
     started = time.perf_counter()
     quieten_lightning()
@@ -42,29 +50,50 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         data.prepare_data()
         data.setup("fit")
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
-    prepare_wandb(cfg)
-    trainer = build_trainer(cfg, manual=not model.automatic_optimization)
-    for logger in trainer.loggers:
-        logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
-    ckpt_path = find_last(Path(cfg.run_dir)) if cfg.ckpt_path == "last" else cfg.ckpt_path
-    if ckpt_path is not None:
-        check_architecture(
-            model.generator, read_checkpoint(ckpt_path)[1].get("arguments", {}), f"ckpt_path={ckpt_path}"
-        )
+    with sole_writer(Path(cfg.run_dir)):
+        ckpt_path, updates = find_checkpoint(cfg.ckpt_path, Path(cfg.run_dir)), -1
+        if ckpt_path is not None:
+            about = read_checkpoint(ckpt_path)[1]
+            check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={ckpt_path}")
+            updates = about["recipe"]["updates"]
+        start = begin(cfg, data, ckpt_path)
+        prepare_wandb(cfg)
+        trainer = build_trainer(cfg, manual=not model.automatic_optimization)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
+            if isinstance(logger, RunCSVLogger):
+                logger.go_on_from(updates)
+        try:
+            stopped = fit(trainer, model, data, ckpt_path)
+            if cfg.test and not stopped:
+                trainer.test(model, data, verbose=False)
+            summary = write_results(cfg, trainer, start, seconds=time.perf_counter() - started)
+        finally:
+            finish_wandb(trainer.loggers)
+    if stopped and trainer.is_global_zero:  # Lightning would kill the first process if the others ended with a code
+        raise SystemExit(stopped.exit_code())
+    return summary
 
-    try:
+
+def begin(cfg: DictConfig, data: SuperResolutionData, ckpt_path: str | None) -> dict[str, Any]:
+    """Record the start of a run in its directory, and say what differs from the start that it goes on from."""
+    if not first_process():
+        return {}
+    remove_partials(cfg.run_dir)
+    start = describe_start(cfg, data, ckpt_path)
+    for difference in record_start(Path(cfg.run_dir), start):
+        print(f"Resuming with {difference}", flush=True)
+    return start
+
+
+def fit(
+    trainer: lightning.Trainer, model: SuperResolutionModule, data: SuperResolutionData, ckpt_path: str | None
+) -> Interruption | None:
+    """Train to the end or to a signal; the callback that took the signal, if one did."""
+    with suppress(Stopped):
         trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
-        if cfg.test:
-            trainer.test(model, data, verbose=False)
-        return write_results(cfg, trainer, ckpt_path, seconds=time.perf_counter() - started)
-    finally:
-        finish_wandb(trainer.loggers)
-
-
-def first_process() -> bool:
-    """Whether this is process 0 of the run, known before any process group is."""
-    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
-    return rank == 0
+    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((c for c in callbacks if isinstance(c, Interruption) and c.stopped), None)
 
 
 def check_devices(cfg: DictConfig) -> None:
@@ -110,24 +139,9 @@ def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
         callbacks=callbacks,
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         logger=[instantiate(logger) for logger in cfg.logger.values() if logger],
+        plugins=[AtomicCheckpointIO()],
         **options,
     )
-
-
-def find_last(run_dir: Path) -> str:
-    """The newest `last.ckpt` among the runs beside this one.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = sorted(run_dir.parent.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise UserError(
-            f"ckpt_path=last: no run below {run_dir.parent.absolute()} has a checkpoints/last.ckpt to go on from."
-        )
-    if first_process():
-        print(f"Resuming from {found[-1]}", flush=True)
-    return str(found[-1])
 
 
 @entry_point("train")

@@ -17,6 +17,10 @@ from srgan_lightning.errors import UserError
 Split = Literal["train", "val", "test"]
 
 
+def _leave_process_group(worker: int) -> None:
+    os.setpgid(0, 0)  # so that Ctrl-C reaches the training process alone, which needs its workers to end well
+
+
 class SuperResolutionData(lightning.LightningDataModule):
     """Ships uint8 HR to the device and makes float LR there; subclasses say where the images come from.
 
@@ -133,6 +137,10 @@ class SuperResolutionData(lightning.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             drop_last=train,  # batch statistics want full batches
             persistent_workers=train and workers > 0,
+            generator=torch.Generator().manual_seed(
+                self.seed
+            ),  # or every epoch would draw from the one that training saves
+            worker_init_fn=_leave_process_group,
         )
 
     def train_dataloader(self) -> DataLoader[Sample]:

@@ -1,7 +1,6 @@
 """A trained generator as one file: safetensors with its architecture, recipe and scores as text."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from srgan_lightning import __version__
+from srgan_lightning.atomic import write_atomically
 from srgan_lightning.errors import UserError
 from srgan_lightning.networks import Generator
 
@@ -37,20 +37,11 @@ def write_artifact(
 ) -> None:
     """`save_artifact` from the parts."""
     metadata = describe(architecture, arguments, about)
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     skip = arguments.get("global_skip", "none")
     if skip != "none":
         tensors[SKIP_MARKER + skip] = torch.ones(1, dtype=torch.uint8)
-    try:
-        with partial.open("wb") as file:
-            file.write(save(tensors, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, save(tensors, metadata))
 
 
 def describe(architecture: str, arguments: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:

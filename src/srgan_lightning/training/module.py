@@ -13,6 +13,7 @@ from srgan_lightning.inference.artifact import load_generator_weights
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
 from srgan_lightning.networks import Generator
+from srgan_lightning.training import random_state
 
 OptimizerFactory = Callable[[Iterator[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
@@ -51,7 +52,8 @@ class SuperResolutionModule(lightning.LightningModule):
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.scores = Scores(generator.scale)
-        self.resumed = False
+        self.resumed: dict[str, Any] = {}  # the checkpoint, until training has begun
+        self.scored_at = -1  # updates at the last validation
         if init_from is not None:
             load_generator_weights(generator, init_from)
 
@@ -60,15 +62,28 @@ class SuperResolutionModule(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         self.loss.to(self.device).to(memory_format=self.memory_format)
+        if self.resumed:
+            for name, gradient in self.resumed["gradients"].items():
+                self.get_parameter(name).grad = gradient.to(self.device)
+            random_state.restore(self.resumed["random"], self.device)
+
+    @property
+    def accumulating(self) -> bool:
+        """Whether gradients wait for more batches before their update."""
+        return self.trainer.fit_loop._should_accumulate()
+
+    def on_validation_model_zero_grad(self) -> None:
+        if not self.accumulating:
+            super().on_validation_model_zero_grad()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.resumed = True
+        self.resumed = {key: checkpoint[key] for key in ("gradients", "random")}
 
     def on_train_epoch_start(self) -> None:
         if self.resumed:
             # Where an epoch had just ended, Lightning 2.6 goes on with that epoch's iterator and count of batches.
             iter(self.trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
-            self.resumed = False
+            self.resumed = {}
 
     def forward(self, lr: Tensor) -> Tensor:
         sr: Tensor = self.generator(lr)
@@ -104,6 +119,7 @@ class SuperResolutionModule(lightning.LightningModule):
     def _log_scores(self, split: str) -> None:
         scores = self.scores.compute()  # the same on every process: torchmetrics gathers the rows
         self.scores.reset()
+        self.scored_at = self.global_step
         self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
         self.log("psnr_y", scores["psnr_y"], prog_bar=True, logger=False)
         self._log_step()
@@ -115,5 +131,9 @@ class SuperResolutionModule(lightning.LightningModule):
             "arguments": dict(self.generator.arguments),
             "recipe": {"stage": type(self).__name__, "loss": self.loss.recipe, "updates": self.global_step},
         }
-        metrics = self.trainer.callback_metrics
+        gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
+        checkpoint["gradients"] = gradients if self.accumulating else {}
+        checkpoint["random"] = random_state.capture(self.device)
+        # A checkpoint between validations has no scores: the last ones are those of older weights.
+        metrics = self.trainer.callback_metrics if self.scored_at == self.global_step else {}
         checkpoint["scores"] = {key[4:]: float(value) for key, value in metrics.items() if key.startswith("val/")}

@@ -11,20 +11,21 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from srgan_lightning.atomic import write_atomically
 from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
-from srgan_lightning.training.callbacks import Throughput
+from srgan_lightning.training.callbacks import Interruption, Throughput
 from srgan_lightning.training.module import SuperResolutionModule
 
 
-def write_results(cfg: DictConfig, trainer: lightning.Trainer, resumed: str | None, seconds: float) -> dict[str, Any]:
+def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Write the best generator and the summary of a run, and print it; the first process alone.
 
     Args:
         cfg: the run's configuration.
         trainer: after `fit`.
-        resumed: the checkpoint that the run went on from; its generator counts where the run made no checkpoint.
-        seconds: the run's whole time.
+        start: see `provenance.describe_start`; the checkpoint that the run went on from counts where it made none.
+        seconds: the time of this process.
 
     Returns:
         The summary.
@@ -33,13 +34,16 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, resumed: str | No
         return {}
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     checkpoints = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
-    paths = [callback.best_model_path for callback in checkpoints if callback.best_model_path] + [resumed or ""]
-    run_dir, checkpoint = Path(cfg.run_dir), paths[0]
+    interruption = next((callback for callback in callbacks if isinstance(callback, Interruption)), None)
+    paths = [callback.best_model_path for callback in checkpoints]
+    paths += [str(interruption.path) if interruption else "", start["checkpoint"] or ""]
+    run_dir, checkpoint = Path(cfg.run_dir), next((path for path in paths if Path(path).is_file()), "")
     scores: dict[str, float] = {}
     if checkpoint:
         weights, about = read_checkpoint(checkpoint)
         scores = about["scores"]
         facts = {"recipe": about["recipe"], "data": data_facts(cfg), "scores": scores, "protocol": protocol(cfg.scale)}
+        facts["provenance"] = {"code": start["code"], "data": start["data"]}
         write_artifact(run_dir / "generator.safetensors", weights, about["architecture"], about["arguments"], facts)
     throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
     tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
@@ -47,9 +51,10 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, resumed: str | No
     summary = {
         **scores,
         **tests,
+        "interrupted": interruption is not None and interruption.stopped,
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds + (throughput.earlier if throughput else 0), 1),
         "images_per_second": round(throughput.mean, 2) if throughput else None,
         "device": device_name(module.device),
         "processes": trainer.world_size,
@@ -58,7 +63,7 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, resumed: str | No
         "checkpoint": str(checkpoint),
         "protocol": "; ".join(f"{key}: {value}" for key, value in protocol(cfg.scale).items()),
     }
-    (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_atomically(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     print_scores(scores, run_dir)
     return summary
 

@@ -56,6 +56,18 @@ class SRGAN(SuperResolutionModule):
         self.accumulate_grad_batches = accumulate_grad_batches
         self.accumulated = 0
 
+    @property
+    def accumulating(self) -> bool:
+        return self.accumulated > 0  # across the ends of epochs too
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["accumulated"] = self.accumulated
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.accumulated = checkpoint["accumulated"]
+
     def configure_optimizers(self) -> Any:
         optimizers = [
             self.optimizer_factory(self.generator.parameters()),

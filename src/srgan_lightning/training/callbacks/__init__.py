@@ -2,8 +2,19 @@
 
 from srgan_lightning.training.callbacks.final_validation import FinalValidation
 from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
+from srgan_lightning.training.callbacks.interruption import Interruption, Stopped
 from srgan_lightning.training.callbacks.progress import RunProgress
+from srgan_lightning.training.callbacks.run_checkpoint import RunCheckpoint
 from srgan_lightning.training.callbacks.sample_grid import SampleGrid
 from srgan_lightning.training.callbacks.throughput import Throughput
 
-__all__ = ["FinalValidation", "GeneratorEMA", "RunProgress", "SampleGrid", "Throughput"]
+__all__ = [
+    "FinalValidation",
+    "GeneratorEMA",
+    "Interruption",
+    "RunCheckpoint",
+    "RunProgress",
+    "SampleGrid",
+    "Stopped",
+    "Throughput",
+]

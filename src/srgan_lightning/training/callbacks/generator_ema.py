@@ -29,6 +29,7 @@ class GeneratorEMA(Callback):
         if not 0 <= decay < 1:
             raise UserError(f"callbacks.ema.decay={decay}: give a number from 0 to below 1, such as 0.999.")
         self.decay, self.updates = decay, 0
+        self.swapped = False
         self.average: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,6 +59,7 @@ class GeneratorEMA(Callback):
         current = {name: value.clone() for name, value in _generator(pl_module).state_dict().items()}
         _generator(pl_module).load_state_dict(self.average)
         self.average = current
+        self.swapped = not self.swapped
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
@@ -65,6 +67,10 @@ class GeneratorEMA(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
+            self._swap(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self.swapped:  # a validation was cut short
             self._swap(pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

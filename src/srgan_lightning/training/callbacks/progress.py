@@ -86,5 +86,8 @@ class RunProgress(ProgressBar):
                 highlight=False,
             )
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.bar.stop()
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.bar.stop()

@@ -7,11 +7,15 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Throughput(Callback):
-    """Logs `images_per_second` over the time since the last log, all processes together, without validation's time."""
+    """Logs `images_per_second` over the time since the last log, all processes together, without validation's time.
+
+    `earlier` is the whole time of the processes that a resumed run goes on from, in seconds.
+    """
 
     def __init__(self) -> None:
         self.images, self.seconds, self.since = 0, 0.0, 0.0
         self.total_images, self.total_seconds = 0, 0.0
+        self.started, self.earlier = time.perf_counter(), 0.0
 
     def _start_clock(self) -> None:
         self.since = time.perf_counter()
@@ -46,6 +50,14 @@ class Throughput(Callback):
     def _add_to_total(self) -> None:
         self.total_images, self.total_seconds = self.total_images + self.images, self.total_seconds + self.seconds
         self.images, self.seconds = 0, 0.0
+
+    def state_dict(self) -> dict[str, float]:
+        whole = self.earlier + time.perf_counter() - self.started
+        return {"images": self.total_images, "seconds": self.total_seconds, "whole_seconds": whole}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.total_images, self.total_seconds = int(state_dict["images"]), state_dict["seconds"]
+        self.earlier = state_dict["whole_seconds"]
 
     @property
     def mean(self) -> float:

@@ -1,0 +1,100 @@
+"""SIGTERM, Ctrl-C and SLURM's SIGUSR1: a checkpoint, and a clean end."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+NOTICE = b"\nStopping: this update is finished and a checkpoint is written. Ctrl-C once more ends at once.\n"
+
+
+class Stopped(Exception):  # noqa: N818  # nothing is wrong
+    """Leaves a validation that was cut short."""
+
+
+class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: all others have seen the batch then
+    """Finishes the update at hand, writes a checkpoint, and lets the run end; any process may be the one that is told.
+
+    A validation is not waited for: it is cut short, or not begun, and the resumed run makes up for it. At the last
+    update of a run nothing is left to stop, and it ends as it would.
+
+    Args:
+        path: the checkpoint.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.signal: signal.Signals | None = None  # that this process was told by
+        self.stopped = False
+        self.validation_due = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # In place of Lightning's handlers, which talk to other processes and save in the midst of an update too. It puts
+        # the handlers of before back when `fit` ends.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._note)
+        if self.validation_due:
+            self.validation_due = False
+            loop = trainer.fit_loop.epoch_loop.val_loop
+            trainer.validating, loop.restarting = True, False
+            loop.run()
+            trainer.training = True
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        if number == signal.SIGINT:
+            os.write(2, NOTICE)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def _should_stop(self, trainer: Trainer) -> bool:
+        if trainer.should_stop:  # all processes know this one alike
+            return False
+        return trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._should_stop(trainer):
+            return
+        loop = trainer.fit_loop.epoch_loop
+        progress = loop.batch_progress
+        self.validation_due = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+        # Counted as Lightning does right after this hook, or it would take the batch for an unfinished one.
+        logged = not self.validation_due and not loop._should_accumulate()
+        progress.increment_completed()
+        loop._batches_that_stepped += logged
+        trainer.save_checkpoint(self.path)
+        loop._batches_that_stepped -= logged
+        for count in (progress.total, progress.current):
+            count.completed -= 1
+        self.stopped = trainer.should_stop = True
+        trainer.limit_val_batches = 0  # or Lightning would validate before it stops
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and self._should_stop(trainer):
+            raise Stopped
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, Stopped):  # the other callbacks have undone by now what they do for a validation
+            trainer.fit_loop.epoch_loop.val_loop.batch_progress.reset()
+            self.stopped = self.validation_due = True
+            trainer.save_checkpoint(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validation_due": self.validation_due}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validation_due = state_dict["validation_due"]
+
+    def exit_code(self) -> int:
+        """128 + the signal's number, as of a program that it ended; asks SLURM to run the job again after SIGUSR1."""
+        number = self.signal or signal.SIGTERM
+        if number == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ:
+            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
+        return 128 + number

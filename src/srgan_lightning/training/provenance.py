@@ -1,0 +1,90 @@
+"""`provenance.json`: by what code, command, settings and data a run was made."""
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from srgan_lightning import __version__
+from srgan_lightning.atomic import write_atomically
+from srgan_lightning.data.datamodule import SuperResolutionData
+from srgan_lightning.data.fingerprint import fingerprint
+
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow")
+
+
+def code_version() -> dict[str, Any]:
+    """`version`, and in a git checkout `commit` and `dirty`: whether src/ or conf/ differ from it."""
+    root = Path(__file__).resolve().parents[3]
+    facts: dict[str, Any] = {"version": __version__, "commit": None, "dirty": None}
+    if (root / ".git").exists():  # an installed wheel may lie in somebody else's repository
+
+        def git(*arguments: str) -> str:
+            command = ["git", "-C", str(root), *arguments]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+        with suppress(OSError, subprocess.CalledProcessError):  # no git, or another user's checkout
+            facts["commit"], facts["dirty"] = git("rev-parse", "HEAD"), bool(git("status", "-s", "--", "src", "conf"))
+    return facts
+
+
+def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str | None) -> dict[str, Any]:
+    """All that decides what a start of a run computes.
+
+    Args:
+        cfg: the run's configuration.
+        data: after `setup("fit")`.
+        checkpoint: the file that it goes on from.
+    """
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.orig_argv),
+        "checkpoint": checkpoint,
+        "code": code_version(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "data": {split: fingerprint(source) for split, source in data.sources.items()},
+        "config": OmegaConf.to_container(cfg, resolve=True),
+    }
+
+
+def record_start(run_dir: Path, start: dict[str, Any]) -> list[str]:
+    """Write `provenance.json`: the first start, and every later one under `resumed`.
+
+    Args:
+        run_dir: the run's directory.
+        start: see `describe_start`.
+
+    Returns:
+        What differs from the start before, as `config.data.crop: 96, was 64`.
+    """
+    path = run_dir / "provenance.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        before = [record, *record["resumed"]][-1]
+        record["resumed"].append(start)
+    except (FileNotFoundError, ValueError, KeyError):
+        record, before = {**start, "resumed": []}, start
+    write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+    told = ("code", "packages", "data", "config")
+    old, new = (_flatten({key: facts.get(key) for key in told}) for facts in (before, start))
+    return [
+        f"{key}: {new.get(key)}, was {old.get(key)}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key) and key not in ("config.ckpt_path", "config.run_dir")
+    ]
+
+
+def _flatten(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, part in value.items() for k, v in _flatten(part, f"{name}.{key}" if name else key).items()}

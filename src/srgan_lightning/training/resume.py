@@ -1,0 +1,116 @@
+"""Where a resumed run goes on: in which directory, and from which checkpoint."""
+
+import fcntl
+import functools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import OmegaConf
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.training.checkpoint_io import check_whole
+
+
+def first_process() -> bool:
+    """Whether this is process 0 of the run, known before any process group is."""
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
+
+
+@functools.cache
+def _is_whole(path: Path, changed: int) -> bool:
+    """Whether a checkpoint can be gone on from; a broken one is named, once."""
+    try:
+        check_whole(path)
+    except UserError as error:
+        if first_process():
+            print(f"Passed over: {error}", flush=True)
+        return False
+    return True
+
+
+def newest_whole(checkpoints: Iterable[Path]) -> Path | None:
+    """The checkpoint written last among those that are whole."""
+    dated = sorted(((path.stat().st_mtime_ns, path) for path in checkpoints), reverse=True)
+    return next((path for changed, path in dated if _is_whole(path, changed)), None)
+
+
+def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
+    """The file that `ckpt_path` means.
+
+    `last` and `auto` are the newest whole checkpoint: of this very run directory where it has one, else of the runs
+    beside it. The jobs of a sweep look at their own directories alone.
+
+    Args:
+        ckpt_path: a file, `last`, `auto`, or None.
+        run_dir: the run's directory.
+
+    Returns:
+        The file, or None to start from the beginning: without `ckpt_path`, and with `auto` where there is nothing.
+
+    Raises:
+        UserError: `last`, and there is no whole checkpoint.
+    """
+    if ckpt_path not in ("last", "auto"):
+        return ckpt_path
+    sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    found = newest_whole(run_dir.glob("checkpoints/*.ckpt"))
+    if found is None and not sweep:
+        found = newest_whole(run_dir.parent.glob("*/checkpoints/*.ckpt"))
+    if found is None and ckpt_path == "last":
+        where = run_dir if sweep else run_dir.parent
+        raise UserError(
+            f"ckpt_path=last: no run below {where.absolute()} has a whole checkpoint in checkpoints/ to go on from; "
+            "ckpt_path=auto starts a new run then."
+        )
+    if found is not None and first_process():
+        print(f"Resuming from {found}", flush=True)
+    return None if found is None else str(found)
+
+
+def run_directory(ckpt_path: str | None, new: str) -> str:
+    """Hydra's `${run_directory:...}`: the run that `last` and `auto` go on with, or a new one.
+
+    Args:
+        ckpt_path: see `find_checkpoint`.
+        new: the directory of a new run; its siblings are the runs of the same experiment.
+    """
+    found = newest_whole(Path(new).parent.glob("*/checkpoints/*.ckpt")) if ckpt_path in ("last", "auto") else None
+    return new if found is None else str(found.parents[1])
+
+
+def hydra_directory(run_dir: str, now: str) -> str:
+    """Hydra's `${hydra_directory:...}`: `.hydra` for a new run, and one within it for every time that it is resumed."""
+    return f".hydra/resumed_{now}" if (Path(run_dir) / ".hydra").exists() else ".hydra"
+
+
+OmegaConf.register_new_resolver("run_directory", run_directory, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("hydra_directory", hydra_directory, use_cache=True, replace=True)
+
+
+@contextmanager
+def sole_writer(run_dir: Path) -> Iterator[None]:
+    """Keep two runs from writing to one directory; the first process keeps the lock, which ends with it in any case.
+
+    Raises:
+        UserError: another process is training there.
+    """
+    if not first_process():
+        yield
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / ".lock").open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise UserError(
+                f"{run_dir} is being written to by a run that still goes on: stop that one first, or start a new run "
+                "without ckpt_path=last."
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
