@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,15 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         return with_hydra(run)  # type: ignore[no-any-return]
 
     return decorate
+
+
+def run_without_hydra(task: Callable[[DictConfig], Any], cfg: DictConfig) -> None:
+    """Run a task on a configuration that is there already, with the errors of `entry_point`."""
+    try:
+        task(cfg)
+    except Exception as error:
+        text = user_error(error)
+        if text is None:
+            raise
+        print(text, file=sys.stderr)
+        raise SystemExit(1) from None

@@ -9,6 +9,7 @@ NOISE = (
     "treespec",
     "logging interval",
     "dirpath has changed",
+    "sync_dist=True",  # scores are gathered, and losses averaged, before they are logged
     "dataloader is not resumable",  # it is: `data.datasets.SeededSampler`
 )
 

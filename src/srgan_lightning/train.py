@@ -1,6 +1,5 @@
 """`python -m srgan_lightning.train`: train a generator, alone (stage one) or against a discriminator (stage two)."""
 
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +12,12 @@ from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning.atomic import remove_partials
-from srgan_lightning.cli import entry_point
+from srgan_lightning.cli import entry_point, run_without_hydra
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
 from srgan_lightning.quiet import quieten_lightning
+from srgan_lightning.training import processes
 from srgan_lightning.training.callbacks import Interruption, Stopped
 from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
 from srgan_lightning.training.loggers import RunCSVLogger, finish_wandb, prepare_wandb
@@ -43,44 +43,53 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     started = time.perf_counter()
     quieten_lightning()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
+    # The same on every process: networks begin equal, and the data sets draw by image, whoever reads it. Only the order
+    # differs between processes, each having its share, and what augmentations of loader workers may draw besides.
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    check_devices(cfg)
+    processes.check_devices(cfg)
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     if first_process():  # missing data are told before networks are built or processes started
         data.prepare_data()
         data.setup("fit")
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
+    cfg.ckpt_path = find_checkpoint(cfg.ckpt_path, Path(cfg.run_dir))
+    updates = -1
+    if cfg.ckpt_path is not None:
+        about = read_checkpoint(cfg.ckpt_path)[1]
+        check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={cfg.ckpt_path}")
+        updates = about["recipe"]["updates"]
+    prepare_wandb(cfg)
+    trainer = build_trainer(cfg, manual=not model.automatic_optimization)
+    if processes.must_launch(trainer):
+        return processes.launch(cfg, trainer.num_devices)
+    processes.hand_over(cfg)
+
     with sole_writer(Path(cfg.run_dir)):
-        ckpt_path, updates = find_checkpoint(cfg.ckpt_path, Path(cfg.run_dir)), -1
-        if ckpt_path is not None:
-            about = read_checkpoint(ckpt_path)[1]
-            check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={ckpt_path}")
-            updates = about["recipe"]["updates"]
-        start = begin(cfg, data, ckpt_path)
-        prepare_wandb(cfg)
-        trainer = build_trainer(cfg, manual=not model.automatic_optimization)
+        start = begin(cfg, data)
         for logger in trainer.loggers:
             logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
             if isinstance(logger, RunCSVLogger):
                 logger.go_on_from(updates)
+        if trainer.is_global_zero:
+            print(processes.images_per_update(cfg, trainer.world_size), flush=True)
         try:
-            stopped = fit(trainer, model, data, ckpt_path)
+            stopped = fit(trainer, model, data, cfg.ckpt_path)
             if cfg.test and not stopped:
                 trainer.test(model, data, verbose=False)
             summary = write_results(cfg, trainer, start, seconds=time.perf_counter() - started)
         finally:
             finish_wandb(trainer.loggers)
-    if stopped and trainer.is_global_zero:  # Lightning would kill the first process if the others ended with a code
+    if stopped and trainer.is_global_zero:  # the others end with 0, lest their launcher kill the first
         raise SystemExit(stopped.exit_code())
     return summary
 
 
-def begin(cfg: DictConfig, data: SuperResolutionData, ckpt_path: str | None) -> dict[str, Any]:
+def begin(cfg: DictConfig, data: SuperResolutionData) -> dict[str, Any]:
     """Record the start of a run in its directory, and say what differs from the start that it goes on from."""
     if not first_process():
         return {}
     remove_partials(cfg.run_dir)
-    start = describe_start(cfg, data, ckpt_path)
+    start = describe_start(cfg, data, cfg.ckpt_path)
     for difference in record_start(Path(cfg.run_dir), start):
         print(f"Resuming with {difference}", flush=True)
     return start
@@ -94,17 +103,6 @@ def fit(
         trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     return next((c for c in callbacks if isinstance(c, Interruption) and c.stopped), None)
-
-
-def check_devices(cfg: DictConfig) -> None:
-    """Raise UserError for more CPU processes than the machine can bear; of GPUs, Lightning says it."""
-    devices, cores = cfg.trainer.devices, len(os.sched_getaffinity(0))
-    on_cpu = cfg.trainer.accelerator == "cpu" or (cfg.trainer.accelerator == "auto" and not torch.cuda.is_available())
-    if on_cpu and isinstance(devices, int) and devices > 2 * cores:
-        raise UserError(
-            f"trainer.devices={devices} is beyond this machine: no GPU was found or asked for, and its {cores} CPU "
-            f"cores are enough for {2 * cores} processes. Lower trainer.devices."
-        )
 
 
 def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
@@ -132,7 +130,7 @@ def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
         # Each backward pass of two optimisers leaves the other network's parameters unused, which plain DDP refuses.
         options["strategy"] = "ddp_find_unused_parameters_true" if manual else "ddp"
     if cfg.trainer.sync_batchnorm is None:
-        options["sync_batchnorm"] = several and torch.cuda.is_available()  # PyTorch has it for GPUs only
+        options["sync_batchnorm"] = several and not processes.on_cpu(cfg)  # PyTorch has it for GPUs only
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     return instantiate(  # type: ignore[no-any-return]
         cfg.trainer,
@@ -145,8 +143,20 @@ def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
 
 
 @entry_point("train")
-def main(cfg: DictConfig) -> None:
+def from_command_line(cfg: DictConfig) -> None:
     train(cfg)
+
+
+def main() -> None:
+    """Train by the command line or, in all processes but the first, by the configuration that the first hands over."""
+    handed = processes.handed_configuration()
+    if handed is not None:
+        run_without_hydra(train, handed)
+        return
+    try:
+        from_command_line()
+    finally:
+        processes.hand_over(None)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,11 @@ class SuperResolutionModule(lightning.LightningModule):
         return sr
 
     def log_training(self, values: dict[str, Tensor | float]) -> None:
-        """Log scalars of a training step against the count of generator updates."""
+        """Log scalars of a training step, means over all processes, against the count of generator updates."""
+        if self.trainer.world_size > 1 and self.trainer._logger_connector.should_update_logs:
+            # All in one go, where they will be kept: Lightning's sync_dist waits twice for each value of every step.
+            mine = torch.stack([torch.as_tensor(value, device=self.device).detach() for value in values.values()])
+            values = dict(zip(values, self.trainer.strategy.reduce(mine, reduce_op="mean"), strict=True))
         for name, value in values.items():
             in_bar = name in ("loss/generator", "loss/discriminator")
             self.log(name, value.detach() if isinstance(value, Tensor) else value, prog_bar=in_bar)

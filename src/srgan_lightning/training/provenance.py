@@ -1,6 +1,7 @@
 """`provenance.json`: by what code, command, settings and data a run was made."""
 
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -17,6 +18,7 @@ from srgan_lightning import __version__
 from srgan_lightning.atomic import write_atomically
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.data.fingerprint import fingerprint
+from srgan_lightning.training.processes import COMMAND
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow")
 
@@ -46,7 +48,7 @@ def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str |
     """
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(sys.orig_argv),
+        "command": os.environ.get(COMMAND) or shlex.join(sys.orig_argv),
         "checkpoint": checkpoint,
         "code": code_version(),
         "python": platform.python_version(),

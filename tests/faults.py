@@ -1,0 +1,24 @@
+"""A process that fails in the midst of training."""
+
+import os
+import signal
+
+import lightning
+
+
+class Die(lightning.Callback):
+    """Ends one process after its first step.
+
+    Args:
+        rank: of the process.
+        how: `kill`, as the system does when memory is short, or `raise`.
+    """
+
+    def __init__(self, rank: int, how: str) -> None:
+        self.rank, self.how = rank, how
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        if trainer.global_rank == self.rank:
+            if self.how == "raise":
+                raise RuntimeError("rank is broken")
+            os.kill(os.getpid(), signal.SIGKILL)
