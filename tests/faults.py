@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import lightning
 
@@ -19,6 +20,7 @@ class Die(lightning.Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
         if trainer.global_rank == self.rank:
+            print(f"died at {time.time()}", flush=True)
             if self.how == "raise":
                 raise RuntimeError("rank is broken")
             os.kill(os.getpid(), signal.SIGKILL)

@@ -119,6 +119,7 @@ def test_bad_settings_are_told_before_training(
         (["model.init_from=bad.safetensors"], ["bad.safetensors", "not a whole safetensors file"]),
         (["model.init_from=none.safetensors"], ["none.safetensors", "no such file"]),
         (["trainer.devices=999"], ["trainer.devices=999", "cores"]),
+        (["trainer.num_nodes=2"], ["trainer.num_nodes=2", "srun", "torchrun --nnodes=2"]),
         (["ckpt_path=last"], ["ckpt_path=last", "no run below"]),
         (["ckpt_path=none.ckpt"], ["none.ckpt", "no such file"]),
         (["trainer.gradient_clip_val=1"], ["model.generator_clip"]),

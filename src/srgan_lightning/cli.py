@@ -13,6 +13,7 @@ from hydra.errors import CompactHydraException, InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from torch.distributed import DistError
 
 from srgan_lightning.errors import UserError
 
@@ -35,6 +36,8 @@ def user_error(error: BaseException) -> str | None:
                 f"{cause.filename or 'A file'} cannot be written: {os.strerror(cause.errno)}. What was there before is "
                 "whole: free some space and run the command again; a training goes on with ckpt_path=last."
             )
+        if isinstance(cause, DistError) or "gloo" in str(cause):
+            return f"The connection to another process of this run broke; that one's own words say why. ({cause})"
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
         # Options that their target does not take, such as those of quickstart with model=srresnet.

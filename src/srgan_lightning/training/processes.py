@@ -133,11 +133,10 @@ def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
             rank, failure = error.get_first_failure()
             if failure.exitcode - 128 in SIGNALS:  # it was told to end by itself, has saved its work, and said so
                 raise SystemExit(failure.exitcode) from None
-            end = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
-            raise UserError(
-                f"Process {rank} of {processes} ended with {end}, so the others were ended too. What it had to say "
-                "stands above."
-            ) from None
+            how = f"with exit code {failure.exitcode}; what it had to say stands above"
+            if failure.exitcode < 0:
+                how = f"by {failure.signal_name()}, which the system sends too when memory is short"
+            raise UserError(f"Process {rank} of {processes} ended {how}. The others were ended with it.") from None
         except SignalException as error:
             raise SystemExit(128 + error.sigval) from None
         finally:
@@ -151,7 +150,7 @@ def handed_configuration() -> DictConfig | None:
     """The configuration that the first process hands to this one; None where this is the first.
 
     Raises:
-        SystemExit: the first process has nothing to be done.
+        SystemExit: the first process has nothing to be done, or more than one thing.
     """
     if sys.argv[1:2] == [FLAG]:
         threading.Thread(target=end_with, args=(int(sys.argv[2]),), daemon=True).start()
@@ -159,6 +158,14 @@ def handed_configuration() -> DictConfig | None:
     there = cluster()
     if there is None:
         return None
+    if {"-m", "--multirun"} & {*sys.argv}:
+        first = there.global_rank() == 0
+        raise SystemExit(
+            "A sweep starts the processes of every job itself: leave torchrun or srun away and set trainer.devices, or "
+            "give the jobs to SLURM with hydra/launcher=slurm."
+            if first
+            else 1
+        )
     store = meeting_point()  # opened by the first process too, and at once: its end is noticed by those who wait
     if there.global_rank() == 0:
         return None
@@ -209,8 +216,7 @@ def end_with(parent: int) -> None:
 def images_per_update(cfg: DictConfig, processes: int) -> str:
     """The effective batch, in words."""
     accumulate = cfg.trainer.accumulate_grad_batches * cfg.model.get("accumulate_grad_batches", 1)
-    images = cfg.data.batch_size * processes * accumulate
     return (
-        f"{images} images per update: data.batch_size={cfg.data.batch_size} x {processes} processes x {accumulate} "
-        "accumulated. Learning rates are used as given."
+        f"{cfg.data.batch_size * processes * accumulate} images per update (data.batch_size {cfg.data.batch_size}, "
+        f"processes {processes}, accumulated {accumulate}); learning rates are used as given."
     )
