@@ -18,7 +18,7 @@ from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
 from srgan_lightning.quiet import quieten_lightning
 from srgan_lightning.training import processes
-from srgan_lightning.training.callbacks import Interruption, Stopped
+from srgan_lightning.training.callbacks import Interruption, NonFinite, Stopped
 from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
 from srgan_lightning.training.loggers import RunCSVLogger, finish_wandb, prepare_wandb
 from srgan_lightning.training.module import SuperResolutionModule
@@ -37,7 +37,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         What `summary.json` holds (on the first process; elsewhere nothing).
 
     Raises:
-        UserError: the configuration or the data cannot be trained on; nothing has been trained then.
+        UserError: the configuration or the data cannot be trained on, and nothing has been trained; or NaN and
+            infinity stopped the training, and everything is saved.
         SystemExit: a signal ended the run early; its checkpoint and results have been written.
     """
     started = time.perf_counter()
@@ -79,6 +80,9 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             summary = write_results(cfg, trainer, start, seconds=time.perf_counter() - started)
         finally:
             finish_wandb(trainer.loggers)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, NonFinite) and callback.failure:
+            raise UserError(callback.failure)
     if stopped and trainer.is_global_zero:  # the others end with 0, lest their launcher kill the first
         raise SystemExit(stopped.exit_code())
     return summary

@@ -2,7 +2,9 @@
 
 from srgan_lightning.training.callbacks.final_validation import FinalValidation
 from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
+from srgan_lightning.training.callbacks.health import Health
 from srgan_lightning.training.callbacks.interruption import Interruption, Stopped
+from srgan_lightning.training.callbacks.nonfinite import NonFinite
 from srgan_lightning.training.callbacks.progress import RunProgress
 from srgan_lightning.training.callbacks.run_checkpoint import RunCheckpoint
 from srgan_lightning.training.callbacks.sample_grid import SampleGrid
@@ -11,7 +13,9 @@ from srgan_lightning.training.callbacks.throughput import Throughput
 __all__ = [
     "FinalValidation",
     "GeneratorEMA",
+    "Health",
     "Interruption",
+    "NonFinite",
     "RunCheckpoint",
     "RunProgress",
     "SampleGrid",

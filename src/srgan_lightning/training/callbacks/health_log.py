@@ -1,0 +1,15 @@
+"""Where the callbacks that guard a training speak: the terminal and `health.log` in the run directory."""
+
+from pathlib import Path
+
+from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+
+@rank_zero_only
+def tell(trainer: Trainer, text: str) -> None:
+    """Print a line and keep it, also for a run that is killed later."""
+    line = f"Health, update {trainer.global_step}: {text}"
+    print(line, flush=True)
+    with (Path(trainer.default_root_dir) / "health.log").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")

@@ -1,0 +1,140 @@
+"""What happens when gradients are NaN or infinite: skip, go back, stop."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.training.callbacks.health_log import tell
+from srgan_lightning.training.callbacks.snapshot import Snapshot, lower_rates
+
+
+class NonFinite(Callback):
+    """Keeps NaN and infinity out of weights, optimisers, BatchNorm statistics and moving average.
+
+    Judged by the gradients, which every fault of data, losses or weights ends in. Under DDP they are averages over all
+    processes, equal on each, so that all decide alike without a message.
+
+    1. An optimiser whose gradients are not finite is not stepped, and no generator update follows a faulty one of the
+       discriminator. The update counts (steps, schedules) but leaves no trace: BatchNorm statistics are put back too.
+       Where the fault is in the generator's losses alone, the discriminator has made its own sound update before.
+    2. After `skips` in a row everything goes back to the last good state and all learning rates are lowered. A state
+       is good when the gradients computed from it were finite.
+    3. After `rollbacks` of these, training ends in the last good state, validated and saved as at any end, and
+       `failure` says why.
+
+    With 16-mixed the scaler finds its scale by infinite gradients and skips these itself: only a row of them counts.
+
+    Args:
+        skips: updates in a row.
+        rollbacks: in a whole run; 0 stops at once.
+        factor: of the learning rates at every rollback.
+        snapshot_interval: updates between good states; each is a copy of weights and optimisers in the CPU's memory.
+
+    Raises:
+        UserError: a number out of its range.
+    """
+
+    def __init__(self, skips: int = 10, rollbacks: int = 3, factor: float = 0.5, snapshot_interval: int = 500) -> None:
+        if skips < 1 or rollbacks < 0 or snapshot_interval < 1 or not 0 < factor <= 1:
+            raise UserError(
+                f"callbacks.nonfinite: skips={skips}, rollbacks={rollbacks}, factor={factor}, snapshot_interval="
+                f"{snapshot_interval}: give skips and snapshot_interval from 1, rollbacks from 0, factor in (0, 1]."
+            )
+        self.skips, self.rollbacks, self.factor, self.snapshot_interval = skips, rollbacks, factor, snapshot_interval
+        self.skipped, self.in_a_row, self.rolled_back = 0, 0, 0
+        self.failure: str | None = None
+        self._start_update()
+
+    def _start_update(self) -> None:
+        self.fresh, self.faulty, self.ended = True, False, False
+        self.candidate: Snapshot | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.good = Snapshot(trainer, pl_module)
+        self.statistics = list(pl_module.buffers())
+        self.kept = [buffer.clone() for buffer in self.statistics]
+
+    @torch.no_grad()
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if not self.fresh:  # gradients accumulate
+            return
+        self.fresh = False
+        torch._foreach_copy_(self.kept, self.statistics)
+        if trainer.global_step - self.good.step >= self.snapshot_interval and not self.in_a_row:
+            self.candidate = Snapshot(trainer, pl_module)
+
+    @torch.no_grad()
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self.faulty = self.faulty or not bool(get_total_norm(gradients).isfinite())
+        if self.faulty and _scaler(trainer) is None:
+            optimizer.zero_grad()  # to None: optimisers leave such weights and their moments alone
+        if optimizer is trainer.optimizers[0]:  # the generator's is the last of an update: all forward passes are done
+            self.ended = True
+            if self.faulty:
+                torch._foreach_copy_(self.statistics, self.kept)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self.ended:
+            return
+        if self.faulty:
+            self.in_a_row, self.skipped = self.in_a_row + 1, self.skipped + 1
+            if self.in_a_row == 1 and _scaler(trainer) is None:
+                tell(trainer, f"skipped, because {_cause(trainer, batch)}. It left no trace in the weights.")
+            if self.in_a_row == self.skips:
+                self._go_back(trainer, pl_module, batch)
+        else:
+            self.in_a_row = 0
+            self.good = self.candidate or self.good
+        if self.skipped:
+            pl_module.log_dict({"health/skipped": float(self.skipped), "health/rollbacks": float(self.rolled_back)})
+        self._start_update()
+
+    def _go_back(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
+        self.good.restore(trainer, pl_module)
+        self.in_a_row = 0
+        row = f"{self.skips} updates in a row were not finite"
+        if self.rolled_back == self.rollbacks:
+            self.failure = (
+                f"Training stopped at update {trainer.global_step}: {row}, after {self.rollbacks} rollbacks with lower "
+                f"learning rates, because {_cause(trainer, batch)}. The state of update {self.good.step}, the last "
+                "good one, was saved as checkpoints/last.ckpt. Lower model.generator_optimizer.lr and "
+                "model.discriminator_optimizer.lr, clip gradients (model.generator_clip=1; for model=srresnet "
+                "trainer.gradient_clip_val=1), or use trainer.precision=32-true."
+            )
+            tell(trainer, self.failure)
+            trainer.should_stop = True
+            return
+        self.rolled_back += 1
+        lower_rates(trainer, self.factor)
+        rates = " and ".join(f"{optimizer.param_groups[0]['lr']:.3g}" for optimizer in trainer.optimizers)
+        tell(
+            trainer,
+            f"{row}, because {_cause(trainer, batch)}. Going on from the state of update {self.good.step} with "
+            f"learning rates of {rates} ({self.factor} times; rollback {self.rolled_back} of {self.rollbacks}).",
+        )
+
+
+def _scaler(trainer: Trainer) -> Any:
+    return getattr(trainer.precision_plugin, "scaler", None)
+
+
+def _cause(trainer: Trainer, batch: dict[str, Tensor]) -> str:
+    """The first thing that is not finite: a photo, a loss, or nothing but the gradients."""
+    finite = batch["lr"].isfinite().flatten(1).all(1) & batch["hr"].isfinite().flatten(1).all(1)
+    if not finite.all():
+        images = ", ".join(str(index) for index in batch["index"][~finite].tolist())
+        return f"training images number {images} hold NaN or infinity"
+    metrics = trainer.callback_metrics
+    losses = [f"{name}={float(v)}" for name, v in metrics.items() if name.startswith("loss/") and not v.isfinite()]
+    if losses:
+        return f"of the losses {', '.join(losses)}"
+    others = " of this process" if trainer.world_size > 1 else ""
+    return f"gradients were NaN or infinite, though images and losses{others} were not"

@@ -1,0 +1,57 @@
+"""A training's state in memory, to go back to."""
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+
+from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
+
+#: What a parameter group holds of its rate: the schedules compute the next one from these.
+RATES = ("lr", "initial_lr", "max_lr", "min_lr")
+
+
+class Snapshot:
+    """Weights and BatchNorm statistics of all networks, the optimisers' moments and the generator's moving average.
+
+    They are copied to the CPU's memory: three times the weights. Counters, schedules, the order of the data and random
+    states are left out: they go on where they are, so that a training which goes back does not meet the same again.
+    """
+
+    def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.step = trainer.global_step
+        self.weights = _copy(pl_module.state_dict())
+        self.moments = [_copy(optimizer.state_dict()["state"]) for optimizer in trainer.optimizers]
+        self.averages = [_copy(ema.average) for ema in _averages(trainer)]
+
+    def restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back, with the learning rates as they are now."""
+        pl_module.load_state_dict(self.weights)
+        for optimizer, moments in zip(trainer.optimizers, self.moments, strict=True):
+            groups = optimizer.state_dict()["param_groups"]
+            # A copy: on a CPU the optimiser would go on writing to the tensors that it is given.
+            optimizer.load_state_dict({"state": _copy(moments), "param_groups": groups})
+        for ema, average in zip(_averages(trainer), self.averages, strict=True):
+            for name, value in average.items():
+                ema.average[name].copy_(value)
+
+
+def lower_rates(trainer: Trainer, factor: float) -> None:
+    """Multiply the learning rates, present and scheduled, of all optimisers."""
+    for optimizer in trainer.optimizers:
+        for group in optimizer.param_groups:
+            group.update({key: group[key] * factor for key in RATES if key in group})
+    for config in trainer.lr_scheduler_configs:
+        for schedule in (config.scheduler, *getattr(config.scheduler, "_schedulers", ())):
+            if hasattr(schedule, "base_lrs"):
+                schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
+
+
+def _copy(tensors: Any) -> Any:
+    return apply_to_collection(tensors, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
+
+
+def _averages(trainer: Trainer) -> list[GeneratorEMA]:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, GeneratorEMA)]

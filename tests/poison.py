@@ -1,0 +1,21 @@
+"""Plants NaN in the images of chosen updates, on one process; for `+callbacks.poison={_target_: ...}`."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+
+class PoisonBatch(lightning.Callback):
+    """One pixel of one image of `key` is NaN where `global_step` is among `updates`; at the end weights are written."""
+
+    def __init__(self, updates: list[int], key: str = "hr", rank: int = 0) -> None:
+        self.updates, self.key, self.rank = updates, key, rank
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step in self.updates and trainer.global_rank == self.rank:
+            batch[self.key][1, 0, 2, 3] = float("nan")
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        torch.save(pl_module.state_dict(), Path(trainer.default_root_dir) / f"rank{trainer.global_rank}.pt")
