@@ -1,6 +1,7 @@
 """Faults that are planted must be named, and what is not finite must leave no trace."""
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 Configure = Callable[..., DictConfig]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
+ROOT = Path(__file__).resolve().parents[1]
 CONSTANT_RATE = "~model.generator_scheduler"
 SRGAN = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, CONSTANT_RATE, "trainer.val_check_interval=1000"]
 SRRESNET = ["experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES, "trainer.val_check_interval=1000"]
@@ -188,6 +190,7 @@ def test_a_term_that_swamps_the_others_is_named(configure: Configure) -> None:
     cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=2", "loss.perceptual=1e6")
     train(cfg)
     assert "the perceptual term swamps all others" in log_of(cfg)
+    assert "Lower loss.perceptual" in log_of(cfg)
     assert not list(term_faults({"pixel": 1.0, "perceptual": 0.1, "total_variation": 1e-9}, 0))  # the seed's weights
     assert not list(term_faults({"pixel": 1.0}, 0))
 
@@ -287,7 +290,7 @@ def test_processes_decide_alike(run_module: Run, tmp_path: Path) -> None:
         "callbacks.nonfinite.skips=2",
         "trainer.max_steps=4",
         "trainer.devices=2",
-        PYTHONPATH=str(Path(__file__).resolve().parents[1]),
+        PYTHONPATH=f"{ROOT / 'src'}{os.pathsep}{ROOT}",  # tests.poison is not installed
     )
     assert done.returncode == 0, done.stderr
     assert "2 updates in a row were not finite" in done.stdout

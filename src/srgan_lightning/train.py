@@ -80,11 +80,12 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             summary = write_results(cfg, trainer, start, seconds=time.perf_counter() - started)
         finally:
             finish_wandb(trainer.loggers)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, NonFinite) and callback.failure:
-            raise UserError(callback.failure)
-    if stopped and trainer.is_global_zero:  # the others end with 0, lest their launcher kill the first
-        raise SystemExit(stopped.exit_code())
+    if trainer.is_global_zero:  # the others end with 0, lest their launcher kill the first, which has files to write
+        failure = next((c.failure for c in trainer.callbacks if isinstance(c, NonFinite)), None)  # type: ignore[attr-defined]
+        if failure:
+            raise UserError(failure)
+        if stopped:
+            raise SystemExit(stopped.exit_code())
     return summary
 
 

@@ -81,6 +81,8 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
         elif norm > SWAMPED * others > 0:
             words = (
                 f"the {name} term swamps all others: its gradient is {norm / others:.0f} times theirs together. Lower "
-                f"loss.{name} (VGG19 files differ in the scale of their features: see Troubles in the README)."
+                f"loss.{name}, or leave the others out."
             )
+            if name == "perceptual":
+                words += " VGG19 files differ in the scale of their features: see Troubles in the README."
             yield Fault(f"{name} swamps", interval, words)

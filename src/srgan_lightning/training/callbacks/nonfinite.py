@@ -137,4 +137,4 @@ def _cause(trainer: Trainer, batch: dict[str, Tensor]) -> str:
     if losses:
         return f"of the losses {', '.join(losses)}"
     others = " of this process" if trainer.world_size > 1 else ""
-    return f"gradients were NaN or infinite, though images and losses{others} were not"
+    return f"gradients were NaN or infinite, though images and losses{others} were not (too high a learning rate?)"
