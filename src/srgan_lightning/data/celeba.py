@@ -2,7 +2,9 @@
 
 import io
 import os
+import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
-from srgan_lightning.data.images import open_image, to_tensor
+from srgan_lightning.data.images import MAX_PIXELS, open_image, to_tensor
 from srgan_lightning.errors import UserError
 
 IMAGES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
 SPLITS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
+MAX_MEMBER = 2**28  # bytes of one file in the archive, as many as the largest image decodes to
 Fit = Literal["square", "squash", "native"]
 
 HOW_TO_GET = (
@@ -37,22 +40,89 @@ def find_celeba(root: str | Path) -> Path:
     raise UserError(f"CelebA was not found: data.root={root} (looked in {looked}). {HOW_TO_GET}")
 
 
+def read_line(line: str) -> tuple[str, int]:
+    """The file name and the number of the split on one line of the partition file.
+
+    Raises:
+        ValueError: it is not `NAME.jpg 0|1|2`, or the name would lead out of the folder.
+    """
+    fields = line.split()
+    if len(fields) != 2:
+        raise ValueError("expected `NAME.jpg 0|1|2`")
+    if fields[1] not in ("0", "1", "2"):
+        raise ValueError(f"the split is {fields[1][:20]!r}, not 0, 1 or 2")
+    if fields[0] in (".", "..") or any(sign in fields[0] for sign in "/\\:\0"):
+        raise ValueError("the name is a path")
+    return fields[0], int(fields[1])
+
+
+def partition_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbers and texts of the lines that are not empty.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}. Get the file again.") from error
+    yield from ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
+
+
 def read_partition(path: Path, split: Split) -> list[str]:
-    """The file names of one split, in the file's order."""
-    names: list[str] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        fields = line.split()
-        if len(fields) != 2 or fields[1] not in ("0", "1", "2") or "/" in fields[0] or "\\" in fields[0]:
-            raise UserError(
-                f"{path}, line {number}: expected `NAME.jpg 0|1|2`, found {line[:80]!r}. Get the file again."
-            )
-        if int(fields[1]) == SPLITS[split]:
-            names.append(fields[0])
+    """The file names of one split, in the file's order.
+
+    Raises:
+        UserError: a line that is no name and split, a name that comes twice, or an empty split.
+    """
+    splits: dict[str, int] = {}
+    for number, line in partition_lines(path):
+        try:
+            name, part = read_line(line)
+            if name in splits:
+                raise ValueError("the name is on an earlier line too")
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}, {line[:80]!r}: {error}. Get the file again.") from error
+        splits[name] = part
+    names = [name for name, part in splits.items() if part == SPLITS[split]]
     if not names:
         raise UserError(f"{path} names no image of the {split} split ({SPLITS[split]}). Get the file again.")
     return names
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open an archive of images, for reading in memory alone; nothing is ever unpacked.
+
+    Raises:
+        UserError: it is broken, or a member's name would lead out of a folder.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise UserError(f"{path} is not a whole zip archive ({error}): download it again.") from error
+    for member in archive.namelist():
+        if member.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member) or ":" in member:
+            archive.close()
+            raise UserError(f"{path} holds {member!r}, which leads out of its folder: it is not CelebA's archive.")
+    return archive
+
+
+def read_member(archive: zipfile.ZipFile, member: str) -> io.BytesIO:
+    """One file of an archive.
+
+    Raises:
+        UserError: it is not there, damaged, or said to be larger than any photo.
+    """
+    name = f"{archive.filename}:{member}"
+    try:
+        size = archive.getinfo(member).file_size  # no more is unpacked, whatever the data hold
+        if size > MAX_MEMBER:
+            raise UserError(f"{name} unpacks to {size:,} bytes, more than any photo: it may be a decompression bomb.")
+        return io.BytesIO(archive.read(member))
+    except UserError:
+        raise
+    except Exception as error:  # zip, zlib, lzma, struct and encryption errors all mean the same
+        raise UserError(f"{name} cannot be read: {error}. Download the archive again.") from error
 
 
 class CelebA:
@@ -76,11 +146,8 @@ class CelebA:
 
     def _check_zip(self) -> None:
         path = self.folder / f"{IMAGES}.zip"
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = set(archive.namelist())
-        except zipfile.BadZipFile as error:
-            raise UserError(f"{path} is not a whole zip archive ({error}): download it again.") from error
+        with open_zip(path) as archive:
+            members = set(archive.namelist())
         missing = [name for name in self.names if f"{IMAGES}/{name}" not in members]
         if missing:
             raise UserError(
@@ -101,9 +168,8 @@ class CelebA:
             return open_image(self.folder / IMAGES / name, str(self.folder / IMAGES / name))
         # Opened anew in every process: forked workers would move one shared file position under each other's feet.
         if self._zip is None or self._zip[0] != os.getpid():
-            self._zip = os.getpid(), zipfile.ZipFile(self.folder / f"{IMAGES}.zip")
-        archive = self._zip[1]
-        return open_image(io.BytesIO(archive.read(f"{IMAGES}/{name}")), f"{archive.filename}:{name}")
+            self._zip = os.getpid(), open_zip(self.folder / f"{IMAGES}.zip")
+        return open_image(read_member(self._zip[1], f"{IMAGES}/{name}"), f"{self._zip[1].filename}:{name}")
 
     def read(self, index: int) -> Tensor:
         image = self._open(self.names[index])
@@ -147,6 +213,8 @@ class CelebAData(SuperResolutionData):
             raise UserError(f"data.fit={fit!r} is unknown: use square, squash or native.")
         if len(size) != 2:
             raise UserError(f"data.size={size}: give two numbers, [height, width].")
+        if not 0 < size[0] * size[1] <= MAX_PIXELS or min(size) < 1:
+            raise UserError(f"data.size={list(size)}: give sides of 1 or more, and at most {MAX_PIXELS:,} pixels.")
         self.root, self.size, self.fit, self.download = root, (size[0], size[1]), fit, download
         if self.crop is None:
             self.check_hr_size(*self.size, "data.size")

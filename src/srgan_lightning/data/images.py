@@ -1,6 +1,8 @@
 """Reading images, and the protocol every source of them follows."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -12,6 +14,22 @@ from torch import Tensor
 from srgan_lightning.errors import UserError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+MAX_PIXELS = 89_478_485  # PIL's own threshold for decompression bombs: 256 MB of RGB
+
+#: What is lost of images that are not plain 8-bit RGB, by PIL's mode.
+CONVERSIONS = {
+    "L": "greyscale, read as RGB of equal channels",
+    "1": "black and white, read as RGB of equal channels",
+    "LA": "greyscale with alpha, which is left out",
+    "RGBA": "its alpha is left out",
+    "P": "palette, read as RGB",
+    "PA": "palette, read as RGB; its alpha is left out",
+    "CMYK": "CMYK, converted to RGB without its profile",
+    "I": "16 bits, rounded to 8",
+    "I;16": "16 bits, rounded to 8",
+    "I;16B": "16 bits, rounded to 8",
+    "F": "floating point, cut to 0..255",
+}
 
 
 class ImageSource(Protocol):
@@ -44,22 +62,51 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def open_image(file: str | Path | IO[bytes], name: str) -> Image.Image:
-    """Decode a whole image, upright by its EXIF orientation.
+@contextmanager
+def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
+    """An image file of which the header has been read, its size known to be bearable.
 
     Args:
         file: a path or a binary file.
         name: what an error calls it.
 
     Raises:
-        UserError: it is no image, or is cut short.
+        UserError: it has more than `MAX_PIXELS`, or it is no image, which may also turn out inside the `with`.
     """
     try:
-        with Image.open(file) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name} cannot be read as an image: {error}. Remove or replace the file.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # told as an error, two lines below
+            with Image.open(file) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                yield image
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{name} has more pixels than the maximum of {MAX_PIXELS:,}, and may be a decompression bomb: cut it up, "
+            "or remove it."
+        ) from error
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise nearly anything over damaged data
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace the file.") from error
+
+
+def open_image(file: str | Path | IO[bytes], name: str) -> Image.Image:
+    """Decode a whole image, upright by its EXIF orientation, in a mode that `to_tensor` takes.
+
+    Args:
+        file: a path or a binary file.
+        name: what an error calls it.
+
+    Raises:
+        UserError: it is no image, is cut short, or is larger than `MAX_PIXELS`.
+    """
+    with opened(file, name) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        # Here, where an error names the file: some modes, such as LAB, have no way to RGB.
+        return upright if upright.mode in CONVERSIONS else upright.convert("RGB")
 
 
 def find_images(folder: str | Path, setting: str) -> list[Path]:
@@ -90,11 +137,8 @@ def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     """(height, width) of each file as it will be decoded; reads the headers alone."""
     sizes: list[tuple[int, int]] = []
     for path in paths:
-        try:
-            with Image.open(path) as image:
-                width, height = image.size
-                sideways = image.getexif().get(0x0112, 1) >= 5  # the EXIF orientations that swap width and height
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"{path} cannot be read as an image: {error}. Remove or replace the file.") from error
+        with opened(path, str(path)) as image:
+            width, height = image.size
+            sideways = image.getexif().get(0x0112, 1) >= 5  # the EXIF orientations that swap width and height
         sizes.append((width, height) if sideways else (height, width))
     return sizes

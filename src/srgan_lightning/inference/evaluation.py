@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from srgan_lightning.data.datasets import ValidationSet
 from srgan_lightning.data.degradation import Bicubic, resize_bicubic, round_to_8_bits
 from srgan_lightning.data.folder import ImageFolder, PairedFolders
+from srgan_lightning.data.images import CONVERSIONS, opened
 from srgan_lightning.errors import UserError
 from srgan_lightning.metrics import NAMES, score
 
@@ -69,8 +69,8 @@ class EvaluationSet:
         """What was done to images that are not plain 8-bit RGB of a size that the scale divides."""
         said: list[str] = []
         for index, path in enumerate(self.source.paths):
-            with Image.open(path) as image:
-                what = [_KINDS[image.mode]] if image.mode in _KINDS else []
+            with opened(path, str(path)) as image:
+                what = [CONVERSIONS[image.mode]] if image.mode in CONVERSIONS else []
                 if image.getexif().get(0x0112, 1) != 1:
                     what.append("turned upright by its EXIF orientation")
                 if image.width % self.scale or image.height % self.scale:
@@ -78,21 +78,6 @@ class EvaluationSet:
             if what:
                 said.append(f"{self.source.name(index)}: {'; '.join(what)}")
         return said
-
-
-_KINDS = {
-    "L": "greyscale, scored as RGB of equal channels",
-    "1": "black and white, scored as RGB of equal channels",
-    "LA": "greyscale with alpha, which is not scored",
-    "RGBA": "alpha is not scored",
-    "P": "palette, read as RGB",
-    "PA": "palette, read as RGB; alpha is not scored",
-    "CMYK": "CMYK, converted to RGB without its profile",
-    "I": "16 bits, rounded to 8",
-    "I;16": "16 bits, rounded to 8",
-    "I;16B": "16 bits, rounded to 8",
-    "F": "floating point, cut to 0..255",
-}
 
 
 def self_ensemble(upscale: Upscaler) -> Upscaler:

@@ -1,19 +1,16 @@
 """Image files in and out: every kind kept as far as its format can, and no file ever half written."""
 
 import os
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from srgan_lightning.data.images import opened
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.picture import Picture, from_pil, to_pil
 from srgan_lightning.inference.png16 import is_png16, read_png16, write_png16
-
-MAX_PIXELS = 89_478_485  # PIL's own threshold for decompression bombs: 256 MB of RGB
 
 
 @dataclass(frozen=True)
@@ -56,28 +53,16 @@ def read_picture(path: Path) -> Picture:
     """Decode a file.
 
     Raises:
-        UserError: it is no image, is cut short, or is larger than `MAX_PIXELS`.
+        UserError: it is no image, is cut short, or is larger than `data.images.MAX_PIXELS`.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:  # the header alone
-                if is_png16(path):
-                    return read_png16(path, image)
-                picture = from_pil(image)
-                bits = getattr(image, "tag_v2", {}).get(258, (8,))  # BitsPerSample of a TIFF
-        if picture.colour.dtype == np.uint8 and max(bits) > 8:
-            picture.notes.append(f"{max(bits)}-bit colour in TIFF is read as 8-bit")
-        return picture
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"it has more pixels than the maximum of {MAX_PIXELS:,}, and may be a decompression bomb: cut it up."
-        ) from error
-    except UserError:
-        raise
-    except Exception as error:  # decoders raise nearly anything over damaged data
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"it cannot be read as an image: {reason}.") from error
+    with opened(path, "it") as image:
+        if is_png16(path):
+            return read_png16(path, image)
+        picture = from_pil(image)
+        bits = getattr(image, "tag_v2", {}).get(258, (8,))  # BitsPerSample of a TIFF
+    if picture.colour.dtype == np.uint8 and max(bits) > 8:
+        picture.notes.append(f"{max(bits)}-bit colour in TIFF is read as 8-bit")
+    return picture
 
 
 def check_writable(path: Path, height: int, width: int) -> None:

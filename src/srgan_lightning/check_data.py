@@ -1,0 +1,52 @@
+"""`python -m srgan_lightning.check_data`: look a data set over before training on it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from srgan_lightning.cli import entry_point
+from srgan_lightning.doctor.checkup import examine
+from srgan_lightning.doctor.report import as_json, print_report
+
+
+def check_data(cfg: DictConfig) -> dict[str, Any]:
+    """Judge a data set by a composed configuration, and say what was found.
+
+    Args:
+        cfg: `conf/check_data.yaml` with its groups.
+
+    Returns:
+        What `json=` is given.
+
+    Raises:
+        UserError: there is no such data, or the configuration cannot be trained on whatever the files hold.
+    """
+    started = time.perf_counter()
+    data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
+    columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("check", total=None)
+        items, findings = examine(data, cfg.workers, lambda done, all_: bar.update(task, completed=done, total=all_))
+    report = as_json(items, findings, time.perf_counter() - started)
+    print_report(Console(), report)
+    if cfg.json is not None:
+        target = Path(cfg.json)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+@entry_point("check_data")
+def main(cfg: DictConfig) -> None:
+    if check_data(cfg)["errors"]:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
