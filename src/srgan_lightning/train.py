@@ -21,6 +21,7 @@ from srgan_lightning.training import processes
 from srgan_lightning.training.callbacks import Interruption, NonFinite, Stopped
 from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
 from srgan_lightning.training.loggers import RunCSVLogger, finish_wandb, prepare_wandb
+from srgan_lightning.training.memory import check_batches_fit
 from srgan_lightning.training.module import SuperResolutionModule
 from srgan_lightning.training.provenance import describe_start, record_start
 from srgan_lightning.training.report import write_results
@@ -53,6 +54,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         data.prepare_data()
         data.setup("fit")
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
+    if first_process():
+        check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg))
     cfg.ckpt_path = find_checkpoint(cfg.ckpt_path, Path(cfg.run_dir))
     updates = -1
     if cfg.ckpt_path is not None:

@@ -15,6 +15,7 @@ from srgan_lightning.data.images import ImageSource
 from srgan_lightning.errors import UserError
 
 Split = Literal["train", "val", "test"]
+MOST_WORKERS = 256  # each is a process of its own
 
 
 def _leave_process_group(worker: int) -> None:
@@ -71,6 +72,8 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.epoch, self.batches_seen = 0, 0  # where a resumed run goes on
         if batch_size < 1 or val_batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}, data.val_batch_size={val_batch_size}: give 1 or more.")
+        if num_workers is not None and not 0 <= num_workers <= MOST_WORKERS:
+            raise UserError(f"data.num_workers={num_workers}: give 0 to {MOST_WORKERS}, or null.")
         if not 0 < random_scale <= 1:
             raise UserError(f"data.random_scale={random_scale}: give the smallest factor, above 0 and at most 1.")
         if random_scale < 1 and crop is None:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.faces import SyntheticFaces
+from srgan_lightning.errors import UserError
+from srgan_lightning.memory import gigabytes, memory_of
 
 
 class DrawnFaces:
@@ -54,6 +56,12 @@ class SyntheticData(SuperResolutionData):
         self.counts: dict[Split, int] = {"train": train_images, "val": val_images, "test": val_images}
         self.size = size
         self.check_hr_size(size, size, "data.size")
+        needed = 3 * size**2 * max(self.counts.values())
+        if min(self.counts.values()) < 1 or needed > memory_of(torch.device("cpu")):
+            raise UserError(
+                f"data.train_images={train_images}, data.val_images={val_images}, data.size={size}: give 1 face or "
+                f"more of each, and no more than fit into memory (these take {gigabytes(needed)})."
+            )
 
     def source(self, split: Split) -> DrawnFaces:
         return DrawnFaces(self.counts[split], self.size, seed=list(self.counts).index(split))

@@ -67,7 +67,7 @@ def _close(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
     hashes = [each.bits for each in prints] + [each.mirrored for each in prints]
     bits = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 8)
     plain = np.frombuffer(b"".join(each.thumbnail for each in prints), np.uint8).reshape(count, 16, 16, 3)
-    thumbnails = np.concatenate([plain, plain[:, :, ::-1]]).reshape(2 * count, -1)
+    thumbnails = np.concatenate([plain, plain[:, :, ::-1]]).reshape(2 * count, 768)
     for band in range(BANDS):
         buckets: dict[bytes, list[int]] = defaultdict(list)
         for number, row in enumerate(bits[:, 2 * band : 2 * band + 2]):

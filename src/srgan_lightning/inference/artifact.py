@@ -1,6 +1,7 @@
 """A trained generator as one file: safetensors with its architecture, recipe and scores as text."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from srgan_lightning import __version__
 from srgan_lightning.atomic import write_atomically
 from srgan_lightning.errors import UserError
 from srgan_lightning.networks import Generator
+from srgan_lightning.plain_load import load_plain
 
 FORMAT = "srgan-lightning/1"
 
@@ -86,7 +88,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_plain(path)
     except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
@@ -99,6 +101,16 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
         if str(name).startswith("generator.")
     }
     return weights, {**checkpoint["generator"], "scores": checkpoint.get("scores", {})}
+
+
+def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raise UserError for weights that are NaN, infinite or no floating-point numbers: they give black images."""
+    for name, tensor in weights.items():
+        if not name.endswith("num_batches_tracked") and not (tensor.is_floating_point() and tensor.isfinite().all()):
+            raise UserError(
+                f"{path}: the weights in {name} are not all finite numbers. They are those of a training that "
+                "diverged, or the file is damaged: take an earlier one."
+            )
 
 
 def load_generator_weights(generator: Generator, path: str) -> None:
@@ -126,6 +138,7 @@ def load_generator_weights(generator: Generator, path: str) -> None:
         generator.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error
+    check_finite(generator.state_dict(), path)
 
 
 def check_architecture(generator: Generator, arguments: dict[str, Any], setting: str) -> None:

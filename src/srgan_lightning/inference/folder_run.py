@@ -1,5 +1,6 @@
 """Upscaling many files with Lightning's `Trainer.predict`: one process or several, broken files noted and passed by."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -103,6 +104,8 @@ def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.de
             f"--jobs {processes} with --device {device}: each process needs a GPU of its own, and here are "
             f"{torch.cuda.device_count()}. Lower --jobs, and name no single GPU."
         )
+    if device.type == "cpu" and processes > 2 * len(os.sched_getaffinity(0)):
+        raise UserError(f"--jobs {processes}: this machine's cores are enough for {2 * len(os.sched_getaffinity(0))}.")
     quieten_lightning()
     writer = ImageWriter()
     trainer = Trainer(

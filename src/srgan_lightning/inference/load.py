@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import read_artifact, read_checkpoint
+from srgan_lightning.inference.artifact import check_finite, read_artifact, read_checkpoint
 from srgan_lightning.networks import Generator
 
 BUNDLED = Path(__file__).resolve().parents[1] / "weights"
@@ -80,6 +80,7 @@ def load_trained(weights: str | Path) -> Trained:
         generator = _build(about["arguments"], tensors)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, UserError) as error:
         raise UserError(f"{path} does not hold the generator that its metadata describe: {error}") from error
+    check_finite(generator.state_dict(), path)
     return Trained(generator, path.stem, about)
 
 

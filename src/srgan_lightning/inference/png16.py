@@ -13,6 +13,7 @@ from PIL import Image
 from srgan_lightning.inference.picture import Picture, Pixels, from_pil, split_alpha
 
 STRIP = 64  # rows compressed at a time
+PIECE = 2**20  # bytes unpacked at a time
 
 
 def is_png16(path: Path) -> bool:
@@ -29,14 +30,31 @@ def read_png16(path: Path, image: Image.Image) -> Picture:
         path: the file.
         image: the same file, opened by PIL: it knows the profile, EXIF and orientation.
     """
+    _check_length(path, image.width * image.height)
     with path.open("rb") as file:
         width, height, rows, info = png.Reader(file).read()
+        if (width, height) != image.size:
+            raise ValueError("it has two headers")
         pixels = np.empty((height, width, info["planes"]), np.uint16)
         for target, row in zip(pixels, rows, strict=True):
             target[...] = np.asarray(row, np.uint16).reshape(target.shape)
     picture = from_pil(image)
     picture.colour, picture.alpha = split_alpha(_upright(pixels, image.getexif().get(0x0112, 1)))
     return picture
+
+
+def _check_length(path: Path, count: int) -> None:
+    """Raise ValueError if the data unpack to much more than `count` pixels: pypng would first unpack them all."""
+    left = 12 * count + 2**10  # four channels; at most 15 / 8 bytes for each row tell its filter
+    with path.open("rb") as file:
+        chunks = png.Reader(file).chunks()
+        decompressor = zlib.decompressobj()
+        for kind, data in chunks:
+            while kind == b"IDAT" and data and not decompressor.eof:
+                left -= len(decompressor.decompress(data, PIECE))
+                data = decompressor.unconsumed_tail
+                if left < 0:
+                    raise ValueError("it holds more pixels than its header says, and may be a decompression bomb")
 
 
 def write_png16(file: IO[bytes], picture: Picture) -> None:

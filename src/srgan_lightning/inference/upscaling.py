@@ -18,10 +18,11 @@ from srgan_lightning.inference.folding import fold_batchnorm
 from srgan_lightning.inference.load import load_generator
 from srgan_lightning.inference.picture import Picture, Pixels, from_pil, to_pil
 from srgan_lightning.inference.tiling import receptive_radius, reconstruction_radius, run_tiled, tiles
+from srgan_lightning.memory import gigabytes, memory_of
 from srgan_lightning.networks import Generator
 
 TILE = 512
-SMALLEST_TILE = 16
+SMALLEST_TILE, LARGEST_TILE = 16, 16384
 # Features at the size of SR take most memory: they are made for this many LR pixels squared at a time.
 RECONSTRUCTION_TILE = 64
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
@@ -55,10 +56,10 @@ class TiledUpscaler:
         precision: str = "32",
         alpha: str = "bicubic",
     ) -> None:
-        if (tile and tile < SMALLEST_TILE) or (overlap or 0) < 0:
+        if (tile and not SMALLEST_TILE <= tile <= LARGEST_TILE) or not 0 <= (overlap or 0) <= LARGEST_TILE:
             raise UserError(
-                f"tile={tile}, overlap={overlap}: a tile is {SMALLEST_TILE} pixels or more, or 0 for the whole image "
-                "at once; an overlap is 0 or more."
+                f"tile={tile}, overlap={overlap}: a tile is {SMALLEST_TILE} to {LARGEST_TILE} pixels, or 0 for the "
+                f"whole image at once; an overlap is 0 to {LARGEST_TILE}."
             )
         if precision not in PRECISIONS or alpha not in ALPHAS:
             raise UserError(
@@ -89,6 +90,9 @@ class TiledUpscaler:
     @torch.inference_mode()
     def upscale_in_steps(self, picture: Picture) -> Steps[Picture]:
         """`upscale` for those who show progress or may stop: yields the share that is done after each tile."""
+        result = self.scale**2 * picture.stacked().nbytes
+        if result > memory_of(torch.device("cpu")):
+            raise UserError(f"its result would take {gigabytes(result)}, more than there is memory: cut it up.")
         alpha = picture.alpha
         if alpha is not None and self.alpha != "drop":
             alpha = yield from self._run(self._bicubic if self.alpha == "bicubic" else self._super_resolve, alpha)
@@ -98,6 +102,8 @@ class TiledUpscaler:
         return Picture(colour, alpha, picture.icc, picture.exif, list(picture.notes))
 
     def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Steps[Pixels]:
+        while not self._fits(pixels):
+            self._halve_tile(max(pixels.shape))
         while True:
             try:
                 return (yield from self._run_tiles(function, pixels))
@@ -142,6 +148,13 @@ class TiledUpscaler:
     def _bicubic(self, lr: Tensor) -> Tensor:
         height, width = lr.shape[-2:]
         return resize_bicubic(lr, (self.scale * height, self.scale * width))
+
+    def _fits(self, pixels: Pixels) -> bool:
+        """Whether there is memory for the three layers of features that the trunk holds at once; a lower bound."""
+        height, width = (min((self.tile or side) + 2 * self.overlap, side) for side in pixels.shape[:2])
+        weight = self.generator.tail.weight
+        size = torch.finfo(self.precision).bits // 8
+        return 3 * size * height * width * weight.shape[1] <= memory_of(weight.device)
 
     def _halve_tile(self, longest: int) -> None:
         tile = min(self.tile or longest, longest)

@@ -11,6 +11,7 @@ from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from srgan_lightning.errors import UserError
+from srgan_lightning.plain_load import load_plain
 
 
 def _layer_index(layer: str) -> int:
@@ -47,11 +48,11 @@ def _read_weights(weights: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_plain(path)
     except Exception as error:
         raise UserError(f"loss.vgg.weights={weights} cannot be read as VGG19 weights: {error}") from error
-    if not isinstance(state, dict):
-        raise UserError(f"loss.vgg.weights={weights} holds a {type(state).__name__}, not a state dict of VGG19.")
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"loss.vgg.weights={weights} is not a state dict of VGG19: it holds other things than tensors.")
     return state
 
 
@@ -79,7 +80,7 @@ class VGGFeatures(nn.Module):
             wanted = {f"features.{name}": name for name in self.layers.state_dict()}
             missing = [key for key in wanted if key not in state]
             if missing:
-                held = sorted({int(m[1]) for key in state if (m := re.fullmatch(r"features\.(\d+)\.weight", key))})
+                held = sorted({int(m[1]) for key in state if (m := re.fullmatch(r"features\.(\d+)\.weight", str(key)))})
                 raise UserError(
                     f"loss.vgg.weights={weights} does not reach up to {layer}: {missing[0]} is missing (it holds "
                     f"features {held}). Choose an earlier loss.vgg.layer or a file with more layers."
@@ -88,6 +89,8 @@ class VGGFeatures(nn.Module):
                 self.layers.load_state_dict({name: state[key] for key, name in wanted.items()})
             except RuntimeError as error:
                 raise UserError(f"loss.vgg.weights={weights} is not VGG19: {error}") from error
+            if not all(tensor.isfinite().all() for tensor in self.layers.parameters()):
+                raise UserError(f"loss.vgg.weights={weights} is damaged: it holds NaN or infinity. Get it again.")
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.requires_grad_(False)

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from srgan_lightning.errors import UserError
+
 
 class Discriminator(nn.Module):
     """Tells HR from SR: eight conv3x3 with BN (but the first) and LeakyReLU, strides 1, 2, 1, 2, ..., two dense layers.
@@ -13,10 +15,18 @@ class Discriminator(nn.Module):
         channels: width of the first layer; it doubles with every second one (paper: 64, up to 512).
         grid: side of the grid before the dense layers (paper's 96x96 patches: 6).
         hidden: width of the first dense layer (paper: 1024).
+
+    Raises:
+        UserError: an argument is out of its range.
     """
 
     def __init__(self, channels: int = 64, grid: int = 6, hidden: int = 1024) -> None:
         super().__init__()
+        if not (1 <= channels <= 1024 and 1 <= grid <= 64 and hidden >= 1 and channels * grid**2 * hidden <= 2**28):
+            raise UserError(
+                f"channels={channels}, grid={grid}, hidden={hidden}: a discriminator has 1 to 1024 channels, a grid of "
+                "1 to 64, and 8 x channels x grid x grid x hidden weights below 2^31 (the paper: 64, 6, 1024)."
+            )
         layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.LeakyReLU(0.2)]
         width = channels
         for i, factor in enumerate((1, 2, 2, 4, 4, 8, 8)):  # k3n64s2, k3n128s1, k3n128s2, ... k3n512s2

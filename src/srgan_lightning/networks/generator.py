@@ -48,9 +48,9 @@ class Generator(nn.Module):
             raise UserError(f"scale={scale} is not possible: the generator doubles its input, so use 2, 4 or 8.")
         if global_skip not in ("none", "bicubic"):
             raise UserError(f"global_skip={global_skip!r} is unknown: use none or bicubic.")
-        if channels < 1 or blocks < 0:
+        if not 1 <= channels <= 2048 or not 0 <= blocks <= 512:  # beyond, memory is gone before anyone can say so
             raise UserError(
-                f"channels={channels}, blocks={blocks}: a generator needs 1 channel or more, 0 blocks or more."
+                f"channels={channels}, blocks={blocks}: a generator has 1 to 2048 channels and 0 to 512 blocks."
             )
         self.scale = scale
         #: Plain values that build this network again; artifacts and checkpoints carry them.
