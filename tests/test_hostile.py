@@ -25,7 +25,7 @@ from srgan_lightning.check_data import check_data
 from srgan_lightning.data.celeba import CelebA
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.folder import FolderData
-from srgan_lightning.data.images import MAX_PIXELS, image_sizes, open_image
+from srgan_lightning.data.images import MAX_PIXELS, image_sizes, open_image, to_tensor
 from srgan_lightning.data.synthetic import SyntheticData
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import describe, load_generator_weights
@@ -79,9 +79,8 @@ def test_vgg_weights_of_other_things_are_refused(tmp_path: Path, content: Any) -
 
 
 def test_vgg_weights_must_be_finite(tmp_path: Path) -> None:
-    state = {
-        f"features.{name}": tensor for name, tensor in VGGFeatures("relu1_1", "random").layers.state_dict().items()
-    }
+    layers = VGGFeatures("relu1_1", "random").layers
+    state = {f"features.{name}": tensor for name, tensor in layers.state_dict().items()}
     state["features.0.bias"][3] = torch.nan
     torch.save(state, tmp_path / "vgg.pth")
     with pytest.raises(UserError, match="NaN"):
@@ -98,15 +97,10 @@ def test_targets_in_a_checkpoint_are_never_called(tmp_path: Path) -> None:
     extra = {"hyper_parameters": {"generator": target}, "hparams_name": "kwargs", "cfg": target, "scores": target}
     torch.save(content | extra, good)
     load_trained(good)  # ignored
-    for arguments in (
-        target,
-        ARGUMENTS | target,
-        ARGUMENTS | {"channels": target},
-        ARGUMENTS | {"global_skip": target},
-    ):
-        torch.save(
-            content | extra | {"generator": {**content["generator"], "arguments": arguments}}, tmp_path / "w.ckpt"
-        )
+    hidden = [{"channels": target}, {"global_skip": target}]
+    for arguments in (target, ARGUMENTS | target, *(ARGUMENTS | each for each in hidden)):
+        generator = {**content["generator"], "arguments": arguments}
+        torch.save(content | extra | {"generator": generator}, tmp_path / "w.ckpt")
         with pytest.raises(UserError, match=r"w\.ckpt"):
             load_trained(tmp_path / "w.ckpt")
         with pytest.raises(UserError, match=r"w\.ckpt"):
@@ -188,14 +182,12 @@ def test_headers_that_lie_are_refused(tmp_path: Path, content: bytes, little_mem
 
 
 @pytest.mark.parametrize(
-    "key_and_value",
-    [("scale", 10**9), ("channels", 10**6), ("channels", True), ("channels", "4"), ("blocks", -1), ("blocks", None)],
+    "lie",
+    [{"scale": 10**9}, {"channels": 10**6}, {"channels": True}, {"channels": "4"}, {"blocks": -1}, {"blocks": None}],
 )
-def test_arguments_that_lie_are_refused(tmp_path: Path, key_and_value: tuple[str, Any], little_memory: None) -> None:
-    arguments = ARGUMENTS | dict([key_and_value])
-    (tmp_path / "w.safetensors").write_bytes(
-        save(Generator(**ARGUMENTS).state_dict(), describe("Generator", arguments, {}))
-    )
+def test_arguments_that_lie_are_refused(tmp_path: Path, lie: dict[str, Any], little_memory: None) -> None:
+    weights = Generator(**ARGUMENTS).state_dict()
+    (tmp_path / "w.safetensors").write_bytes(save(weights, describe("Generator", ARGUMENTS | lie, {})))
     with pytest.raises(UserError, match=r"w\.safetensors does not hold the generator"):
         load_trained(tmp_path / "w.safetensors")
 
@@ -208,9 +200,7 @@ def celeba_zip(root: Path, members: dict[str, bytes]) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
-    "evil", ["../evil.jpg", "/etc/evil.jpg", "img_align_celeba/../../evil.jpg", "..\\evil.jpg", "C:/evil"]
-)
+@pytest.mark.parametrize("evil", ["../evil", "/etc/evil", "img_align_celeba/../../evil", "..\\evil", "C:/evil"])
 def test_archives_that_lead_out_are_refused(tmp_path: Path, evil: str) -> None:
     celeba_zip(tmp_path, {"img_align_celeba/1.jpg": b"", evil: b""})
     with pytest.raises(UserError, match="leads out of its folder"):
@@ -243,9 +233,7 @@ def test_torchvisions_unpacking_stays_inside(tmp_path: Path) -> None:
     assert not list((tmp_path / "deep").glob("evil*"))
 
 
-@pytest.mark.parametrize(
-    "lines", ["../../etc/passwd 0", "/etc/passwd 0", "..\\x.jpg 0", ".. 0", "a\0b.jpg 0", "1.jpg 0\n1.jpg 1"]
-)
+@pytest.mark.parametrize("lines", ["../../x 0", "/etc/passwd 0", "..\\x 0", ".. 0", "a\0b 0", "1.jpg 0\n1.jpg 1"])
 def test_partition_lines_that_lead_out_are_refused(tmp_path: Path, lines: str) -> None:
     (tmp_path / "img_align_celeba").mkdir()
     (tmp_path / "list_eval_partition.txt").write_text(lines)
@@ -304,6 +292,7 @@ def test_image_bombs_are_refused_by_every_reader(tmp_path: Path, name: str, litt
             read()
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_limit_holds_in_threads_too(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(BOMBS["little_over.png"])
     refused: list[bool] = []
@@ -325,8 +314,9 @@ def test_the_limit_holds_in_threads_too(tmp_path: Path) -> None:
 
 def test_deep_pngs_cannot_unpack_to_more_than_their_pixels(tmp_path: Path, little_memory: None) -> None:
     """8 gigabytes of zeros behind the header of an image of 4 x 4."""
-    compressor = zlib.compressobj(9)
-    data = b"".join(compressor.compress(bytes(2**26)) for _ in range(128)) + compressor.flush()
+    compressor = zlib.compressobj()
+    first, again = (compressor.compress(bytes(2**20)) + compressor.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    data = first + again * 2**13
     with (tmp_path / "deep.png").open("wb") as file:
         header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
         png.write_chunks(file, [(b"IHDR", header), (b"IDAT", data), (b"IEND", b"")])
@@ -335,13 +325,9 @@ def test_deep_pngs_cannot_unpack_to_more_than_their_pixels(tmp_path: Path, littl
 
 
 @pytest.mark.parametrize("mode", ["LAB", "F"])
-def test_odd_modes_are_read_or_refused(tmp_path: Path, mode: str) -> None:
+def test_odd_modes_are_read(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (40, 40)).save(tmp_path / "odd.tif")
-    if mode == "F":
-        assert open_image(tmp_path / "odd.tif", "odd").size == (40, 40)
-    else:
-        with pytest.raises(UserError, match=r"odd cannot be read as an image: .*LAB"):
-            open_image(tmp_path / "odd.tif", "odd")
+    assert to_tensor(open_image(tmp_path / "odd.tif", "odd")).shape == (3, 40, 40)
 
 
 def test_huge_options_are_refused_before_memory_is_taken(tmp_path: Path, little_memory: None) -> None:
@@ -383,24 +369,25 @@ def test_pictures_whose_results_never_fit_are_refused(monkeypatch: pytest.Monkey
 def test_tiles_that_never_fit_are_not_tried(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = Picture(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8))
-    expected = TiledUpscaler(tiny_generator(), tile=50).upscale(picture).colour
-    upscaler = TiledUpscaler(tiny_generator(), tile=0)
-    monkeypatch.setattr("srgan_lightning.inference.upscaling.memory_of", lambda device: 3_000_000)
+    picture = Picture(np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8))
+    generator = tiny_generator()
+    expected = TiledUpscaler(generator, tile=25).upscale(picture).colour
+    upscaler = TiledUpscaler(generator, tile=0)
+    monkeypatch.setattr("srgan_lightning.inference.upscaling.memory_of", lambda device: 900_000)
     assert np.abs(upscaler.upscale(picture).colour.astype(int) - expected).max() <= 1
-    assert upscaler.tile == 100
-    assert "going on with 100" in capsys.readouterr().err
+    assert upscaler.tile == 50
+    assert "going on with 50" in capsys.readouterr().err
 
 
 def test_batches_that_never_fit_are_refused(configure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    cfg = configure("experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES, "data.batch_size=8")
+    cfg = configure("experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES, "data.batch_size=4")
     data, model = instantiate(cfg.data, degradation=Bicubic(4)), instantiate(cfg.model, loss=instantiate(cfg.loss))
     data.setup("fit")
     check_batches_fit(data, model, on_cpu=True)
-    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 8 * 32 * 32 * 8 * 4 - 1)
-    with pytest.raises(UserError, match=r"data\.batch_size=8: 8 images of 32x32"):
+    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 4 * 32 * 32 * 8 * 4 - 1)
+    with pytest.raises(UserError, match=r"data\.batch_size=4: 4 images of 32x32"):
         check_batches_fit(data, model, on_cpu=True)
-    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 8 * 32 * 32 * 8 * 4)
+    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 4 * 32 * 32 * 8 * 4)
     with pytest.raises(UserError, match=r"data\.val_batch_size=2: 2 images of 64x64"):
         check_batches_fit(data, model, on_cpu=True)
 
@@ -424,10 +411,8 @@ def test_cyclic_and_nested_checkpoints_are_refused(tmp_path: Path) -> None:
     laughs: list[Any] = [0]
     for _ in range(60):
         laughs = [laughs, laughs]
-    for content in (
-        cyclic,
-        {"state_dict": {"generator.x": laughs}, "generator": {"architecture": "Generator", "arguments": laughs}},
-    ):
+    generator = {"architecture": "Generator", "arguments": laughs}
+    for content in (cyclic, {"state_dict": {"generator.x": laughs}, "generator": generator}):
         torch.save(content, tmp_path / "w.ckpt")
         with pytest.raises(UserError, match=r"w\.ckpt"):
             load_trained(tmp_path / "w.ckpt")
