@@ -1,18 +1,98 @@
 """The loggers besides CSV: what they hold after a run."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from srgan_lightning import __version__
 from srgan_lightning.train import train
+from srgan_lightning.training.loggers import code_version
 from tests.conftest import TINY_FACES, TINY_SRGAN
+from tests.wandb_file import records, values
 
 QUICK = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_interval=2"]
+SCALARS = ["loss/generator", "loss/pixel", "loss/adversarial", "loss/discriminator", "d_real", "d_fake"]
+SCALARS += ["lr/generator", "lr/discriminator", "images_per_second"]
+SCORES = [f"{who}{name}" for who in ("", "bicubic_") for name in ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "swd")]
+CAPTION = r"face_00000\d: \d\d\.\d\d dB \(bicubic \d\d\.\d\d dB\)"
 Configure = Callable[..., DictConfig]
+
+
+def steps_of(history: list[dict[str, Any]], key: str) -> list[int]:
+    return [int(row["trainer/global_step"]) for row in history if key in row]
+
+
+def test_wandb_offline_holds_everything(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two jobs in one process, as in a sweep: two finished runs of one group, each with all there is to see."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()  # it reads the environment once a process
+    jobs = {name: train(configure(*QUICK, "logger=wandb", f"seed={name}", run=name)) for name in ("1", "2")}
+    wandb.teardown()  # its service writes in the background
+    ids = set()
+    for name, summary in jobs.items():
+        (path,) = (tmp_path / name / "wandb").glob("offline-run-*/*.wandb")
+        kept: dict[str, list[Any]] = {}
+        for record in records(path):
+            kind = str(record.WhichOneof("record_type"))
+            kept.setdefault(kind, []).append(getattr(record, kind))
+        (run,), (end,) = kept["run"], kept["exit"]
+        ids.add(run.run_id)
+        assert (run.run_group, run.project, end.exit_code) == ("quickstart", "srgan-lightning", 0)
+        config = {key: value for record in kept["config"] for key, value in values(record.update).items()}
+        assert (config["seed"], config["loss"]["adversarial"], config["scale"]) == (int(name), 2e-4, 4)
+        assert config["code_version"] == code_version()
+
+        # The x-axis of every panel is the count of generator updates.
+        assert ("*", "trainer/global_step") in {(m.glob_name, m.step_metric) for m in kept["metric"]}
+        history = [values(record.item) for record in kept["history"]]
+        for key in SCALARS:
+            assert steps_of(history, key) == [1, 2, 3, 4], key
+        for key in SCORES:
+            assert steps_of(history, f"val/{key}") == [2, 4], key
+        assert steps_of(history, "samples.captions") == [2, 4]
+        for row in (row for row in history if "samples.captions" in row):
+            assert [caption.split(":")[0] for caption in row["samples.captions"]] == [
+                f"face_00000{i}" for i in range(3)
+            ]
+            for caption, file in zip(row["samples.captions"], row["samples.filenames"], strict=True):
+                assert re.fullmatch(CAPTION, caption)
+                with Image.open(path.parent / "files" / file) as image:
+                    assert image.size == (3 * 64 + 4 * 4, 64 + 2 * 4)  # LR enlarged, SR, HR
+
+        (artifact,) = kept["artifact"]
+        assert (artifact.type, list(artifact.aliases)) == ("model", ["best", "latest"])
+        assert json.loads(artifact.metadata) == {key: summary[key] for key in SCORES}
+        (file,) = artifact.manifest.contents
+        assert (file.path, Path(file.local_path)) == (
+            "generator.safetensors",
+            tmp_path / name / "generator.safetensors",
+        )
+        last = {key: value for record in kept["summary"] for key, value in values(record.update).items()}
+        assert last["best/psnr_y"] == pytest.approx(summary["psnr_y"])
+    assert len(ids) == 2
+
+
+def test_a_run_that_fails_is_told_so_to_wandb(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()
+    with pytest.raises(MisconfigurationException):
+        train(configure(*QUICK, "logger=wandb", "callbacks.best.monitor=val/nothing"))
+    assert wandb.run is None  # the next job of a sweep starts its own
+    wandb.teardown()
+    (path,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
+    assert [record.exit.exit_code for record in records(path) if record.WhichOneof("record_type") == "exit"] == [1]
 
 
 def test_wandb_without_key_or_terminal_is_an_offline_run(
@@ -29,9 +109,7 @@ def test_wandb_without_key_or_terminal_is_an_offline_run(
     assert "kept offline" in capsys.readouterr().out
     (path,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
     wandb.teardown()  # its service writes in the background
-    recorded = path.read_bytes()
-    for key in ("loss/generator", "loss/discriminator", "lr/generator", "val/psnr_y", "val/bicubic_psnr_y", "samples"):
-        assert key.encode() in recorded
+    assert [record.exit.exit_code for record in records(path) if record.WhichOneof("record_type") == "exit"] == [0]
     assert (tmp_path / "run/metrics.csv").is_file()
 
 
@@ -42,9 +120,32 @@ def test_wandb_disabled_is_honoured(configure: Configure, tmp_path: Path, monkey
     assert not list(tmp_path.rglob("*.wandb"))
 
 
-def test_tensorboard_holds_scalars_and_pictures(configure: Configure, tmp_path: Path) -> None:
-    train(configure(*QUICK, "logger=tensorboard"))
+def test_tensorboard_holds_the_same(configure: Configure, tmp_path: Path) -> None:
+    summary = train(configure(*QUICK, "logger=tensorboard"))
     events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
-    assert [event.step for event in events.Scalars("val/psnr_y")] == [2, 4]
-    assert [event.step for event in events.Scalars("loss/generator")] == [1, 2, 3, 4]
-    assert [event.step for event in events.Images("samples")] == [2, 4]
+    for key in SCALARS:
+        assert [event.step for event in events.Scalars(key)] == [1, 2, 3, 4], key
+    for key in SCORES:
+        assert [event.step for event in events.Scalars(f"val/{key}")] == [2, 4], key
+        (best,) = events.Scalars(f"best/{key}")
+        assert best.value == pytest.approx(summary[key], rel=1e-5)
+    for index in range(3):
+        pictures = events.Images(f"samples/face_00000{index}")
+        assert [(event.step, event.width, event.height) for event in pictures] == [(2, 208, 72), (4, 208, 72)]
+    texts = {tag: events.Tensors(f"{tag}/text_summary") for tag in ("samples", "config")}
+    assert [event.step for event in texts["samples"]] == [2, 4]
+    captions = texts["samples"][-1].tensor_proto.string_val[0].decode()
+    assert len(re.findall(CAPTION, captions)) == 3
+    config = texts["config"][0].tensor_proto.string_val[0].decode()
+    assert "adversarial: 0.0002" in config
+    assert f"code_version: {code_version()}" in config
+    # The page that compares runs by settings and scores.
+    plugin = events.PluginTagToContent("hparams")
+    session = HParamsPluginData.FromString(plugin["_hparams_/session_start_info"]).session_start_info
+    assert session.hparams["loss/adversarial"].number_value == 2e-4
+    experiment = HParamsPluginData.FromString(plugin["_hparams_/experiment"]).experiment
+    assert {info.name.tag for info in experiment.metric_infos} == {f"best/{key}" for key in SCORES}
+
+
+def test_code_version_begins_with_the_packages() -> None:
+    assert code_version().split("+")[0] == __version__

@@ -3,13 +3,13 @@
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from srgan_lightning.atomic import remove_partials
 from srgan_lightning.cli import entry_point, run_without_hydra
@@ -20,7 +20,8 @@ from srgan_lightning.quiet import quieten_lightning
 from srgan_lightning.training import processes
 from srgan_lightning.training.callbacks import Interruption, NonFinite, Stopped
 from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
-from srgan_lightning.training.loggers import RunCSVLogger, finish_wandb, prepare_wandb
+from srgan_lightning.training.csv_history import RunCSVLogger
+from srgan_lightning.training.loggers import finish_wandb, log_config, prepare_wandb
 from srgan_lightning.training.memory import check_batches_fit
 from srgan_lightning.training.module import SuperResolutionModule
 from srgan_lightning.training.provenance import describe_start, record_start
@@ -70,13 +71,13 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 
     with sole_writer(Path(cfg.run_dir)):
         start = begin(cfg, data)
-        for logger in trainer.loggers:
-            logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
-            if isinstance(logger, RunCSVLogger):
-                logger.go_on_from(updates)
-        if trainer.is_global_zero:
-            print(processes.images_per_update(cfg, trainer.world_size), flush=True)
         try:
+            log_config(trainer.loggers, cfg)
+            for logger in trainer.loggers:
+                if isinstance(logger, RunCSVLogger):
+                    logger.go_on_from(updates)
+            if trainer.is_global_zero:
+                print(processes.images_per_update(cfg, trainer.world_size), flush=True)
             stopped = fit(trainer, model, data, cfg.ckpt_path)
             if cfg.test and not stopped:
                 trainer.test(model, data, verbose=False)

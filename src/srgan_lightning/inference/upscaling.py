@@ -154,7 +154,7 @@ class TiledUpscaler:
         height, width = (min((self.tile or side) + 2 * self.overlap, side) for side in pixels.shape[:2])
         weight = self.generator.tail.weight
         size = torch.finfo(self.precision).bits // 8
-        return 3 * size * height * width * weight.shape[1] <= memory_of(weight.device)
+        return bool(3 * size * height * width * weight.shape[1] <= memory_of(weight.device))
 
     def _halve_tile(self, longest: int) -> None:
         tile = min(self.tile or longest, longest)

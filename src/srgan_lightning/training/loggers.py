@@ -1,79 +1,19 @@
-"""Histories that go on where a resumed run does, and what W&B needs besides: no stop for a key, an end with its job."""
+"""What W&B and TensorBoard get besides Lightning's scalars: config, code version, the best generator and its scores.
 
-import csv
-import io
+And what W&B needs: a run that never stops for a key, and ends with its job.
+"""
+
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import wandb
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from srgan_lightning.atomic import write_atomically
-
-Rows = list[dict[str, Any]]
-
-
-class _Writer(ExperimentWriter):
-    """Goes on with the metrics.csv that it finds; Lightning's deletes it, and new columns rewrite it in place."""
-
-    def __init__(self, log_dir: str) -> None:
-        super().__init__(log_dir)
-        self.metrics_keys, rows = self._read()
-        if rows:
-            self._write(rows)  # without a line that a kill tore
-
-    def _check_log_dir_exists(self) -> None:
-        pass  # where Lightning deletes
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        self._write(self._read()[1])
-
-    def _read(self) -> tuple[list[str], Rows]:
-        path = Path(self.metrics_file_path)
-        if not path.is_file():
-            return [], []
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = [row for row in reader if None not in row and None not in row.values() and row["step"].isdigit()]
-            return list(reader.fieldnames or []), rows
-
-    def _write(self, rows: Rows) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.metrics_keys)
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.metrics_file_path, text.getvalue().encode())
-
-    def cut(self, step: int) -> None:
-        """Drop the rows past a step, and those of that step behind its validation."""
-        _, rows = self._read()
-        kept: Rows = []
-        for row in rows:
-            validated = kept and kept[-1].get("val/psnr_y")
-            if int(row["step"]) > step or (int(row["step"]) == step and validated and int(kept[-1]["step"]) == step):
-                break
-            kept.append(row)
-        if len(kept) < len(rows):
-            self._write(kept)
-
-
-class RunCSVLogger(CSVLogger):
-    """CSVLogger for run directories that are resumed in place."""
-
-    @property
-    def experiment(self) -> Any:
-        if self._experiment is None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            self._experiment = _Writer(self.log_dir)
-        return super().experiment
-
-    @rank_zero_only
-    def go_on_from(self, step: int) -> None:
-        """Forget what was logged past a checkpoint's step: the resumed run logs it again."""
-        self.experiment.cut(step)
+from srgan_lightning.training.provenance import version_name
 
 
 @rank_zero_only
@@ -99,7 +39,41 @@ def prepare_wandb(cfg: DictConfig) -> None:
         print("W&B: no API key (`wandb login`), so the run is kept offline: send it with `wandb sync`.", flush=True)
 
 
+@rank_zero_only
+def log_config(loggers: list[Logger], cfg: DictConfig) -> None:
+    """Give every logger the whole configuration and the version of the code."""
+    config = {**cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)), "code_version": version_name()}
+    for logger in loggers:
+        logger.log_hyperparams(config)
+        if isinstance(logger, TensorBoardLogger):  # it keeps hyperparameters back until there are scores
+            yaml = OmegaConf.to_yaml(OmegaConf.create(config)).replace("\n", "\n    ")
+            logger.experiment.add_text("config", f"    {yaml}", 0)  # four spaces: a block of code in Markdown
+
+
+@rank_zero_only
+def log_best(loggers: list[Logger], artifact: Path, scores: dict[str, float], step: int) -> None:
+    """Give the loggers the scores of the run's best generator, and W&B the generator itself.
+
+    Args:
+        loggers: the Trainer's.
+        artifact: `generator.safetensors`.
+        scores: of that generator, by name.
+        step: generator updates at the end of the run.
+    """
+    best = {f"best/{name}": value for name, value in scores.items()}
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(logger.hparams, metrics=best, step=step)
+        elif isinstance(logger, WandbLogger):
+            run = logger.experiment
+            run.summary.update(best)
+            model = wandb.Artifact(f"generator-{run.id}", type="model", metadata=scores)
+            # Immutable: not copied aside, so an offline run is sent from where it lies.
+            model.add_file(str(artifact), policy="immutable")
+            run.log_artifact(model, aliases=["best", "latest"])
+
+
 def finish_wandb(loggers: list[Logger]) -> None:
-    """End the W&B run, so that the next job of a sweep starts one of its own."""
+    """End the W&B run, as failed where an error is on its way; the next job of a sweep then starts one of its own."""
     if any(isinstance(logger, WandbLogger) for logger in loggers):
-        wandb.finish()
+        wandb.finish(exit_code=int(sys.exc_info()[0] is not None))

@@ -38,6 +38,13 @@ def code_version() -> dict[str, Any]:
     return facts
 
 
+def version_name() -> str:
+    """`code_version` in a word: 1.0+9fceb02-dirty."""
+    code = code_version()
+    commit = f"+{code['commit'][:7]}" if code["commit"] else ""
+    return f"{code['version']}{commit}{'-dirty' if code['dirty'] else ''}"
+
+
 def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str | None) -> dict[str, Any]:
     """All that decides what a start of a run computes.
 

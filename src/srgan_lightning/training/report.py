@@ -15,6 +15,7 @@ from srgan_lightning.atomic import write_atomically
 from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
 from srgan_lightning.training.callbacks import Interruption, Throughput
+from srgan_lightning.training.loggers import log_best
 from srgan_lightning.training.module import SuperResolutionModule
 
 
@@ -44,7 +45,9 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
         scores = about["scores"]
         facts = {"recipe": about["recipe"], "data": data_facts(cfg), "scores": scores, "protocol": protocol(cfg.scale)}
         facts["provenance"] = {"code": start["code"], "data": start["data"]}
-        write_artifact(run_dir / "generator.safetensors", weights, about["architecture"], about["arguments"], facts)
+        artifact = run_dir / "generator.safetensors"
+        write_artifact(artifact, weights, about["architecture"], about["arguments"], facts)
+        log_best(trainer.loggers, artifact, scores, trainer.global_step)
     throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
     tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
     module = cast(SuperResolutionModule, trainer.lightning_module)

@@ -5,6 +5,7 @@ from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
 from srgan_lightning.training.callbacks.health import Health
 from srgan_lightning.training.callbacks.interruption import Interruption, Stopped
 from srgan_lightning.training.callbacks.nonfinite import NonFinite
+from srgan_lightning.training.callbacks.patch_score import PatchScore
 from srgan_lightning.training.callbacks.progress import RunProgress
 from srgan_lightning.training.callbacks.run_checkpoint import RunCheckpoint
 from srgan_lightning.training.callbacks.sample_grid import SampleGrid
@@ -16,6 +17,7 @@ __all__ = [
     "Health",
     "Interruption",
     "NonFinite",
+    "PatchScore",
     "RunCheckpoint",
     "RunProgress",
     "SampleGrid",

@@ -1,23 +1,38 @@
 """Sample pictures: LR (bicubic up) | SR | HR."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
-from torchvision.transforms.v2.functional import center_crop
+from torchvision.transforms.v2.functional import center_crop, to_pil_image
 from torchvision.utils import make_grid, save_image
 
 from srgan_lightning.data.degradation import resize_bicubic
+from srgan_lightning.metrics import score
+
+
+class Row(NamedTuple):
+    """One image: LR enlarged, SR and HR as (3, 3, H, W) RGB in [0, 1], and the PSNR-Y in dB of the first two."""
+
+    pictures: Tensor
+    name: str
+    psnr: float
+    bicubic: float
+
+    @property
+    def caption(self) -> str:
+        return f"{self.name}: {self.psnr:.2f} dB (bicubic {self.bicubic:.2f} dB)"
 
 
 class SampleGrid(Callback):
     """Draws the first validation images of process 0, always the same, at every validation.
 
-    One row per image: LR bicubically enlarged, SR, HR. It goes to `directory/step_*.png` and to the logger.
+    One row per image: LR bicubically enlarged, SR, HR. All go to `directory/step_*.png`; loggers get each row by itself,
+    with the image's name and PSNR.
 
     Args:
         directory: where the PNGs land.
@@ -27,7 +42,7 @@ class SampleGrid(Callback):
 
     def __init__(self, directory: str, images: int = 8, size: int = 256) -> None:
         self.directory, self.images, self.size = Path(directory), images, size
-        self.rows: list[Tensor] = []
+        self.rows: list[Row] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows = []
@@ -41,24 +56,38 @@ class SampleGrid(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        for lr, sr, hr in zip(batch["lr"], outputs, batch["hr"], strict=True):
+        source = trainer.datamodule.sources["val"]  # type: ignore[attr-defined]
+        for lr, sr, hr, index in zip(batch["lr"], outputs, batch["hr"], batch["index"].tolist(), strict=True):
             if len(self.rows) == self.images:
                 return
             up = resize_bicubic(lr[None], (hr.shape[-2], hr.shape[-1]))[0]
-            row = torch.stack([up, sr, hr]).clamp(0, 1).cpu()
-            self.rows.append(center_crop(row, [min(self.size, hr.shape[-2]), min(self.size, hr.shape[-1])]))
+            # Of the whole image, though the picture may be its centre alone.
+            bicubic, psnr = score(torch.stack([up, sr]), hr.expand(2, -1, -1, -1), hr.shape[-1] // lr.shape[-1])[:, 0]
+            pictures = torch.stack([up, sr, hr]).clamp(0, 1).cpu()
+            pictures = center_crop(pictures, [min(self.size, hr.shape[-2]), min(self.size, hr.shape[-1])])
+            self.rows.append(Row(pictures, source.name(index), psnr.item(), bicubic.item()))
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.rows:
             return
         # Images of different sizes share a grid on a canvas of the largest.
-        height, width = (max(row.shape[side] for row in self.rows) for side in (-2, -1))
-        grid = make_grid(torch.cat([center_crop(row, [height, width]) for row in self.rows]), nrow=3, padding=4)
+        height, width = (max(row.pictures.shape[side] for row in self.rows) for side in (-2, -1))
+        grid = make_grid(
+            torch.cat([center_crop(row.pictures, [height, width]) for row in self.rows]), nrow=3, padding=4
+        )
         self.directory.mkdir(parents=True, exist_ok=True)
         save_image(grid, self.directory / f"step_{trainer.global_step:07d}.png")
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("samples", grid, trainer.global_step)
-            elif isinstance(logger, WandbLogger):
-                logger.log_image("samples", [grid], step=trainer.global_step, caption=["LR bicubic | SR | HR"])
+            self._log(logger, trainer.global_step)
+
+    def _log(self, logger: Any, step: int) -> None:
+        strips = [make_grid(row.pictures, nrow=3, padding=4) for row in self.rows]
+        if isinstance(logger, WandbLogger):
+            images = [to_pil_image((strip * 255).round().byte()) for strip in strips]
+            logger.log_image("samples", images, step=step, caption=[row.caption for row in self.rows])
+        elif isinstance(logger, TensorBoardLogger):  # which has no captions: names are tags, PSNR stands in a text
+            for row, strip in zip(self.rows, strips, strict=True):
+                logger.experiment.add_image(f"samples/{row.name}", strip, step)
+            captions = "\n".join(f"- {row.caption}" for row in self.rows)
+            logger.experiment.add_text("samples", f"LR bicubic, SR, HR:\n\n{captions}", step)

@@ -1,0 +1,73 @@
+"""metrics.csv goes on where a resumed run does."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities import rank_zero_only
+
+from srgan_lightning.atomic import write_atomically
+
+Rows = list[dict[str, Any]]
+
+
+class _Writer(ExperimentWriter):
+    """Goes on with the metrics.csv that it finds; Lightning's deletes it, and new columns rewrite it in place."""
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        self.metrics_keys, rows = self._read()
+        if rows:
+            self._write(rows)  # without a line that a kill tore
+
+    def _check_log_dir_exists(self) -> None:
+        pass  # where Lightning deletes
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self._write(self._read()[1])
+
+    def _read(self) -> tuple[list[str], Rows]:
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return [], []
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if None not in row and None not in row.values() and row["step"].isdigit()]
+            return list(reader.fieldnames or []), rows
+
+    def _write(self, rows: Rows) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.metrics_keys)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.metrics_file_path, text.getvalue().encode())
+
+    def cut(self, step: int) -> None:
+        """Drop the rows past a step, and those of that step behind its validation."""
+        _, rows = self._read()
+        kept: Rows = []
+        for row in rows:
+            validated = kept and kept[-1].get("val/psnr_y")
+            if int(row["step"]) > step or (int(row["step"]) == step and validated and int(kept[-1]["step"]) == step):
+                break
+            kept.append(row)
+        if len(kept) < len(rows):
+            self._write(kept)
+
+
+class RunCSVLogger(CSVLogger):
+    """CSVLogger for run directories that are resumed in place."""
+
+    @property
+    def experiment(self) -> Any:
+        if self._experiment is None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            self._experiment = _Writer(self.log_dir)
+        return super().experiment
+
+    @rank_zero_only
+    def go_on_from(self, step: int) -> None:
+        """Forget what was logged past a checkpoint's step: the resumed run logs it again."""
+        self.experiment.cut(step)
