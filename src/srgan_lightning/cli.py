@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -47,6 +50,19 @@ def user_error(error: BaseException) -> str | None:
     return None
 
 
+def log_failed_job(text: str | None) -> None:
+    """Say at once, and in its run directory's log, why a job of a sweep failed: Hydra tells one of them, at the end."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        log = logging.getLogger(__name__)
+        log.error("Job %s failed. %s", HydraConfig.get().job.num, text or "", exc_info=text is None)
+
+
+def plain_when_piped() -> None:
+    """Switch colour off for every library that honours NO_COLOR, where output does not go to a terminal."""
+    if "FORCE_COLOR" not in os.environ and not (sys.stdout.isatty() and sys.stderr.isatty()):
+        os.environ.setdefault("NO_COLOR", "1")
+
+
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
     """Make a Hydra command of a function: its user errors become one paragraph and exit code 1, without a traceback."""
 
@@ -59,13 +75,20 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 raise SystemExit(130) from None
             except Exception as error:
                 text = user_error(error)
+                log_failed_job(text)
                 if text is None:
                     raise
                 # The one exception that Hydra prints as it stands; other jobs of a sweep go on.
                 raise CompactHydraException(f"\n{text}") from None
 
-        with_hydra = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
-        return with_hydra(run)  # type: ignore[no-any-return]
+        with_hydra = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)
+
+        @functools.wraps(task)
+        def command() -> Any:
+            plain_when_piped()
+            return with_hydra()
+
+        return command
 
     return decorate
 

@@ -42,7 +42,7 @@ class PatchDistance(Metric):
             self.add_state(name, torch.zeros(self.octaves, FILTERS, BINS, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Add a batch: both (B, 3, H, W) RGB in [0, 1], of sides that the scale divides and that PSNR and SSIM can score."""
+        """Add a batch: both (B, 3, H, W) RGB in [0, 1], of sides that the scale divides and SSIM can score."""
         self.sr += self._counts(round_to_8_bits(sr.float()))
         self.hr += self._counts(hr.float())
 

@@ -151,9 +151,26 @@ def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
     )
 
 
+def objective(cfg: DictConfig, summary: dict[str, Any]) -> float | list[float] | None:
+    """What a sweeper optimises: the scores that `objective` names; None where the run was not scored.
+
+    Raises:
+        UserError: there is no such score.
+    """
+    if "psnr_y" not in summary:
+        return None
+    names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
+    for name in names:
+        if not isinstance(summary.get(name), int | float):
+            numbers = ", ".join(key for key, value in summary.items() if isinstance(value, int | float))
+            raise UserError(f"objective={name}: summary.json has no such number; it has {numbers}.")
+    values = [float(summary[name]) for name in names]
+    return values[0] if isinstance(cfg.objective, str) else values
+
+
 @entry_point("train")
-def from_command_line(cfg: DictConfig) -> None:
-    train(cfg)
+def from_command_line(cfg: DictConfig) -> float | list[float] | None:
+    return objective(cfg, train(cfg))
 
 
 def main() -> None:

@@ -74,6 +74,6 @@ def log_best(loggers: list[Logger], artifact: Path, scores: dict[str, float], st
 
 
 def finish_wandb(loggers: list[Logger]) -> None:
-    """End the W&B run, as failed where an error is on its way; the next job of a sweep then starts one of its own."""
+    """End the W&B run, as failed where an error is on its way: the next job of a sweep starts one of its own."""
     if any(isinstance(logger, WandbLogger) for logger in loggers):
         wandb.finish(exit_code=int(sys.exc_info()[0] is not None))

@@ -9,7 +9,7 @@ from srgan_lightning.patch_statistics import PatchDistance
 
 
 class PatchScore(Callback):
-    """Logs `val/swd` and `val/bicubic_swd`, see `PatchDistance`: low where SR has the detail of HR, which PSNR punishes."""
+    """Logs `PatchDistance` as `val/swd` and `val/bicubic_swd`: low where SR has the detail of HR, as PSNR cannot see."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         scale = pl_module.generator.scale  # type: ignore[union-attr]

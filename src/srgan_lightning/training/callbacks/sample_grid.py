@@ -31,8 +31,8 @@ class Row(NamedTuple):
 class SampleGrid(Callback):
     """Draws the first validation images of process 0, always the same, at every validation.
 
-    One row per image: LR bicubically enlarged, SR, HR. All go to `directory/step_*.png`; loggers get each row by itself,
-    with the image's name and PSNR.
+    One row per image: LR bicubically enlarged, SR, HR. All go to `directory/step_*.png`; loggers get each row by
+    itself, with the image's name and PSNR.
 
     Args:
         directory: where the PNGs land.

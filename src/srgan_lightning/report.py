@@ -1,0 +1,102 @@
+"""`python -m srgan_lightning.report`: the curves of a run, or a table and a picture of a sweep."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.device import find_device
+from srgan_lightning.quiet import quieten_lightning
+from srgan_lightning.reporting.curves import draw_curves
+from srgan_lightning.reporting.perception import MEASURES, Choice
+from srgan_lightning.reporting.runs import Run, is_run
+from srgan_lightning.reporting.style import save_figure
+from srgan_lightning.reporting.sweep import Sweep, read_sweep, write_sweep
+from srgan_lightning.reporting.tables import HEAD, cells
+
+
+def report(path: Path, output: Path, choice: Choice, limit: int, console: Console) -> list[Path]:
+    """Report on a run or a sweep.
+
+    Args:
+        path: the directory of a run, or one that holds those of several.
+        output: where the files go.
+        choice: the measure of perception.
+        limit: most validation images that it is taken on.
+        console: gets the table of a sweep and what it says.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: there is nothing to report on.
+    """
+    if is_run(path):
+        run = Run(path)
+        figure = draw_curves(run.curves(), f"{path.absolute().parent.name}/{path.absolute().name} ({run.state})")
+        output.mkdir(parents=True, exist_ok=True)
+        save_figure(figure, output / "curves.png")
+        return [output / "curves.png"]
+    sweep = read_sweep(path, choice, limit)
+    print_sweep(sweep, console)
+    output.mkdir(parents=True, exist_ok=True)
+    return write_sweep(sweep, output, choice.device)
+
+
+def print_sweep(sweep: Sweep, console: Console) -> None:
+    """The table, and the sentences beneath it."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for title in HEAD:
+        table.add_column(title, no_wrap=title != "settings")
+    for row in sweep.rows:
+        table.add_row(*cells(row))
+    console.print(table)
+    for line in [*sweep.best, *sweep.notes]:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Report by a command line; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m srgan_lightning.report", description=__doc__)
+    parser.add_argument("path", help="outputs/<experiment>/<run>, or multirun/<experiment>/<sweep>")
+    parser.add_argument("-o", "--output", metavar="DIR", help="where the files go (default: there)")
+    parser.add_argument(
+        "--perception",
+        choices=MEASURES,
+        default="auto",
+        help="measure of a sweep: lpips, fid, kid (extra `metrics`), vgg (--vgg-weights), or swd, which training has "
+        "logged and needs no weights; auto (default) takes vgg if its weights are given, else lpips, else swd",
+    )
+    parser.add_argument("--metric-weights", metavar="DIR", help="networks of lpips, fid, kid (default: torch's cache)")
+    parser.add_argument("--vgg-weights", metavar="FILE", help="VGG19 as .pth or .safetensors")
+    parser.add_argument("--vgg-layer", default="relu2_2", help="its layer (default: relu2_2)")
+    parser.add_argument("--images", type=int, default=64, metavar="N", help="most validation images (default: 64)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
+    options = parser.parse_args(argv)
+    if options.images < 1:
+        parser.error("--images: give 1 or more")
+    quieten_lightning()
+    path = Path(options.path)
+    try:
+        choice = Choice(
+            options.perception,
+            options.metric_weights,
+            options.vgg_weights,
+            options.vgg_layer,
+            find_device(options.device),
+        )
+        written = report(path, Path(options.output or path), choice, options.images, Console())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"Written: {', '.join(map(str, written))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

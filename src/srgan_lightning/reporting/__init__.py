@@ -1,0 +1,1 @@
+"""What finished runs say: curves of one, a table and a picture of many."""

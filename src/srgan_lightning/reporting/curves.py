@@ -1,0 +1,65 @@
+"""The curves of one run."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from srgan_lightning.reporting.style import FAINT, styled
+
+Curves = dict[str, tuple[list[int], list[float]]]
+
+#: Title, columns of metrics.csv with the name that each gets, and whether the axis is logarithmic.
+PANELS: list[tuple[str, dict[str, str], bool]] = [
+    ("PSNR-Y, dB", {"val/psnr_y": "model", "val/bicubic_psnr_y": "bicubic"}, False),
+    ("SSIM-Y", {"val/ssim_y": "model", "val/bicubic_ssim_y": "bicubic"}, False),
+    ("Distance of patch statistics", {"val/swd": "model", "val/bicubic_swd": "bicubic"}, False),
+    (
+        "Losses, weighted",
+        {
+            "loss/generator": "generator",
+            "loss/pixel": "pixel",
+            "loss/perceptual": "perceptual",
+            "loss/adversarial": "adversarial",
+            "loss/total_variation": "total variation",
+            "loss/discriminator": "discriminator",
+        },
+        True,
+    ),
+    ("Discriminator: how real it takes", {"d_real": "HR", "d_fake": "SR"}, False),
+    ("Learning rates", {"lr/generator": "generator", "lr/discriminator": "discriminator"}, True),
+    ("Images per second", {"images_per_second": "training"}, False),
+]
+
+
+def draw_curves(curves: Curves, title: str) -> Figure:
+    """A figure with a panel for each thing that was logged."""
+    shown = [panel for panel in PANELS if any(column in curves for column in panel[1])]
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    with styled():
+        figure = Figure(figsize=(4.2 * columns, 2.9 * rows), layout="constrained")
+        figure.suptitle(title)
+        for number, (name, names, logarithmic) in enumerate(shown):
+            axes = figure.add_subplot(rows, columns, number + 1)
+            _draw_panel(axes, curves, names, logarithmic)
+            axes.set_title(name)
+            if number >= len(shown) - columns:
+                axes.set_xlabel("generator updates")
+    return figure
+
+
+def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: bool) -> None:
+    for column, name in names.items():
+        if column not in curves:
+            continue
+        steps, values = curves[column]
+        if name == "bicubic":
+            axes.plot(steps, values, color=FAINT, linestyle="--", label=name)
+        else:
+            axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else None)
+    # A rate that ends at 0 has no logarithm there; matplotlib would leave the panel empty were all of them 0.
+    if logarithmic and any(value > 0 for column in names for value in curves.get(column, ([], []))[1]):
+        axes.set_yscale("log", nonpositive="mask")
+    if len(names) > 1:
+        axes.legend(fontsize="small")
+    if "d_real" in names:
+        axes.set_ylim(0, 1)

@@ -1,0 +1,32 @@
+"""Which of several compromises are worth having."""
+
+import math
+from collections.abc import Sequence
+
+Point = tuple[float, float]
+
+
+def pareto_front(points: Sequence[Point]) -> list[int]:
+    """Indices of the points that no other beats in both coordinates, by falling first coordinate.
+
+    Args:
+        points: distortion score (higher is better), perceptual distance (lower is better).
+    """
+    order = sorted(range(len(points)), key=lambda i: (-points[i][0], points[i][1]))
+    front: list[int] = []
+    for i in order:
+        if not front or points[i][1] < points[front[-1]][1]:
+            front.append(i)
+    return front
+
+
+def compromise(points: Sequence[Point], front: Sequence[int]) -> int:
+    """Index of the point of the front nearest to the best of both, each coordinate scaled to the front's range."""
+    columns = list(zip(*(points[i] for i in front), strict=True))
+    spans = [max(column) - min(column) or 1.0 for column in columns]
+    ideal = max(columns[0]), min(columns[1])
+
+    def distance(i: int) -> float:
+        return math.hypot(*((points[i][axis] - ideal[axis]) / spans[axis] for axis in (0, 1)))
+
+    return min(front, key=distance)

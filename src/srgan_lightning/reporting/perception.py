@@ -1,0 +1,99 @@
+"""The perceptual distance of runs, and what to call it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from srgan_lightning.data.degradation import round_to_8_bits
+from srgan_lightning.errors import UserError
+from srgan_lightning.evaluate import make_upscaler
+from srgan_lightning.inference.evaluation import Pictures
+from srgan_lightning.inference.perceptual_metrics import KNOWN, PerceptualMetrics
+from srgan_lightning.losses import PerceptualLoss
+from srgan_lightning.reporting.runs import Run
+from srgan_lightning.reporting.validation import Image
+
+MEASURES = ("auto", *KNOWN, "vgg", "swd")
+SAYS = {
+    "lpips": "LPIPS (AlexNet)",
+    "fid": "FID",
+    "kid": "KID",
+    "vgg": "squared distance of VGG19 features, a proxy for LPIPS",
+    "swd": "distance of patch statistics, a proxy for LPIPS that needs no weights",
+}
+
+
+@dataclass
+class Perception:
+    """Distances by run name (and `bicubic`), lower is better, and what they are."""
+
+    measure: str
+    distances: dict[str, float]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        return SAYS[self.measure]
+
+
+@dataclass
+class Choice:
+    """How to measure: one of `MEASURES`, and where the networks' weights are."""
+
+    measure: str = "auto"
+    metric_weights: str | None = None
+    vgg_weights: str | None = None
+    vgg_layer: str = "relu2_2"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> Perception:
+    """Measure every run on the same images; `auto` takes VGG where weights are given, else LPIPS, else the logged swd.
+
+    Args:
+        runs: finished ones of one scale.
+        images: theirs for validation; none leaves `swd` alone.
+        choice: how.
+
+    Raises:
+        UserError: the measure that is asked for cannot be had.
+    """
+    measure = choice.measure
+    if measure == "auto":
+        measure = "vgg" if choice.vgg_weights else "lpips" if images else "swd"
+    if measure != "swd" and not images:
+        raise UserError(f"--perception {measure} needs the validation images of the runs, which are not to be had.")
+    if measure == "swd":
+        return _logged(runs, [])
+    try:
+        distances = {run.name: _measure(str(run.artifact), measure, images, choice) for run in runs}
+        return Perception(measure, {**distances, "bicubic": _measure("bicubic", measure, images, choice)})
+    except UserError as error:
+        if choice.measure != "auto" or measure == "vgg":
+            raise
+        return _logged(runs, [f"Not LPIPS: {error}"])
+
+
+def _logged(runs: list[Run], notes: list[str]) -> Perception:
+    """What every validation has measured."""
+    if missing := [run.name for run in runs if "swd" not in run.summary]:
+        raise UserError(f"summary.json of {', '.join(missing)} has no swd: choose another --perception.")
+    baseline = {"bicubic": runs[0].summary["bicubic_swd"]}
+    return Perception("swd", {run.name: run.summary["swd"] for run in runs} | baseline, notes)
+
+
+@torch.inference_mode()
+def _measure(weights: str, measure: str, images: Iterable[Image], choice: Choice) -> float:
+    images = list(images)
+    scale = images[0].hr.shape[-1] // images[0].lr.shape[-1]
+    upscale = make_upscaler(weights, scale, choice.device, ensemble=False)
+    pictures = (Pictures(i.name, i.lr, round_to_8_bits(upscale(i.lr)), i.hr) for i in images)
+    if measure == "vgg":
+        loss = PerceptualLoss(choice.vgg_layer, choice.vgg_weights or "imagenet").to(choice.device)
+        distances = [float(loss(p.sr.to(choice.device), p.hr.to(choice.device))) for p in pictures]
+        return sum(distances) / len(distances)
+    metrics = PerceptualMetrics([measure], choice.metric_weights, choice.device)
+    for picture in pictures:
+        metrics.update(picture)
+    return metrics.compute(len(images))[measure]
