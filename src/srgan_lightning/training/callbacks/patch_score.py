@@ -9,7 +9,7 @@ from srgan_lightning.patch_statistics import PatchDistance
 
 
 class PatchScore(Callback):
-    """Logs `PatchDistance` as `val/swd` and `val/bicubic_swd`: low where SR has the detail of HR, as PSNR cannot see."""
+    """Logs `PatchDistance` as `val/swd` and `val/bicubic_swd`: low where SR has detail of HR's kind."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         scale = pl_module.generator.scale  # type: ignore[union-attr]
