@@ -52,9 +52,9 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
     """The table, and the sentences beneath it."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for title in HEAD:
-        table.add_column(title, no_wrap=title != "settings")
+        table.add_column(title, no_wrap=title != "settings", overflow="fold")
     for row in sweep.rows:
-        table.add_row(*cells(row))
+        table.add_row(*(cell.replace(", ", "\n") for cell in cells(row)))  # one setting a line
     console.print(table)
     for line in [*sweep.best, *sweep.notes]:
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -101,10 +101,8 @@ def crops(runs: list[Run], images: list[Image], device: torch.device) -> dict[st
         return {}
     crop = telling_crop(images)
     scale = runs[0].config.scale
+    weights = {"bicubic": "bicubic"} | {f"{run.name}\n{run.label}": str(run.artifact) for run in runs}
     strip = {f"truth\n{crop.image.name}": crop.of(crop.image.hr)}
-    for title, weights in [
-        ("bicubic\n", "bicubic"),
-        *((f"{run.name}\n{run.label}", str(run.artifact)) for run in runs),
-    ]:
-        strip[title] = crop.of(make_upscaler(weights, scale, device, ensemble=False)(crop.image.lr))
+    for title, source in weights.items():
+        strip[title.replace(", ", "\n")] = crop.of(make_upscaler(source, scale, device, ensemble=False)(crop.image.lr))
     return strip

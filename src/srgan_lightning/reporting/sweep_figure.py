@@ -25,12 +25,13 @@ def draw_sweep(
         crops: pictures (3, side, side) in [0, 1] by title; may be empty.
     """
     rows = -(-len(crops) // PER_ROW)
+    strip = rows * (1.6 + 0.15 * max((title.count("\n") + 1 for title in crops), default=0))  # inches
     with styled():
-        figure = Figure(figsize=(10, 5.2 + 1.95 * rows), layout="constrained")
+        figure = Figure(figsize=(10, 5.2 + strip), layout="constrained")
         if not crops:
             _scatter(figure.add_subplot(), points, front, baseline, perception)
             return figure
-        upper, lower = figure.subfigures(2, 1, height_ratios=[5.2, 1.95 * rows], squeeze=False).flat
+        upper, lower = figure.subfigures(2, 1, height_ratios=[5.2, strip], squeeze=False).flat
         _scatter(upper.add_subplot(), points, front, baseline, perception)
         _strip(lower, crops, rows)
     return figure
@@ -48,7 +49,7 @@ def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: P
             axes.scatter(*zip(*chosen, strict=True), **look)
     axes.scatter(*baseline, marker="x", s=60, color=INK, label="bicubic", zorder=3)
     for name, point in points.items():
-        axes.annotate(name, point, xytext=(7, 5), textcoords="offset points")
+        axes.annotate(name, point, xytext=(7, -14), textcoords="offset points")
     axes.margins(0.12)
     axes.set_xlabel("PSNR-Y, dB (to the right is better)")
     axes.set_ylabel("perceptual distance (below is better)")

@@ -8,7 +8,7 @@ from srgan_lightning.reporting.pareto import compromise, pareto_front
 from srgan_lightning.reporting.perception import Perception
 from srgan_lightning.reporting.runs import Run
 
-HEAD = ["run", "settings", "PSNR-Y", "SSIM-Y", "perception", "Pareto", "updates", "state"]
+HEAD = ["run", "settings", "PSNR-Y", "SSIM-Y", "perception", "Pareto", "state"]
 
 
 def front_of(runs: list[Run], perception: Perception) -> list[Run]:
@@ -28,8 +28,8 @@ def table(runs: list[Run], perception: Perception | None) -> list[dict[str, Any]
     for run in runs:
         row = {"run": run.name, "settings": run.label, "state": run.state}
         if perception is not None and run.finished:
-            row |= _scores(run.summary) | {"perception": perception.distances[run.name]}
-            row |= {"Pareto": "yes" if run in front else "no", "updates": run.summary["steps"]}
+            row |= {**_scores(run.summary), "perception": perception.distances[run.name]}
+            row["Pareto"] = "yes" if run in front else "no"
         rows.append(row)
     return rows
 
@@ -51,7 +51,7 @@ def _text(key: str, value: Any) -> str:
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:
     """The table as Markdown."""
-    lines = [HEAD, ["---"] * 2 + ["---:"] * 3 + ["---", "---:", "---"], *map(cells, rows)]
+    lines = [HEAD, ["---"] * 2 + ["---:"] * 3 + ["---"] * 2, *map(cells, rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
