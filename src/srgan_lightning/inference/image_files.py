@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from srgan_lightning.data.images import opened
+from srgan_lightning.data.images import MAX_PIXELS, opened
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.picture import Picture, from_pil, to_pil
 from srgan_lightning.inference.png16 import is_png16, read_png16, write_png16
@@ -49,13 +49,22 @@ FORMATS = {
 }
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a file.
 
+    Args:
+        path: of the file.
+        max_pixels: most that it may have, at most `MAX_PIXELS`; a larger one is not decoded.
+
     Raises:
-        UserError: it is no image, is cut short, or is larger than `data.images.MAX_PIXELS`.
+        UserError: it is no image, is cut short, or has too many pixels.
     """
     with opened(path, "it") as image:
+        if image.width * image.height > max_pixels:
+            raise UserError(
+                f"it has {image.width}x{image.height} pixels, more than the {max_pixels:,} that are taken: shrink or "
+                "crop it."
+            )
         if is_png16(path):
             return read_png16(path, image)
         picture = from_pil(image)

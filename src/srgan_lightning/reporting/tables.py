@@ -26,7 +26,7 @@ def table(runs: list[Run], perception: Perception | None) -> list[dict[str, Any]
         rows.append({"run": "bicubic", **_scores(baseline), "perception": perception.distances["bicubic"]})
     front = front_of(finished, perception) if perception is not None else []
     for run in runs:
-        row = {"run": run.name, "settings": run.label, "state": run.state}
+        row: dict[str, Any] = {"run": run.name, "settings": run.label, "state": run.state}
         if perception is not None and run.finished:
             row |= {**_scores(run.summary), "perception": perception.distances[run.name]}
             row["Pareto"] = "yes" if run in front else "no"

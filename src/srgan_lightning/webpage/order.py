@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from srgan_lightning.data.images import image_sizes
+from srgan_lightning.data.images import MAX_PIXELS
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.blending import blend
 from srgan_lightning.inference.image_files import read_picture, write_picture
@@ -111,16 +111,10 @@ def _generator(order: Order) -> tuple[str, Generator]:
 
 def _read(path: Path, max_pixels: int, what: str) -> Picture:
     try:
-        height, width = image_sizes([path])[0]  # the header alone: nothing too large is ever decoded
-        if height * width > max_pixels:
-            raise UserError(
-                f"{width}x{height} pixels are {height * width / 1e6:,.1f} megapixels, and at most "
-                f"{max_pixels / 1e6:,.1f} are taken here: shrink or crop it."
-            )
-        return read_picture(path)
+        return read_picture(path, min(max_pixels, MAX_PIXELS))
     except UserError as error:
         reason = str(error).replace(str(path), path.name)  # where the server keeps it is no one's business
-        raise UserError(f"{what}: {reason}") from error
+        raise UserError(f"{what} {path.name}: {reason}") from error
 
 
 def _read_truth(path: Path, photo: Picture, scale: int, max_pixels: int) -> Picture:

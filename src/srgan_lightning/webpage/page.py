@@ -102,8 +102,6 @@ def make_handler(
         try:
             if photo is None:
                 raise UserError("There is no photo yet: drop one first.")
-            if own is not None and Path(own).suffix != ".safetensors":  # a .ckpt is a pickle
-                raise UserError("Weights of your own are a generator.safetensors: export a checkpoint first.")
             order = Order(
                 Path(photo),
                 own or choices[weights],
