@@ -133,6 +133,13 @@ def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
         raise UserError(
             "trainer.accumulate_grad_batches does not work with two optimisers: set model.accumulate_grad_batches."
         )
+    optimizers = [f"{name}_optimizer" for name in ("generator", "discriminator") if f"{name}_optimizer" in cfg.model]
+    clipped = cfg.trainer.gradient_clip_val or cfg.model.get("generator_clip") or cfg.model.get("discriminator_clip")
+    if cfg.trainer.precision == "16-mixed" and clipped and any(cfg.model[name].get("fused") for name in optimizers):
+        raise UserError(
+            "Clipping in 16-mixed needs gradients that the optimiser has not scaled back by itself, as fused ones do: "
+            f"set {' '.join(f'model.{name}.fused=false' for name in optimizers)}, or trainer.precision=bf16-mixed."
+        )
     options: dict[str, Any] = {}
     several = cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1
     if cfg.trainer.strategy == "auto" and several:

@@ -137,11 +137,7 @@ class TiledUpscaler:
             features = net.head(lr)
             features = features + net.trunk(features)
             residual = run_tiled(
-                lambda part: net.tail(net.upsampler(part)),  # type: ignore[no-any-return]
-                features,
-                self.scale,
-                RECONSTRUCTION_TILE,
-                reconstruction_radius(net),
+                net.enlarge, features, self.scale, RECONSTRUCTION_TILE, reconstruction_radius(net)
             ).float()
         return residual if net.global_skip == "none" else residual + self._bicubic(lr)
 

@@ -27,13 +27,13 @@ class Discriminator(nn.Module):
                 f"channels={channels}, grid={grid}, hidden={hidden}: a discriminator has 1 to 1024 channels, a grid of "
                 "1 to 64, and 8 x channels x grid x grid x hidden weights below 2^31 (the paper: 64, 6, 1024)."
             )
-        layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         width = channels
         for i, factor in enumerate((1, 2, 2, 4, 4, 8, 8)):  # k3n64s2, k3n128s1, k3n128s2, ... k3n512s2
             layers += [
                 nn.Conv2d(width, factor * channels, 3, stride=1 + (i + 1) % 2, padding=1, bias=False),
                 nn.BatchNorm2d(factor * channels),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
             ]
             width = factor * channels
         self.features = nn.Sequential(*layers)
@@ -41,7 +41,7 @@ class Discriminator(nn.Module):
             nn.AdaptiveAvgPool2d(grid),
             nn.Flatten(),
             nn.Linear(width * grid * grid, hidden),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Linear(hidden, 1),
         )
 

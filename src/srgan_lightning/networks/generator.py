@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan_lightning.data.degradation import resize_bicubic
@@ -87,11 +88,33 @@ class Generator(nn.Module):
             (B, 3, scale * H, scale * W) RGB around [0, 1], not clamped, so that gradients flow everywhere.
         """
         x = self.head(lr)
-        x = x + self.trunk(x)
-        residual: Tensor = self.tail(self.upsampler(x))
+        residual = self.enlarge(x + self.trunk(x))
         if self.global_skip == "none":
             return residual
         height, width = lr.shape[-2:]
         # float32 here also under autocast: half precision would round the image itself, not just the residual.
         with torch.autocast(lr.device.type, enabled=False):
             return residual + resize_bicubic(lr.float(), (height * self.scale, width * self.scale))
+
+    def enlarge(self, features: Tensor) -> Tensor:
+        """The trunk's (B, C, H, W) features through upsampler and tail: the (B, 3, scale * H, scale * W) residual."""
+        *layers, _, activation = self.upsampler
+        for layer in layers:
+            features = layer(features)
+        return convolve_shuffled(activation(features), self.tail)  # the activation sees each value by itself
+
+
+def convolve_shuffled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """`convolution(pixel_shuffle(x, 2))` by the same sums, the convolution before the shuffle and at half its size.
+
+    Three output channels leave most of a vector unit idle, twelve do not: on a CPU it takes a third of the time.
+
+    Args:
+        x: (B, 4 * C, H, W).
+        convolution: C to 3 channels, 9x9, padded by 4, with a bias.
+    """
+    # Where an output pixel lies in its 2x2 cell shifts the kernel in the 10x10 pixels of the 5x5 cells it reaches.
+    shifted = [F.pad(convolution.weight, (left, 1 - left, top, 1 - top)) for top in (0, 1) for left in (0, 1)]
+    weight = F.pixel_unshuffle(torch.stack(shifted, dim=1).flatten(0, 1), 2)  # (3 * 4, C * 4, 5, 5)
+    assert convolution.bias is not None
+    return F.pixel_shuffle(F.conv2d(x, weight, convolution.bias.repeat_interleave(4), padding=2), 2)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import load_generator_weights
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
@@ -18,6 +19,8 @@ from srgan_lightning.training import random_state
 OptimizerFactory = Callable[[Iterator[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 Batch = dict[str, Tensor]
+
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 class SuperResolutionModule(lightning.LightningModule):
@@ -30,6 +33,8 @@ class SuperResolutionModule(lightning.LightningModule):
         scheduler: makes the schedule of its learning rate, stepped once per generator update; None keeps it constant.
         init_from: artifact (.safetensors) or checkpoint (.ckpt) whose generator weights training starts from.
         channels_last: keep weights and images in that memory format, which convolutions run fastest in.
+        compile: run the networks of the training step, VGG among them, through torch.compile; or the name of one of its
+            modes, such as `reduce-overhead`, which replays CUDA graphs.
 
     Raises:
         UserError: `init_from` is missing, unreadable or of another architecture.
@@ -43,6 +48,7 @@ class SuperResolutionModule(lightning.LightningModule):
         scheduler: SchedulerFactory | None,
         init_from: str | None,
         channels_last: bool,
+        compile: bool | str,
     ) -> None:
         super().__init__()
         self.generator = generator
@@ -51,6 +57,12 @@ class SuperResolutionModule(lightning.LightningModule):
         self.loss: GeneratorLoss
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        if isinstance(compile, str) and compile not in COMPILE_MODES:
+            modes = ", ".join(COMPILE_MODES)
+            raise UserError(
+                f"model.compile={compile!r} is unknown: use false, true or a mode of torch.compile: {modes}."
+            )
+        self.compile_mode = compile
         self.scores = Scores(generator.scale)
         self.resumed: dict[str, Any] = {}  # the checkpoint, until training has begun
         self.scored_at = -1  # updates at the last validation
@@ -62,10 +74,20 @@ class SuperResolutionModule(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         self.loss.to(self.device).to(memory_format=self.memory_format)
+        if self.compile_mode:
+            mode = None if self.compile_mode is True else self.compile_mode
+            for network in self.trained_networks():
+                network.compile(mode=mode, dynamic=False)  # in place: keys and identity stay; patches never change size
         if self.resumed:
             for name, gradient in self.resumed["gradients"].items():
                 self.get_parameter(name).grad = gradient.to(self.device)
             random_state.restore(self.resumed["random"], self.device)
+
+    def trained_networks(self) -> Iterator[nn.Module]:
+        """The networks that a training step runs."""
+        yield self.generator
+        if self.loss.perceptual is not None:
+            yield self.loss.perceptual.features
 
     @property
     def accumulating(self) -> bool:
@@ -86,6 +108,8 @@ class SuperResolutionModule(lightning.LightningModule):
             self.resumed = {}
 
     def forward(self, lr: Tensor) -> Tensor:
+        if self.compile_mode:  # CUDA graphs may now write over what the networks gave in the step before
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         sr: Tensor = self.generator(lr)
         return sr
 
@@ -107,7 +131,8 @@ class SuperResolutionModule(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # float32 whatever the training precision: bf16 has 8 bits of mantissa, too few for an image.
         with torch.autocast(self.device.type, enabled=False):
-            sr: Tensor = self.generator(batch["lr"])
+            # Not called: a compiled generator would be compiled again for every size of photo.
+            sr = self.generator.forward(batch["lr"])
             self.scores.update(sr, batch["hr"], batch["lr"], batch["index"])
         return sr
 

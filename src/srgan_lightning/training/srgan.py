@@ -1,9 +1,10 @@
 """Stage two: generator against discriminator (Ledig et al. 2017, sections 2.2 and 3.2)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
@@ -30,6 +31,7 @@ class SRGAN(SuperResolutionModule):
         accumulate_grad_batches: batches whose gradients are averaged into one update of each network.
         init_from: weights to start from, stage one's as a rule.
         channels_last: memory format.
+        compile: run the networks through torch.compile.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class SRGAN(SuperResolutionModule):
         accumulate_grad_batches: int = 1,
         init_from: str | None = None,
         channels_last: bool = True,
+        compile: bool | str = False,
     ) -> None:
-        super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last)
+        super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last, compile)
         self.automatic_optimization = False
         self.discriminator = discriminator
         self.discriminator_optimizer_factory = discriminator_optimizer
@@ -55,6 +58,10 @@ class SRGAN(SuperResolutionModule):
         self.clips = (generator_clip, discriminator_clip)
         self.accumulate_grad_batches = accumulate_grad_batches
         self.accumulated = 0
+
+    def trained_networks(self) -> Iterator[nn.Module]:
+        yield from super().trained_networks()
+        yield self.discriminator
 
     @property
     def accumulating(self) -> bool:

@@ -20,6 +20,7 @@ class SRResNet(SuperResolutionModule):
         generator_scheduler: makes the schedule, stepped per update.
         init_from: weights to start from.
         channels_last: memory format.
+        compile: run the networks through torch.compile.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class SRResNet(SuperResolutionModule):
         generator_scheduler: SchedulerFactory | None = None,
         init_from: str | None = None,
         channels_last: bool = True,
+        compile: bool | str = False,
     ) -> None:
-        super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last)
+        super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last, compile)
         if loss.weights["adversarial"]:
             raise UserError("model=srresnet has no discriminator: set loss.adversarial=0 or use model=srgan.")
 

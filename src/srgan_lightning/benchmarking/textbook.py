@@ -1,0 +1,80 @@
+"""What is measured against: a competent port of the paper, written as tutorials write one.
+
+Eager, float32, contiguous; LR made on the CPU, image by image; one forward of the generator for each of the two
+updates; unfused optimisers; gradients of the generator's update also fill the discriminator's, which are thrown away.
+"""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from srgan_lightning.data.degradation import Bicubic
+from srgan_lightning.networks import Generator
+from srgan_lightning.training import SRGAN, SRResNet
+
+
+class TextbookGenerator(Generator):
+    """The paper's figure layer by layer: the last convolution runs at the full size."""
+
+    def enlarge(self, features: Tensor) -> Tensor:
+        residual: Tensor = self.tail(self.upsampler(features))
+        return residual
+
+
+def textbook_optimizer(factory: Callable[..., Optimizer], network: nn.Module) -> Optimizer:
+    """The optimiser that a module's factory makes, unfused."""
+    assert isinstance(factory, partial), "Hydra makes partials"
+    options = {key: value for key, value in factory.keywords.items() if key != "fused"}
+    return factory.func(network.parameters(), **options)  # type: ignore[no-any-return]
+
+
+class Textbook:
+    """The updates of a module's own networks, losses and optimisers, on copies of them.
+
+    Args:
+        module: SRResNet or SRGAN, before training.
+        degradation: makes LR.
+        device: where the networks run.
+    """
+
+    def __init__(self, module: SRResNet | SRGAN, degradation: Bicubic, device: torch.device) -> None:
+        self.device, self.degradation = device, degradation
+        self.generator = TextbookGenerator(**module.generator.arguments).to(device)
+        self.generator.load_state_dict(module.generator.state_dict())
+        self.loss = copy.deepcopy(module.loss).to(device)
+        self.generator_optimizer = textbook_optimizer(module.optimizer_factory, self.generator)
+        self.discriminator: nn.Module | None = None
+        if isinstance(module, SRGAN) and module.loss.weights["adversarial"]:
+            self.discriminator = copy.deepcopy(module.discriminator).to(device)
+            self.discriminator_optimizer = textbook_optimizer(
+                module.discriminator_optimizer_factory, self.discriminator
+            )
+
+    def step(self, images: Tensor, draws: Tensor) -> None:
+        """Update both networks once.
+
+        Args:
+            images: (B, 3, H, W) uint8 HR, on the CPU.
+            draws: (B,) of the degradation.
+        """
+        whole = images.float() / 255
+        pairs = zip(whole, draws.float(), strict=True)
+        lr = torch.stack([self.degradation(hr[None], draw[None])[0] for hr, draw in pairs]).to(self.device)
+        hr = whole.to(self.device)
+
+        if self.discriminator is not None:
+            self.discriminator_optimizer.zero_grad()
+            real, fake = self.discriminator(hr), self.discriminator(self.generator(lr).detach())
+            self.loss.game.discriminator(real, fake).backward()  # type: ignore[no-untyped-call]
+            self.discriminator_optimizer.step()
+
+        self.generator_optimizer.zero_grad()
+        sr = self.generator(lr)
+        fake = None if self.discriminator is None else self.discriminator(sr)
+        loss, _ = self.loss(sr, hr, fake)
+        loss.backward()
+        self.generator_optimizer.step()
