@@ -24,12 +24,12 @@ from srgan_lightning.training import processes
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-ROOT = Path(__file__).resolve().parents[1]
+PYTHONPATH = os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path])  # finds tests.faults
 RESULTS = {".hydra", "checkpoints", "generator.safetensors", "metrics.csv", "samples", "summary.json", "train.log"}
 
 
 def result(run: Run, folder: Path, *overrides: str) -> dict[str, Any]:
-    done = run("train", f"hydra.run.dir={folder}", *overrides, PYTHONPATH=str(ROOT))
+    done = run("train", f"hydra.run.dir={folder}", *overrides, PYTHONPATH=PYTHONPATH)
     assert done.returncode == 0, done.stderr
     return dict(json.loads((folder / "summary.json").read_text()))
 
@@ -42,7 +42,7 @@ def two_machines(folder: Path, torchrun: bool, *overrides: str) -> list[tuple[in
     command = ["-m", "srgan_lightning.train", *overrides, "trainer.num_nodes=2"]
     started = []
     for rank in map(str, range(2)):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MASTER_PORT": port}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH, "MASTER_PORT": port}
         agent = []
         if torchrun:
             agent = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", f"--node-rank={rank}"]
@@ -156,7 +156,7 @@ def test_srun_on_two_machines(tmp_path: Path) -> None:
 def test_a_dead_process_ends_the_run(run_module: Run, how: str) -> None:
     die = f"+callbacks.die={{_target_: tests.faults.Die, rank: 1, how: {how}}}"
     overrides = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=50", "trainer.devices=2", die]
-    done = run_module("train", *overrides, PYTHONPATH=str(ROOT))
+    done = run_module("train", *overrides, PYTHONPATH=PYTHONPATH)
     last = float(done.stdout.split("died at ")[1].split()[0])
     assert time.time() - last < 60
     assert done.returncode == 1
