@@ -46,8 +46,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     started = time.perf_counter()
     quieten_lightning()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
-    # The same on every process: networks begin equal, and the data sets draw by image, whoever reads it. Only the order
-    # differs between processes, each having its share, and what augmentations of loader workers may draw besides.
+    # The same on every process, and right so: the networks begin equal, and crops, flips and degradation are drawn from
+    # the epoch and the number of the image, whichever process has it. Processes differ in their share of the images.
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     processes.check_devices(cfg)
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
