@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch.distributed import DistError
 
 from srgan_lightning.errors import UserError
+from srgan_lightning.suggestions import suggest
 
 
 def config_dir() -> Path:
@@ -64,7 +65,10 @@ def plain_when_piped() -> None:
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
-    """Make a Hydra command of a function: its user errors become one paragraph and exit code 1, without a traceback."""
+    """Make a Hydra command of a function: its user errors become one paragraph and exit code 1, without a traceback.
+
+    Options that were misspelt get a suggestion.
+    """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
         @functools.wraps(task)
@@ -86,7 +90,13 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         @functools.wraps(task)
         def command() -> Any:
             plain_when_piped()
-            return with_hydra()
+            try:
+                return with_hydra()
+            except SystemExit as stop:
+                if stop.code == 1:
+                    for sentence in suggest(config_dir(), config_name, sys.argv[1:]):
+                        print(sentence, file=sys.stderr)
+                raise
 
         return command
 

@@ -149,8 +149,9 @@ class TiledUpscaler:
         """Whether there is memory for the three layers of features that the trunk holds at once; a lower bound."""
         height, width = (min((self.tile or side) + 2 * self.overlap, side) for side in pixels.shape[:2])
         weight = self.generator.tail.weight
+        channels: int = weight.shape[1]
         size = torch.finfo(self.precision).bits // 8
-        return bool(3 * size * height * width * weight.shape[1] <= memory_of(weight.device))
+        return 3 * size * height * width * channels <= memory_of(weight.device)
 
     def _halve_tile(self, longest: int) -> None:
         tile = min(self.tile or longest, longest)

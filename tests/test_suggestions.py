@@ -1,0 +1,63 @@
+"""Misspelt options are told the nearest one, and --help says what there is."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from srgan_lightning import check_data, evaluate, train
+from srgan_lightning.cli import config_dir
+from srgan_lightning.suggestions import suggest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["loss.pixle=1"], ["loss.pixle: did you mean loss.pixel?"]),
+        (["data=celebaa"], ["data=celebaa: did you mean data=celeba?"]),
+        (["data=folder", "data.train_dirr=x"], ["data.train_dirr: did you mean data.train_dir?"]),
+        (["batch_size=8"], ["batch_size: did you mean data.batch_size?"]),
+        (["losss=pixel"], ["losss: did you mean loss?"]),
+        (["~callbacks.progres_bar"], ["callbacks.progres_bar: did you mean callbacks.progress_bar?"]),
+        (["-m", "experiment=quickstrt,seed"], ["experiment=quickstrt: did you mean experiment=quickstart?"]),
+        (["model.init_from=a/b.ckpt", "data.crop=64", "loss=pixel", "+new.option=1", "hydra.verbose=true"], []),
+        (["loss.pixel=0.1,1", "data=folder,pairs", "scale=3", "=", "[", "callbacks.xyz=1"], []),
+    ],
+)
+def test_the_nearest_option_is_named(arguments: list[str], said: list[str]) -> None:
+    assert list(suggest(config_dir(), "train", arguments)) == said
+
+
+def test_the_command_says_it_after_hydra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["train", "trainer.max_stepz=3"])
+    with pytest.raises(SystemExit) as stop:
+        train.main()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err.endswith("trainer.max_stepz: did you mean trainer.max_steps?\n")
+
+
+@pytest.mark.parametrize("command", [train, evaluate, check_data])
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
+def test_help_and_cfg_name_the_options(
+    command: object,
+    flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    GlobalHydra.instance().clear()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["command", *flags])
+    try:
+        command.main()  # type: ignore[attr-defined]
+    except SystemExit as stop:
+        assert stop.code == 0
+    told = capsys.readouterr().out
+    assert "scale: 4" in told
+    assert "degradation:\n" in told
+    if flags == ["--help"]:
+        assert command.__name__ in told  # type: ignore[attr-defined]
+        assert "data: celeba, celeba_native, folder, pairs, synthetic" in told
+    assert not list(tmp_path.iterdir())
