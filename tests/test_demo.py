@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -64,8 +65,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     command = [sys.executable, "-m", "srgan_lightning.demo", "--device", "cpu", "--port", port]
     command += ["--max-megapixels", "2", "--max-megabytes", "8"]
     command += ["--weights", "srresnet.safetensors", "srgan.safetensors", "deeper.safetensors"]
+    (folder / "tmp").mkdir()
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")}
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+        server = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
     stuck = threading.Timer(240, server.kill)
     stuck.start()
     try:
@@ -76,6 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(f"http://127.0.0.1:{port}/", folder, server.pid)
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
+        assert not list((folder / "tmp").glob("srgan-demo-*"))  # uploads and results are gone
     finally:
         server.kill()
         server.wait()
