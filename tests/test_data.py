@@ -12,7 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import default_collate
 
+from srgan_lightning.data.augmentation import augment, draw_augmentation
 from srgan_lightning.data.celeba import CelebA, CelebAData, read_partition
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.data.datasets import SeededSampler, TrainingSet, ValidationSet
@@ -45,7 +47,7 @@ def batch_of(data: SuperResolutionData, stage: str = "train") -> dict[str, torch
     loader = data.train_dataloader() if stage == "train" else data.val_dataloader()
     raw = next(iter(loader))
     assert raw["hr"].dtype == torch.uint8  # the loader ships bytes
-    return data.on_after_batch_transfer(raw, 0)
+    return data.on_after_batch_transfer(data.on_before_batch_transfer(raw, 0), 0)
 
 
 def assert_contract(batch: dict[str, torch.Tensor], hr: tuple[int, ...], lr: tuple[int, ...]) -> None:
@@ -88,9 +90,27 @@ def test_random_scale_never_leaves_the_image() -> None:
 
 
 def test_shuffle_channels_permutes_colours() -> None:
-    dataset = TrainingSet(Ramp(), 4, crop=40, hflip=False, shuffle_channels=True)
-    orders = {tuple(dataset[0, seed]["hr"].float().mean((1, 2)).argsort().tolist()) for seed in range(60)}
-    assert len(orders) == 6
+    batch = default_collate([TrainingSet(Ramp(), 4, 40, False, shuffle_channels=True)[0, seed] for seed in range(60)])
+    means = augment(batch["hr"], batch).float().mean((2, 3))
+    assert len({tuple(order) for order in means.argsort(1).tolist()}) == 6
+
+
+def test_augmentation_in_batches_is_that_of_each_image() -> None:
+    images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8)
+    drawn = [draw_augmentation(np.random.default_rng(seed), True, True, True, square=True) for seed in range(40)]
+    result = augment(images, default_collate(drawn))
+    for image, how, got in zip(images, drawn, result, strict=True):
+        mirrored = image.flip(-1) if how["flip"] else image
+        assert torch.equal(got, torch.rot90(mirrored, how["turns"], (-2, -1))[how["order"]])  # type: ignore[index, arg-type]
+    assert len({(how["flip"], how["turns"]) for how in drawn}) == 8
+
+
+def test_images_that_are_not_square_are_turned_by_180_degrees() -> None:
+    images = torch.randint(0, 256, (20, 3, 12, 8), dtype=torch.uint8)
+    drawn = [draw_augmentation(np.random.default_rng(seed), False, True, False, square=False) for seed in range(20)]
+    for image, how, got in zip(images, drawn, augment(images, default_collate(drawn)), strict=True):
+        assert torch.equal(got, torch.rot90(image, how["turns"], (-2, -1)))  # type: ignore[arg-type]
+    assert {how["turns"] for how in drawn} == {0, 2}
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5])

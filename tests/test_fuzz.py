@@ -29,7 +29,7 @@ from safetensors.torch import save
 from srgan_lightning.data.celeba import CelebA, partition_lines, read_line, read_partition
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.folder import PairedData
-from srgan_lightning.data.images import image_sizes, open_image, to_tensor
+from srgan_lightning.data.images import image_size, open_image, to_tensor
 from srgan_lightning.doctor.checkup import examine
 from srgan_lightning.doctor.files import Item, judge
 from srgan_lightning.errors import UserError
@@ -163,7 +163,7 @@ def read_everywhere(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     attempt(lambda: to_tensor(open_image(path, path.name)))
     attempt(lambda: to_tensor(open_image(io.BytesIO(content), path.name)))
-    attempt(lambda: image_sizes([path]))
+    attempt(lambda: image_size(path))
     attempt(lambda: read_picture(path).stacked())
     attempt(lambda: judge(Item("train", path.name, lambda: path)))
 

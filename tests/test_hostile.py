@@ -25,7 +25,7 @@ from srgan_lightning.check_data import check_data
 from srgan_lightning.data.celeba import CelebA
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.folder import FolderData
-from srgan_lightning.data.images import MAX_PIXELS, image_sizes, open_image, to_tensor
+from srgan_lightning.data.images import MAX_PIXELS, image_size, open_image, to_tensor
 from srgan_lightning.data.synthetic import SyntheticData
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import describe, load_generator_weights
@@ -283,7 +283,7 @@ def test_image_bombs_are_refused_by_every_reader(tmp_path: Path, name: str, litt
     readers: list[Callable[[], Any]] = [
         lambda: open_image(path, str(path)),
         lambda: open_image(io.BytesIO(BOMBS[name]), name),
-        lambda: image_sizes([path]),
+        lambda: image_size(path),
         lambda: read_picture(path),
         lambda: FolderData(str(tmp_path), str(tmp_path), degradation=Bicubic(4), crop=32).setup("fit"),
     ]

@@ -1,6 +1,5 @@
 """`data=celeba` and `data=celeba_native`: the official CelebA layout, unpacked or as its zip."""
 
-import io
 import os
 import re
 import zipfile
@@ -12,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
-from srgan_lightning.data.images import MAX_PIXELS, open_image, to_tensor
+from srgan_lightning.data.images import MAX_PIXELS, decode, read_bytes, to_tensor
 from srgan_lightning.errors import UserError
 
 IMAGES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
@@ -107,7 +106,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     return archive
 
 
-def read_member(archive: zipfile.ZipFile, member: str) -> io.BytesIO:
+def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
     """One file of an archive.
 
     Raises:
@@ -118,7 +117,7 @@ def read_member(archive: zipfile.ZipFile, member: str) -> io.BytesIO:
         size = archive.getinfo(member).file_size  # no more is unpacked, whatever the data hold
         if size > MAX_MEMBER:
             raise UserError(f"{name} unpacks to {size:,} bytes, more than any photo: it may be a decompression bomb.")
-        return io.BytesIO(archive.read(member))
+        return archive.read(member)
     except UserError:
         raise
     except Exception as error:  # zip, zlib, lzma, struct and encryption errors all mean the same
@@ -163,30 +162,19 @@ class CelebA:
     def name(self, index: int) -> str:
         return self.names[index]
 
-    def _open(self, name: str) -> Image.Image:
-        if (self.folder / IMAGES).is_dir():
-            return open_image(self.folder / IMAGES / name, str(self.folder / IMAGES / name))
+    def encoded(self, index: int) -> bytes:
+        name, folder = self.names[index], self.folder / IMAGES
+        if folder.is_dir():
+            return read_bytes(folder / name)
+        path = folder.with_suffix(".zip")
         # Opened anew in every process: forked workers would move one shared file position under each other's feet.
         if self._zip is None or self._zip[0] != os.getpid():
-            self._zip = os.getpid(), open_zip(self.folder / f"{IMAGES}.zip")
-        return open_image(read_member(self._zip[1], f"{IMAGES}/{name}"), f"{self._zip[1].filename}:{name}")
+            self._zip = os.getpid(), open_zip(path)
+        return read_member(self._zip[1], f"{IMAGES}/{name}")
 
     def read(self, index: int) -> Tensor:
-        image = self._open(self.names[index])
-        height, width = self.size
-        if self.fit == "native":
-            if image.width < width or image.height < height:
-                raise UserError(
-                    f"{self.names[index]} is {image.width}x{image.height}, smaller than data.size {width}x{height}: "
-                    "celeba_native never upsamples, so ask for less."
-                )
-            left, top = (image.width - width) // 2, (image.height - height) // 2
-            return to_tensor(image.crop((left, top, left + width, top + height)))
-        if self.fit == "square":
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            image = image.crop((left, top, left + side, top + side))
-        return to_tensor(image.resize((width, height), Image.Resampling.BICUBIC))
+        name = self.names[index]
+        return fit_photo(decode(self.encoded(index), str(self.folder / IMAGES / name)), self.size, self.fit, name)
 
     def files(self) -> list[Path]:
         folder = self.folder / IMAGES
@@ -194,6 +182,38 @@ class CelebA:
 
     def describe(self) -> str:
         return f"CelebA, {self.fit}, {self.size[1]}x{self.size[0]}"
+
+
+def fit_photo(photo: Tensor, size: tuple[int, int], fit: Fit, name: str) -> Tensor:
+    """Bring a photo to one size; see `CelebA`.
+
+    Args:
+        photo: uint8 (3, H, W).
+        size: (height, width) of the result.
+        fit: `square`, `squash` or `native`.
+        name: the photo's, for errors.
+
+    Raises:
+        UserError: a `native` photo is too small.
+    """
+    height, width = size
+    if fit == "native":
+        if photo.shape[2] < width or photo.shape[1] < height:
+            raise UserError(
+                f"{name} is {photo.shape[2]}x{photo.shape[1]}, smaller than data.size {width}x{height}: "
+                "celeba_native never upsamples, so ask for less."
+            )
+        return _cut_centre(photo, height, width)
+    if fit == "square":
+        side = min(photo.shape[1:])
+        photo = _cut_centre(photo, side, side)
+    image = Image.fromarray(photo.permute(1, 2, 0).contiguous().numpy())
+    return to_tensor(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _cut_centre(photo: Tensor, height: int, width: int) -> Tensor:
+    top, left = (photo.shape[1] - height) // 2, (photo.shape[2] - width) // 2
+    return photo[:, top : top + height, left : left + width].contiguous()
 
 
 class CelebAData(SuperResolutionData):
@@ -222,12 +242,12 @@ class CelebAData(SuperResolutionData):
             raise UserError(f"data.crop={self.crop} is larger than data.size={list(self.size)}.")
 
     def prepare_data(self) -> None:
-        if not self.download:
-            return
-        try:
-            find_celeba(self.root)
-        except UserError:
-            download_celeba(self.root)
+        if self.download:
+            try:
+                find_celeba(self.root)
+            except UserError:
+                download_celeba(self.root)
+        super().prepare_data()
 
     def source(self, split: Split) -> CelebA:
         return CelebA(self.root, split, self.size, self.fit)

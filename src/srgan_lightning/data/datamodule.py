@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from srgan_lightning.data.datasets import Sample, SeededSampler, TrainingSet, ValidationSet
+from srgan_lightning.data.augmentation import augment
+from srgan_lightning.data.cache import cached
+from srgan_lightning.data.datasets import OnError, Sample, SeededSampler, TrainingSet, ValidationSet
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.images import ImageSource
 from srgan_lightning.errors import UserError
@@ -39,6 +41,11 @@ class SuperResolutionData(lightning.LightningDataModule):
         shuffle_channels: put the colours of training images in random order.
         num_workers: loader processes per training process; None takes the cores that are left, up to 8.
         seed: fixes order, crops, flips and degradation draws of every epoch.
+        cache: `memmap` decodes all images once and keeps them as bytes on the disk; None decodes them every time.
+        cache_dir: folder of all caches.
+        verify_cache: compare the whole cache with its checksums first.
+        on_error: `raise` ends the run at an image that cannot be read or is too small, and names it; `skip` warns, and
+            takes another in its place.
 
     Raises:
         UserError: sizes do not fit together.
@@ -56,6 +63,10 @@ class SuperResolutionData(lightning.LightningDataModule):
         shuffle_channels: bool = False,
         num_workers: int | None = None,
         seed: int = 0,
+        cache: Literal["memmap"] | None = None,
+        cache_dir: str = "outputs/cache",
+        verify_cache: bool = False,
+        on_error: OnError = "raise",
     ) -> None:
         super().__init__()
         self.degradation, self.scale = degradation, degradation.scale
@@ -68,8 +79,15 @@ class SuperResolutionData(lightning.LightningDataModule):
             "shuffle_channels": shuffle_channels,
         }
         self.num_workers, self.seed = num_workers, seed
+        self.cache, self.cache_dir, self.verify_cache = cache, cache_dir, verify_cache
+        self.on_error: OnError = on_error
+        self.skipped = 0  # broken images that others stood in for, in this process
         self.sources: dict[str, ImageSource] = {}
         self.epoch, self.batches_seen = 0, 0  # where a resumed run goes on
+        if cache not in (None, "memmap"):
+            raise UserError(f"data.cache={cache!r} is unknown: use null or memmap.")
+        if on_error not in ("raise", "skip"):
+            raise UserError(f"data.on_error={on_error!r} is unknown: use raise or skip.")
         if batch_size < 1 or val_batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}, data.val_batch_size={val_batch_size}: give 1 or more.")
         if num_workers is not None and not 0 <= num_workers <= MOST_WORKERS:
@@ -102,11 +120,24 @@ class SuperResolutionData(lightning.LightningDataModule):
     def source(self, split: Split) -> ImageSource:
         """Open one split; raises UserError when its data is missing or does not fit."""
 
+    def prepare_data(self) -> None:
+        """Build the caches, on the first process of each node."""
+        if self.cache is not None:
+            self._open("train", "val")
+
+    def _open(self, *splits: Split) -> None:
+        for split in splits:
+            if split not in self.sources:
+                source = self.source(split)
+                if self.cache is not None:
+                    source = cached(source, self.cache_dir, self._workers, self.on_error)
+                    if self.verify_cache:
+                        source.verify()
+                self.sources[split] = source
+
     def setup(self, stage: str) -> None:
         splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-        for split in splits.get(stage, ()):
-            if split not in self.sources:
-                self.sources[split] = self.source(split)
+        self._open(*splits.get(stage, ()))
         if stage == "fit":
             self._check_batches()
 
@@ -126,28 +157,30 @@ class SuperResolutionData(lightning.LightningDataModule):
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
+    @property
+    def _workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        # The training process itself wants a core.
+        share = len(os.sched_getaffinity(0)) // (self.trainer.num_devices if self.trainer else 1)
+        return min(max(share - 1, 1), 8)
+
     def _loader(self, dataset: Dataset[Sample], sampler: DistributedSampler[Any], train: bool) -> DataLoader[Sample]:
-        workers = self.num_workers
-        if workers is None:
-            # The training process itself wants a core.
-            share = len(os.sched_getaffinity(0)) // (self.trainer.num_devices if self.trainer else 1)
-            workers = min(max(share - 1, 1), 8)
         return DataLoader(
             dataset,
             batch_size=self.batch_size if train else self.val_batch_size,
             sampler=sampler,
-            num_workers=workers,
+            num_workers=self._workers,
             pin_memory=torch.cuda.is_available(),
             drop_last=train,  # batch statistics want full batches
-            persistent_workers=train and workers > 0,
-            generator=torch.Generator().manual_seed(
-                self.seed
-            ),  # or every epoch would draw from the one that training saves
+            persistent_workers=train and self._workers > 0,
+            # One of its own, or every epoch would draw from the generator whose state training saves.
+            generator=torch.Generator().manual_seed(self.seed),
             worker_init_fn=_leave_process_group,
         )
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        dataset = TrainingSet(self.sources["train"], self.scale, self.crop, **self.augmentation)
+        dataset = TrainingSet(self.sources["train"], self.scale, self.crop, on_error=self.on_error, **self.augmentation)
         sampler = SeededSampler(dataset, self._world_size, self._rank, shuffle=True, seed=self.seed)
         # Lightning starts the loader's workers before it tells the sampler the epoch of a resumed run.
         sampler.set_epoch(self.epoch)
@@ -161,7 +194,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        dataset = ValidationSet(self.sources[split], self.scale)
+        dataset = ValidationSet(self.sources[split], self.scale, self.on_error)
         # Pads the processes to equal lengths with repeats, which `metrics.Scores` drops again.
         sampler: DistributedSampler[Any] = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
         return self._loader(dataset, sampler, train=False)
@@ -176,8 +209,15 @@ class SuperResolutionData(lightning.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.epoch, self.batches_seen = state_dict["epoch"], state_dict["batches_seen"]
 
+    def on_before_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        self.skipped += int(batch.pop("skipped").sum())
+        return batch
+
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
-        hr = batch["hr"].to(memory_format=torch.channels_last).float().div_(255)
+        hr = augment(batch["hr"], batch).to(memory_format=torch.channels_last).float().div_(255)
         with torch.no_grad():
-            lr = batch["lr"].float().div(255) if "lr" in batch else self.degradation(hr, batch["draw"].float())
+            if "lr" in batch:
+                lr = augment(batch["lr"], batch).float().div(255)
+            else:
+                lr = self.degradation(hr, batch["draw"].float())
         return {"hr": hr, "lr": lr.contiguous(memory_format=torch.channels_last), "index": batch["index"]}

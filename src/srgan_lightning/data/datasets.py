@@ -1,22 +1,32 @@
-"""Training and validation views of an image source: what is cropped and flipped, and by which seed."""
+"""Training and validation views of an image source: what is cropped and how it varies, and by which seed."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
+from srgan_lightning.data.augmentation import draw_augmentation
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.data.images import ImageSource
 from srgan_lightning.errors import UserError
 
 Sample = dict[str, Any]
-"""`hr`: uint8 (3, H, W); `lr`: likewise, where the set has its own; `index`: int; `draw`: float in [0, 1)."""
+"""`hr`: uint8 (3, H, W); `lr`: likewise, where the set has its own; `index`: int; `draw`: float in [0, 1); `skipped`:
+how many broken images it stands in for; for training also what `draw_augmentation` says."""
+
+OnError = Literal["raise", "skip"]
 
 GOLDEN = 0.6180339887498949
+TRIES = 20  # so many broken images in a row end a training all the same
+
+
+def sample_seed(seed: int, epoch: int, index: int) -> int:
+    """The seed of one image in one epoch of a run."""
+    return int(np.random.SeedSequence((seed, epoch, index)).generate_state(1)[0])
 
 
 class SeededSampler(DistributedSampler[Any]):
@@ -31,20 +41,58 @@ class SeededSampler(DistributedSampler[Any]):
     def __iter__(self) -> Iterator[Any]:
         epoch = self.epoch
         for index in islice(super().__iter__(), self.seen[1] if epoch == self.seen[0] else 0, None):
-            yield index, int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0])
+            yield index, sample_seed(self.seed, epoch, index)
 
 
-class TrainingSet(Dataset[Sample]):
-    """Random crops and flips of a source's images; indexed by the (index, seed) of `SeededSampler`.
+class SourceView(Dataset[Sample]):
+    """What training and validation share: reading, and what stands in for an image that cannot be read.
+
+    Args:
+        source: the images.
+        scale: LR is that many times smaller.
+        on_error: `raise` passes a broken image's UserError on; `skip` warns of it, once per process, and takes another.
+    """
+
+    def __init__(self, source: ImageSource, scale: int, on_error: OnError = "raise") -> None:
+        self.source, self.scale, self.on_error = source, scale, on_error
+        self.warned: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def _read(self, index: int) -> dict[str, Tensor]:
+        images = {"hr": self.source.read(index)}
+        if hasattr(self.source, "read_lr"):
+            images["lr"] = self.source.read_lr(index)
+        return images
+
+    def _first_readable(self, choices: Iterable[int], make: Callable[[int], Sample]) -> Sample:
+        skipped = 0
+        for index in choices:
+            try:
+                return {**make(index), "skipped": skipped}
+            except UserError as error:
+                if self.on_error == "raise":
+                    raise
+                skipped, last = skipped + 1, error
+                if index not in self.warned:
+                    self.warned.add(index)
+                    warnings.warn(f"data.on_error=skip: {error}", stacklevel=2)
+        raise UserError(f"data.on_error=skip: {skipped} images in turn cannot be used. The last: {last}")
+
+
+class TrainingSet(SourceView):
+    """Random crops of a source's images, and how they vary; indexed by the (index, seed) of `SeededSampler`.
 
     Args:
         source: the images.
         scale: LR is that many times smaller; for paired sources crops stay aligned to it.
         crop: side of the square HR crop in pixels, or None for whole images (all of one size then).
         hflip: mirror half of the images.
-        rotate: turn and mirror by a random one of the eight symmetries of the square; for photos, not for faces.
+        rotate: turn by random right angles, with `hflip` all eight symmetries of the square; for photos, not for faces.
         random_scale: shrink each photo by a random factor between this and 1 before it is cropped; 1 leaves it.
         shuffle_channels: put red, green and blue in random order.
+        on_error: see `SourceView`; what stands in follows from the sample's seed.
     """
 
     def __init__(
@@ -56,28 +104,38 @@ class TrainingSet(Dataset[Sample]):
         rotate: bool = False,
         random_scale: float = 1.0,
         shuffle_channels: bool = False,
+        on_error: OnError = "raise",
     ) -> None:
-        self.source, self.scale, self.crop, self.hflip, self.rotate = source, scale, crop, hflip, rotate
+        super().__init__(source, scale, on_error)
+        self.crop, self.hflip, self.rotate = crop, hflip, rotate
         self.random_scale, self.shuffle_channels = random_scale, shuffle_channels
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         index, seed = key
+        return self._first_readable(
+            self._choices(index, seed),
+            lambda chosen: self.vary(self._read(chosen), self.source.name(chosen), chosen, seed),
+        )
+
+    def _choices(self, index: int, seed: int) -> Iterator[int]:
+        yield index
+        yield from np.random.default_rng((seed, index)).integers(len(self), size=TRIES).tolist()
+
+    def vary(self, images: dict[str, Tensor], name: str, index: int, seed: int) -> Sample:
+        """A training sample: cropped images, and the numbers by which `augment` and the degradation vary them.
+
+        Args:
+            images: `hr` uint8 (3, H, W), and `lr` where the source has its own.
+            name: the image's, for errors.
+            index: its number.
+            seed: the sample's own.
+        """
         rng = np.random.default_rng(seed)
-        images = {"hr": self.source.read(index)}
-        if hasattr(self.source, "read_lr"):
-            images["lr"] = self.source.read_lr(index)
         if self.crop is not None:
-            images = self._crop(images, self.crop, rng, self.source.name(index))
-        flip, turns = self.hflip and rng.random() < 0.5, int(rng.integers(4)) if self.rotate else 0
-        order = rng.permutation(3) if self.shuffle_channels else None
-        for key_, image in images.items():
-            image = image.flip(-1) if flip else image
-            image = image if order is None else image[order]
-            images[key_] = torch.rot90(image, turns, (-2, -1)).contiguous()
-        return {**images, "index": index, "draw": rng.random()}
+            images = self._crop(images, self.crop, rng, name)
+        height, width = images["hr"].shape[-2:]
+        drawn = draw_augmentation(rng, self.hflip, self.rotate, self.shuffle_channels, square=height == width)
+        return {**images, **drawn, "index": index, "draw": rng.random()}
 
     def _crop(self, images: dict[str, Tensor], side: int, rng: np.random.Generator, name: str) -> dict[str, Tensor]:
         height, width = images["hr"].shape[-2:]
@@ -98,25 +156,21 @@ class TrainingSet(Dataset[Sample]):
         return {"hr": hr, "lr": images["lr"][:, top : top + small, left : left + small]}
 
 
-class ValidationSet(Dataset[Sample]):
+class ValidationSet(SourceView):
     """Whole images, cut at the right and bottom to multiples of the scale, with a fixed degradation draw for each.
 
-    Args:
-        source: the images.
-        scale: see above.
+    With `on_error=skip` the next image stands in under its own index, and `metrics.Scores` counts an index once: the
+    scores are those of the readable images, whatever the number of processes.
     """
 
-    def __init__(self, source: ImageSource, scale: int) -> None:
-        self.source, self.scale = source, scale
-
-    def __len__(self) -> int:
-        return len(self.source)
-
     def __getitem__(self, index: int) -> Sample:
-        hr = self.source.read(index)
-        height, width = (side - side % self.scale for side in hr.shape[-2:])
+        return self._first_readable(((index + step) % len(self) for step in range(len(self))), self._whole)
+
+    def _whole(self, index: int) -> Sample:
+        images = self._read(index)
+        height, width = (side - side % self.scale for side in images["hr"].shape[-2:])
         # The golden ratio's multiples spread evenly over [0, 1) however many images there are.
-        sample: Sample = {"hr": hr[:, :height, :width].contiguous(), "index": index, "draw": (index * GOLDEN) % 1.0}
-        if hasattr(self.source, "read_lr"):
-            sample["lr"] = self.source.read_lr(index)[:, : height // self.scale, : width // self.scale].contiguous()
+        sample: Sample = {"hr": images["hr"][:, :height, :width], "index": index, "draw": (index * GOLDEN) % 1.0}
+        if "lr" in images:
+            sample["lr"] = images["lr"][:, : height // self.scale, : width // self.scale]
         return sample

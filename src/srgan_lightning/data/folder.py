@@ -1,13 +1,17 @@
 """`data=folder`: any folders of photos; `data=pairs`: matching folders of LR and HR."""
 
 import re
+from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
-from srgan_lightning.data.images import find_images, image_sizes, open_image, to_tensor
+from srgan_lightning.data.datasets import OnError
+from srgan_lightning.data.images import Size, decode, find_images, image_size, read_bytes
 from srgan_lightning.errors import UserError
 
 
@@ -28,8 +32,15 @@ class ImageFolder:
     def name(self, index: int) -> str:
         return str(self.paths[index].relative_to(self.root))
 
+    def encoded(self, index: int) -> bytes:
+        return read_bytes(self.paths[index])
+
     def read(self, index: int) -> Tensor:
-        return to_tensor(open_image(self.paths[index], str(self.paths[index])))
+        return decode(self.encoded(index), str(self.paths[index]))
+
+    def keep(self, wanted: list[bool]) -> None:
+        """Leave the others out."""
+        self.paths = list(compress(self.paths, wanted))
 
     def files(self) -> list[Path]:
         return self.paths
@@ -61,13 +72,13 @@ class FolderData(SuperResolutionData):
     def source(self, split: Split) -> ImageFolder:
         setting = f"data.{split}_dir"
         images = ImageFolder(_required(self.dirs[split], setting), setting)
-        sizes = image_sizes(images.paths)
+        sizes = readable_sizes(images, images.paths, self.on_error)
         if split != "train":
             # 11 pixels for the window of SSIM, besides the border that is cut off.
             needed = max(self.degradation.min_lr_side * self.scale, 11 + 2 * self.scale)
-            _check_large_enough(images.paths, sizes, needed, "be degraded and scored")
+            leave_out_small(images, sizes, needed, "be degraded and scored", self.on_error)
         elif self.crop is not None:
-            _check_large_enough(images.paths, sizes, self.crop, f"cut data.crop={self.crop} from")
+            leave_out_small(images, sizes, self.crop, f"cut data.crop={self.crop} from", self.on_error)
         elif len(set(sizes)) > 1:
             raise UserError(
                 f"{setting}: the photos differ in size, so batches need equal crops: set data.crop, say 96."
@@ -77,14 +88,52 @@ class FolderData(SuperResolutionData):
         return images
 
 
-def _check_large_enough(paths: list[Path], sizes: list[tuple[int, int]], side: int, purpose: str) -> None:
-    small = [(path, size) for path, size in zip(paths, sizes, strict=True) if min(size) < side]
-    if small:
-        path, (height, width) = small[0]
-        raise UserError(
-            f"{path} is {width}x{height} pixels, too small to {purpose} ({side} pixels a side are needed; {len(small)} "
-            f"of {len(paths)} files are too small). Remove them, or lower data.crop."
-        )
+def readable_sizes(images: ImageFolder, paths: Sequence[Path], on_error: OnError) -> list[Size]:
+    """The sizes of files by their headers; images whose header cannot be read are left out with `on_error=skip`.
+
+    Args:
+        images: what they are left out of.
+        paths: one file of each image.
+        on_error: `raise` or `skip`.
+
+    Raises:
+        UserError: a header cannot be read, or, with `skip`, none can.
+    """
+    sizes: list[Size | None] = []
+    reason = ""
+    for path in paths:
+        try:
+            sizes.append(image_size(path))
+        except UserError as error:
+            if on_error == "raise":
+                raise
+            sizes.append(None)
+            reason = str(error)
+    _leave_out(images, [size is not None for size in sizes], reason)
+    return [size for size in sizes if size is not None]
+
+
+def leave_out_small(images: ImageFolder, sizes: list[Size], side: int, purpose: str, on_error: OnError) -> None:
+    """Leave images out whose shorter side is below `side`, or raise UserError if there are any and that is wanted."""
+    small = [(path, size) for path, size in zip(images.paths, sizes, strict=True) if min(size) < side]
+    if not small:
+        return
+    path, (height, width) = small[0]
+    reason = (
+        f"{path} is {width}x{height} pixels, too small to {purpose} ({side} pixels a side are needed; {len(small)} "
+        f"of {len(images)} files are too small). Remove them, or lower data.crop."
+    )
+    if on_error == "raise":
+        raise UserError(reason)
+    _leave_out(images, [min(size) >= side for size in sizes], reason)
+
+
+def _leave_out(images: ImageFolder, wanted: list[bool], reason: str) -> None:
+    if not all(wanted):
+        if not any(wanted):
+            raise UserError(f"No image of {images.root} can be used. {reason}")
+        rank_zero_warn(f"data.on_error=skip: {wanted.count(False)} of {len(wanted)} images left out. {reason}")
+        images.keep(wanted)
 
 
 def pair_key(path: Path, scale: int) -> str:
@@ -103,12 +152,13 @@ class PairedFolders(ImageFolder):
         lr_dir: LR images.
         scale: how many times smaller LR is.
         setting: the option that named `hr_dir`; errors about LR call theirs `lr`.
+        on_error: `skip` leaves pairs out of which a file's header cannot be read.
 
     Raises:
         UserError: a file has no partner, or sizes do not fit.
     """
 
-    def __init__(self, hr_dir: str, lr_dir: str, scale: int, setting: str) -> None:
+    def __init__(self, hr_dir: str, lr_dir: str, scale: int, setting: str, on_error: OnError = "raise") -> None:
         super().__init__(hr_dir, setting)
         lr_paths = find_images(lr_dir, setting.replace("hr", "lr"))
         keys = {pair_key(path, scale): path for path in lr_paths}
@@ -121,8 +171,11 @@ class PairedFolders(ImageFolder):
                 "Each LR needs an HR of the same stem, and the other way round."
             )
         self.lr_paths = [keys[pair_key(path, scale)] for path in self.paths]
-        sizes = zip(image_sizes(self.paths), image_sizes(self.lr_paths), self.paths, self.lr_paths, strict=True)
-        for hr_size, lr_size, hr_path, lr_path in sizes:
+        self.sizes: list[Size] = []
+        self.sizes = readable_sizes(self, self.paths, on_error)
+        lr_sizes = readable_sizes(self, self.lr_paths, on_error)
+        pairs = zip(self.sizes, lr_sizes, self.paths, self.lr_paths, strict=True)
+        for hr_size, lr_size, hr_path, lr_path in pairs:
             # HR may have a rest of less than `scale` pixels, which is cut off.
             if any(hr // scale != lr for hr, lr in zip(hr_size, lr_size, strict=True)):
                 raise UserError(
@@ -132,7 +185,12 @@ class PairedFolders(ImageFolder):
 
     def read_lr(self, index: int) -> Tensor:
         """The LR image, uint8 RGB (3, H / scale, W / scale)."""
-        return to_tensor(open_image(self.lr_paths[index], str(self.lr_paths[index])))
+        return decode(read_bytes(self.lr_paths[index]), str(self.lr_paths[index]))
+
+    def keep(self, wanted: list[bool]) -> None:
+        super().keep(wanted)
+        self.lr_paths = list(compress(self.lr_paths, wanted))
+        self.sizes = list(compress(self.sizes, wanted))
 
     def files(self) -> list[Path]:
         return self.paths + self.lr_paths
@@ -162,6 +220,8 @@ class PairedData(SuperResolutionData):
             raise UserError(
                 "data.random_scale does not go with data=pairs: LR made by others cannot be shrunk in step."
             )
+        if self.cache is not None:
+            raise UserError("data.cache does not go with data=pairs: it keeps HR alone. Set data.cache=null.")
         val = (val_hr_dir, val_lr_dir)
         self.dirs = {"train": (train_hr_dir, train_lr_dir), "val": val, "test": val}
 
@@ -170,11 +230,10 @@ class PairedData(SuperResolutionData):
         name = "train" if split == "train" else "val"
         setting = f"data.{name}_hr_dir"
         hr_dir, lr_dir = _required(hr_dir, setting), _required(lr_dir, f"data.{name}_lr_dir")
-        pairs = PairedFolders(hr_dir, lr_dir, self.scale, setting)
+        pairs = PairedFolders(hr_dir, lr_dir, self.scale, setting, self.on_error)
         if split == "train":
-            sizes = image_sizes(pairs.paths)
             if self.crop is not None:
-                _check_large_enough(pairs.paths, sizes, self.crop, f"cut data.crop={self.crop} from")
-            elif len(set(sizes)) > 1:
+                leave_out_small(pairs, pairs.sizes, self.crop, f"cut data.crop={self.crop} from", self.on_error)
+            elif len(set(pairs.sizes)) > 1:
                 raise UserError(f"{setting}: the images differ in size, so batches need equal crops: set data.crop.")
         return pairs

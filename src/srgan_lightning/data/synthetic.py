@@ -6,13 +6,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srgan_lightning import __version__
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.faces import SyntheticFaces
 from srgan_lightning.errors import UserError
 from srgan_lightning.memory import gigabytes, memory_of
 
 
-class DrawnFaces:
+class LazyFaces(SyntheticFaces):
+    """Synthetic faces, each drawn when it is read."""
+
+    def files(self) -> list[Path]:
+        return []
+
+    def describe(self) -> str:
+        return f"faces of {self.size[0]} pixels, seed {self.seed}, drawn by version {__version__}"
+
+
+class DrawnFaces(LazyFaces):
     """Synthetic faces, drawn once and kept in memory.
 
     Args:
@@ -22,23 +33,11 @@ class DrawnFaces:
     """
 
     def __init__(self, count: int, size: int, seed: int) -> None:
-        self.faces = SyntheticFaces(count, size, seed)
-        self.images = torch.stack([self.faces.read(index) for index in range(count)])
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def name(self, index: int) -> str:
-        return self.faces.name(index)
+        super().__init__(count, size, seed)
+        self.images = torch.stack([super(DrawnFaces, self).read(index) for index in range(count)])
 
     def read(self, index: int) -> Tensor:
         return self.images[index]
-
-    def files(self) -> list[Path]:
-        return []
-
-    def describe(self) -> str:
-        return f"DrawnFaces of {self.images.shape[-1]} pixels, seed {self.faces.seed}"
 
 
 class SyntheticData(SuperResolutionData):
@@ -63,5 +62,6 @@ class SyntheticData(SuperResolutionData):
                 f"more of each, and no more than fit into memory (these take {gigabytes(needed)})."
             )
 
-    def source(self, split: Split) -> DrawnFaces:
-        return DrawnFaces(self.counts[split], self.size, seed=list(self.counts).index(split))
+    def source(self, split: Split) -> LazyFaces:
+        kind = DrawnFaces if self.cache is None else LazyFaces  # drawing takes some 20 ms a face
+        return kind(self.counts[split], self.size, seed=list(self.counts).index(split))

@@ -1,5 +1,7 @@
 """From a data group to the files to be judged, and what names alone tell; unlike the group, it stops at nothing."""
 
+import io
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -132,8 +134,12 @@ def _celeba(data: CelebAData, findings: list[Finding], stack: ExitStack) -> Iter
             findings.append(Finding("missing", split, (name,), where))
             continue
         member = f"{IMAGES}/{name}"
-        source = partial(Path, images / name) if archive is None else partial(read_member, archive, member)
+        source = partial(Path, images / name) if archive is None else partial(_unpacked, archive, member)
         yield Item(split, name, source, data.size if native else (1, 1), 1, None if native else data.size)
     unlisted = sorted(there - seen.keys())
     if unlisted:
         findings.append(Finding("unlisted", "", tuple(unlisted), f"{len(unlisted)} files"))
+
+
+def _unpacked(archive: zipfile.ZipFile, member: str) -> io.BytesIO:
+    return io.BytesIO(read_member(archive, member))

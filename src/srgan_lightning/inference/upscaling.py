@@ -151,7 +151,8 @@ class TiledUpscaler:
         weight = self.generator.tail.weight
         channels: int = weight.shape[1]
         size = torch.finfo(self.precision).bits // 8
-        return 3 * size * height * width * channels <= memory_of(weight.device)
+        needed: int = 3 * size * height * width * channels
+        return needed <= memory_of(weight.device)
 
     def _halve_tile(self, longest: int) -> None:
         tile = min(self.tile or longest, longest)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from srgan_lightning.atomic import write_atomically
+from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
 from srgan_lightning.training.callbacks import Interruption, Throughput
@@ -61,6 +62,7 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
         "images_per_second": round(throughput.mean, 2) if throughput else None,
         "device": device_name(module.device),
         "processes": trainer.world_size,
+        "skipped_images": cast(SuperResolutionData, trainer.datamodule).skipped,  # type: ignore[attr-defined]
         "precision": trainer.precision,
         "generator_parameters": sum(p.numel() for p in module.generator.parameters()),
         "checkpoint": str(checkpoint),
