@@ -11,6 +11,7 @@ NOISE = (
     "dirpath has changed",
     "sync_dist=True",  # scores are gathered, and losses averaged, before they are logged
     "barebones",  # the benchmark's own choice
+    "`__len__` could be inaccurate",  # litdata sees to it
     "dataloader is not resumable",  # it is: `data.datasets.SeededSampler`
 )
 

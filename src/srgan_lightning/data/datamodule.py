@@ -130,7 +130,7 @@ class SuperResolutionData(lightning.LightningDataModule):
             if split not in self.sources:
                 source = self.source(split)
                 if self.cache is not None:
-                    source = cached(source, self.cache_dir, self._workers, self.on_error)
+                    source = cached(source, self.cache_dir, self.workers, self.on_error)
                     if self.verify_cache:
                         source.verify()
                 self.sources[split] = source
@@ -158,7 +158,8 @@ class SuperResolutionData(lightning.LightningDataModule):
         return self.trainer.global_rank if self.trainer else 0
 
     @property
-    def _workers(self) -> int:
+    def workers(self) -> int:
+        """Loader processes of this process."""
         if self.num_workers is not None:
             return self.num_workers
         # The training process itself wants a core.
@@ -170,10 +171,10 @@ class SuperResolutionData(lightning.LightningDataModule):
             dataset,
             batch_size=self.batch_size if train else self.val_batch_size,
             sampler=sampler,
-            num_workers=self._workers,
+            num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             drop_last=train,  # batch statistics want full batches
-            persistent_workers=train and self._workers > 0,
+            persistent_workers=train and self.workers > 0,
             # One of its own, or every epoch would draw from the generator whose state training saves.
             generator=torch.Generator().manual_seed(self.seed),
             worker_init_fn=_leave_process_group,

@@ -63,6 +63,14 @@ class ImageSource(Protocol):
         ...
 
 
+class EncodedSource(ImageSource, Protocol):
+    """A source of image files."""
+
+    def encoded(self, index: int) -> bytes:
+        """The file's content."""
+        ...
+
+
 def to_tensor(image: Image.Image) -> Tensor:
     """PIL image of any mode to uint8 RGB (3, H, W); 16 bits are rounded to 8."""
     if image.mode.startswith("I"):  # PIL would cut values above 255 off

@@ -1,0 +1,179 @@
+"""`data=streaming`: shards written by `make_shards`, on a disk or in an object store, read through litdata."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from srgan_lightning.data.celeba import Fit, fit_photo
+from srgan_lightning.data.datamodule import Split, SuperResolutionData
+from srgan_lightning.data.datasets import Sample, TrainingSet, sample_seed
+from srgan_lightning.data.images import decode
+from srgan_lightning.errors import UserError
+
+try:
+    from litdata import StreamingDataLoader, StreamingDataset
+    from litdata.streaming.serializers import Serializer
+    from litdata.streaming.writer import BinaryWriter as BinaryWriter  # for `data.sharding`
+except ImportError as error:
+    raise UserError("Shards need litdata: pip install 'srgan-lightning[streaming]'.") from error
+
+
+class _Refused(Serializer):  # type: ignore[misc]  # litdata is untyped
+    """Stands where litdata would unpickle: shards of others never execute code."""
+
+    def serialize(self, data: Any) -> tuple[bytes, str | None]:
+        raise UserError("These shards are for images alone.")
+
+    def deserialize(self, data: bytes) -> Any:
+        raise UserError(
+            "These shards hold pickled Python objects, which could execute code, and were not written by "
+            "`python -m srgan_lightning.make_shards`: write them anew with it."
+        )
+
+    def can_serialize(self, data: Any) -> bool:
+        return False
+
+
+SERIALIZERS = {"pickle": _Refused()}
+
+
+class Shards:
+    """The images of a folder of shards, by number; made for validation, which reads them in their order.
+
+    Args:
+        url: a folder, or one in an object store such as s3://bucket/shards/val.
+        setting: the option that named it, for errors.
+        size: (height, width) that `read` brings images to, or None for images as they are.
+        fit: how; see `CelebA`.
+
+    Raises:
+        UserError: no shards of images are there.
+    """
+
+    def __init__(self, url: str, setting: str, size: tuple[int, int] | None, fit: Fit) -> None:
+        self.url, self.size, self.fit = url, size, fit
+        self._opened: tuple[int, StreamingDataset] | None = None
+        try:
+            dataset = StreamingDataset(url, serializers=SERIALIZERS)
+        except Exception as error:  # litdata passes on whatever its object stores raise
+            raise UserError(
+                f"{setting}={url}: no shards can be read there ({error}). Write some with "
+                "`python -m srgan_lightning.make_shards data=folder output=shards ...`."
+            ) from error
+        self.chunks = list(zip(dataset.subsampled_files, dataset.region_of_interest, strict=True))
+        self.count: int = sum(stop - start for _, (start, stop) in self.chunks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        return f"{index:09d}"  # what make_shards found it under is told by errors; to ask for all would read all
+
+    def read(self, index: int) -> Tensor:
+        # Opened anew in every process: forked workers would move one shared file position under each other's feet.
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), StreamingDataset(self.url, serializers=SERIALIZERS)
+        return self.decode(self._opened[1][index])
+
+    def decode(self, item: dict[str, Any]) -> Tensor:
+        """The image of a shard's item, uint8 RGB (3, H, W)."""
+        name = f"{item['name']} in {self.url}"
+        image = decode(item["image"], name)
+        return image if self.size is None else fit_photo(image, self.size, self.fit, name)
+
+    def files(self) -> list[Path]:
+        return [Path(self.url, name) for name, _ in self.chunks] if "://" not in self.url else []
+
+    def describe(self) -> str:
+        return f"shards, {self.fit if self.size else 'whole'}, {self.size}, {self.chunks}"
+
+
+class ShardStream(StreamingDataset):  # type: ignore[misc]
+    """Training samples in litdata's order: shards in random order, shared out to processes and workers, and shuffled.
+
+    The order follows from the seed, the epoch and the numbers of processes and workers; what is random about a sample
+    from the seed, the epoch and its number in the shards, whoever reads it.
+
+    Args:
+        shards: the images.
+        view: how samples are made of them.
+        seed: the run's.
+        cache_size: of the disk that shards of an object store are kept on, such as 100GB; None for litdata's default.
+    """
+
+    def __init__(self, shards: Shards, view: TrainingSet, seed: int, cache_size: str | None) -> None:
+        super().__init__(
+            shards.url,
+            shuffle=True,
+            drop_last=True,  # all processes take as many steps
+            seed=seed,
+            max_cache_size=cache_size,
+            serializers=SERIALIZERS,
+        )
+        self.shards, self.view = shards, view
+
+    def __next__(self) -> Sample:
+        item = super().__next__()
+        seed = sample_seed(self.seed, self.current_epoch, item["index"])
+        sample = self.view.vary({"hr": self.shards.decode(item)}, item["name"], item["index"], seed)
+        return {**sample, "skipped": 0}
+
+
+class StreamingData(SuperResolutionData):
+    """Images that are read from shards one after the other, and so may outgrow the disk.
+
+    A resumed run goes on within the epoch where it stopped: litdata's loader keeps its place in the checkpoint. With
+    another number of processes, workers or another batch size, no image is seen twice, but their order changes.
+
+    Args:
+        train_dir: shards to train on, a folder or a URL.
+        val_dir: shards to validate on.
+        test_dir: shards for the final test; None takes `val_dir`.
+        size: (height, width) that images are brought to; None leaves them as they are.
+        fit: how; see `CelebA`.
+        cache_size: see `ShardStream`.
+        **loader: see `SuperResolutionData`.
+    """
+
+    def __init__(
+        self,
+        train_dir: str | None,
+        val_dir: str | None,
+        test_dir: str | None = None,
+        size: tuple[int, int] | None = None,
+        fit: Fit = "square",
+        cache_size: str | None = None,
+        **loader: Any,
+    ) -> None:
+        super().__init__(**loader)
+        if self.cache is not None or self.on_error != "raise":
+            raise UserError(
+                "data.cache and data.on_error=skip do not go with data=streaming: make_shards has already read every "
+                "image, and leaves broken ones out."
+            )
+        self.dirs: dict[Split, str | None] = {"train": train_dir, "val": val_dir, "test": test_dir or val_dir}
+        self.size, self.fit, self.cache_size = (size and (size[0], size[1])), fit, cache_size
+
+    def source(self, split: Split) -> Shards:
+        setting, url = f"data.{split}_dir", self.dirs[split]
+        if url is None:
+            raise UserError(f"{setting} is not set: give the shards, {setting}=PATH or s3://BUCKET/PATH.")
+        return Shards(url, setting, self.size, self.fit)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        shards = self.sources["train"]
+        assert isinstance(shards, Shards)
+        view = TrainingSet(shards, self.scale, self.crop, **self.augmentation)
+        return StreamingDataLoader(  # type: ignore[no-any-return]
+            ShardStream(shards, view, self.seed, self.cache_size),
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
