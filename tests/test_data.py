@@ -1,5 +1,6 @@
 """Every data group: what it reads, cuts, and refuses."""
 
+import io
 import os
 import zipfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from srgan_lightning.data.datasets import SeededSampler, TrainingSet, Validation
 from srgan_lightning.data.degradation import Bicubic, Blur
 from srgan_lightning.data.fingerprint import fingerprint
 from srgan_lightning.data.folder import FolderData, ImageFolder, PairedData, pair_key
+from srgan_lightning.data.images import decode, open_image, to_tensor
 from srgan_lightning.data.synthetic import DrawnFaces, SyntheticData
 from srgan_lightning.errors import UserError
 
@@ -321,3 +323,113 @@ def test_fingerprints_follow_the_data_and_not_its_place(photos: Photos, celeba: 
     prints |= {fingerprint(CelebA(celeba, "train", (64, 64), "square")), fingerprint(DrawnFaces(3, 64, 0))}
     prints |= {fingerprint(DrawnFaces(3, 64, 1)), fingerprint(DrawnFaces(4, 64, 0))}
     assert len(prints) == 6
+
+
+def test_skip_puts_another_image_in_a_broken_ones_place(photos: Photos) -> None:
+    folder = photos("good", 6)
+    arguments: dict[str, Any] = {"degradation": Bicubic(4), "crop": 32, "batch_size": 6, "on_error": "skip"}
+
+    def first(workers: int) -> tuple[dict[str, torch.Tensor], int]:
+        for name, whole in content.items():
+            (folder / name).write_bytes(whole)
+        data = FolderData(str(folder), str(folder), num_workers=workers, **arguments)
+        data.setup("fit")
+        for name in ("photo1.png", "photo4.png"):
+            (folder / name).write_bytes(content[name][:90])  # cut short after its header, once that was checked
+        batch = data.on_before_batch_transfer(next(iter(data.train_dataloader())), 0)
+        return batch, data.skipped
+
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.warns(UserWarning, match=r"photo[14]\.png cannot be read") as told:
+        batch, skipped = first(0)
+    assert len([warning for warning in told if "photo" in str(warning.message)]) == 2
+    assert skipped >= 2
+    assert not {1, 4} & set(batch["index"].tolist())
+    again, same = first(1)
+    assert same == skipped
+    assert all(torch.equal(batch[key], again[key]) for key in batch)
+
+
+def test_skip_leaves_unfit_files_out_at_the_start(photos: Photos) -> None:
+    folder = photos("good", 4)
+    photos("good/small", 1, (20, 20))
+    (folder / "text.png").write_text("no image")
+    data = FolderData(str(folder), str(folder), degradation=Bicubic(4), crop=32, batch_size=2, on_error="skip")
+    with pytest.warns(UserWarning, match=r"1 of \d images left out") as told:
+        data.setup("fit")
+    assert any("text.png" in str(warning.message) for warning in told)
+    assert any("small/photo0.png is 20x20" in str(warning.message) for warning in told)
+    assert len(data.sources["train"]) == 4
+    for path in folder.rglob("photo*.png"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"No image of .* can be used"):
+        FolderData(str(folder), str(folder), degradation=Bicubic(4), crop=32, on_error="skip").setup("fit")
+
+
+def test_skip_leaves_broken_pairs_out(photos: Photos) -> None:
+    hr, lr = photos("hr", 4, (48, 48)), photos("lr", 4, (12, 12))
+    (lr / "photo2.png").write_text("no image")
+    with pytest.raises(UserError, match=r"photo2\.png cannot be read"):
+        PairedData(*(str(hr), str(lr)) * 2, degradation=Bicubic(4), crop=32).setup("fit")
+    data = PairedData(*(str(hr), str(lr)) * 2, degradation=Bicubic(4), crop=32, batch_size=2, on_error="skip")
+    with pytest.warns(UserWarning, match="1 of 4 images left out"):
+        data.setup("fit")
+    assert [path.stem for path in data.sources["train"].paths] == ["photo0", "photo1", "photo3"]  # type: ignore[attr-defined]
+
+
+def test_validation_skips_alike_on_every_process(photos: Photos) -> None:
+    folder = photos("val", 5)
+    for name in ("photo1.png", "photo4.png"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:90])
+    dataset = ValidationSet(ImageFolder(folder, "x"), 4, "skip")
+    # A stand-in comes under its own index, which the scores count once.
+    with pytest.warns(UserWarning, match="cannot be read"):
+        indices = [dataset[index]["index"] for index in range(5)]
+    assert indices == [0, 2, 2, 3, 0]
+    for path in folder.iterdir():
+        path.write_text("no image")
+    with pytest.raises(UserError, match="5 images in turn"), pytest.warns(UserWarning, match="its format is unknown"):
+        ValidationSet(ImageFolder(folder, "x"), 4, "skip")[0]
+
+
+@pytest.mark.parametrize("kind", ["colour", "grey", "turned", "cmyk", "progressive"])
+def test_jpeg_decodes_as_pil_does(kind: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize((61, 47), Image.Resampling.BICUBIC)
+    image = image.convert({"grey": "L", "cmyk": "CMYK"}.get(kind, "RGB"))
+    exif = Image.Exif()
+    exif[0x0112] = 6 if kind == "turned" else 1
+    path = tmp_path / "image.jpg"
+    image.save(path, exif=exif, progressive=kind == "progressive")
+    assert torch.equal(decode(path.read_bytes(), "x"), to_tensor(open_image(path, "x")))
+
+
+@settings(max_examples=60, deadline=None)
+@given(where=st.integers(0, 10**6), what=st.binary(min_size=1, max_size=4), keep=st.integers(1, 10**6))
+def test_damaged_jpegs_are_read_as_pil_reads_them_or_refused(where: int, what: bytes, keep: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG")
+    data = bytearray(file.getvalue())
+    where %= len(data)
+    data[where : where + len(what)] = what
+    damaged = bytes(data[: keep % (2 * len(data))])
+    results: list[torch.Tensor | None] = []
+    for read in (decode, lambda data, name: to_tensor(open_image(io.BytesIO(data), name))):
+        try:
+            results.append(read(damaged, "x"))
+        except UserError:
+            results.append(None)
+    ours, pil = results
+    assert (ours is None) == (pil is None)
+    assert ours is None or pil is None or torch.equal(ours, pil)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_augmentation_on_a_gpu_is_that_on_the_cpu() -> None:
+    images = torch.randint(0, 256, (16, 3, 12, 12), dtype=torch.uint8)
+    drawn = [draw_augmentation(np.random.default_rng(seed), True, True, True, square=True) for seed in range(16)]
+    batch = default_collate(drawn)
+    on_gpu = augment(images.cuda(), {name: value.cuda() for name, value in batch.items()})
+    assert torch.equal(on_gpu.cpu(), augment(images, batch))

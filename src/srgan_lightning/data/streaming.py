@@ -1,5 +1,6 @@
 """`data=streaming`: shards written by `make_shards`, on a disk or in an object store, read through litdata."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ try:
     from litdata.streaming.writer import BinaryWriter as BinaryWriter  # for `data.sharding`
 except ImportError as error:
     raise UserError("Shards need litdata: pip install 'srgan-lightning[streaming]'.") from error
+
+
+logging.getLogger("litdata").setLevel(logging.WARNING)  # it tells of its cache in every process
 
 
 class _Refused(Serializer):  # type: ignore[misc]  # litdata is untyped
