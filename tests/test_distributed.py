@@ -200,6 +200,9 @@ def test_too_few_or_too_many_processes_are_told(
         processes.must_launch(build_trainer(cfg, manual=True))
     cfg.trainer.num_nodes = 2
     assert not processes.must_launch(build_trainer(cfg, manual=True))
+    monkeypatch.setattr(sys, "argv", ["train", "-m", "seed=1,2"])
+    with pytest.raises(SystemExit, match=r"leave torchrun or srun away"):
+        processes.handed_configuration()
 
 
 def test_the_effective_batch(configure: Callable[..., DictConfig]) -> None:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from srgan_lightning.errors import UserError
 
 FLAG = "--handed"  # python -m srgan_lightning.train --handed PARENT CONFIGURATION: a process that `launch` started
 COMMAND = "SRGAN_LIGHTNING_COMMAND"  # tells a process that `launch` started what the user typed
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)  # passed on
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # passed on to the processes; not SIGHUP, or nohup would fail
 
 
 def cluster() -> ClusterEnvironment | None:
@@ -202,7 +203,8 @@ def meeting_point() -> Store:
     there = cluster()
     assert there is not None
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = there.main_address, str(there.main_port)
-    store: Store = next(rendezvous("env://", there.global_rank(), there.world_size()))[0]
+    patience = timedelta(days=1)  # for the first process to prepare the data
+    store: Store = next(rendezvous("env://", there.global_rank(), there.world_size(), timeout=patience))[0]
     return store
 
 
