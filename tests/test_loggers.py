@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from srgan_lightning import __version__
 from srgan_lightning.train import train
-from srgan_lightning.training.loggers import code_version
+from srgan_lightning.training.provenance import version_name
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.wandb_file import records, values
 
@@ -50,7 +50,7 @@ def test_wandb_offline_holds_everything(configure: Configure, tmp_path: Path, mo
         assert (run.run_group, run.project, end.exit_code) == ("quickstart", "srgan-lightning", 0)
         config = {key: value for record in kept["config"] for key, value in values(record.update).items()}
         assert (config["seed"], config["loss"]["adversarial"], config["scale"]) == (int(name), 2e-4, 4)
-        assert config["code_version"] == code_version()
+        assert config["code_version"] == version_name()
 
         # The x-axis of every panel is the count of generator updates.
         assert ("*", "trainer/global_step") in {(m.glob_name, m.step_metric) for m in kept["metric"]}
@@ -138,7 +138,7 @@ def test_tensorboard_holds_the_same(configure: Configure, tmp_path: Path) -> Non
     assert len(re.findall(CAPTION, captions)) == 3
     config = texts["config"][0].tensor_proto.string_val[0].decode()
     assert "adversarial: 0.0002" in config
-    assert f"code_version: {code_version()}" in config
+    assert f"code_version: {version_name()}" in config
     # The page that compares runs by settings and scores.
     plugin = events.PluginTagToContent("hparams")
     session = HParamsPluginData.FromString(plugin["_hparams_/session_start_info"]).session_start_info
@@ -148,4 +148,4 @@ def test_tensorboard_holds_the_same(configure: Configure, tmp_path: Path) -> Non
 
 
 def test_code_version_begins_with_the_packages() -> None:
-    assert code_version().split("+")[0] == __version__
+    assert version_name().split("+")[0] == __version__
