@@ -29,6 +29,8 @@ SCORES = """
 By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of border cut off.
 """
 
+MAX_SCORED_PIXELS = 4_000_000  # SSIM takes about 0.8 GB of memory for a million
+
 
 @dataclass(frozen=True)
 class Order:
@@ -79,7 +81,7 @@ def carry_out(order: Order, device: torch.device, max_pixels: int, folder: Path)
     name, generator = _generator(order)
     scale = generator.scale
     photo = _read(order.photo, max_pixels, "The photo")
-    truth = None if order.truth is None else _read_truth(order.truth, photo, scale, max_pixels)
+    truth = None if order.truth is None else _read_truth(order.truth, photo, scale)
     upscaler, baseline = TiledUpscaler(generator), TiledUpscaler(Generator(1, 0, scale, "bicubic"))
     upscaler.generator.to(device)
 
@@ -117,9 +119,9 @@ def _read(path: Path, max_pixels: int, what: str) -> Picture:
         raise UserError(f"{what} {path.name}: {reason}") from error
 
 
-def _read_truth(path: Path, photo: Picture, scale: int, max_pixels: int) -> Picture:
+def _read_truth(path: Path, photo: Picture, scale: int) -> Picture:
     """The ground truth, cut at the right and bottom to a multiple of the scale."""
-    truth = _read(path, max_pixels * scale**2, "The original")
+    truth = _read(path, MAX_SCORED_PIXELS, "The original")
     height, width = (side * scale for side in photo.colour.shape[:2])
     if [side // scale * scale for side in truth.colour.shape[:2]] != [height, width]:
         raise UserError(
