@@ -15,9 +15,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", required=True, help="an artifact, a checkpoint, or the name of a bundled model")
     parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to; an existing file is replaced")
+    parser.add_argument("--licence", metavar="TEXT", help="of the training photos, for the model card")
     options = parser.parse_args(argv)
     try:
-        differences = export(load_trained(options.weights), options.format, options.output)
+        trained = load_trained(options.weights)
+        if options.licence:
+            trained.about["data"] = {**trained.about.get("data", {}), "licence": options.licence}
+        differences = export(trained, options.format, options.output)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

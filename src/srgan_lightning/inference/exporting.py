@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.export import Dim
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import describe, save_artifact
+from srgan_lightning.inference.artifact import describe, save_artifact, write_artifact
 from srgan_lightning.inference.extras import needs_extra
 from srgan_lightning.inference.load import Trained, load_generator
 
@@ -30,7 +30,7 @@ def export(trained: Trained, form: str, path: str | Path) -> dict[tuple[int, int
 
     Args:
         trained: the generator, on the CPU, and its metadata, which go into the file.
-        form: onnx, torch_export or safetensors.
+        form: onnx, torch_export, safetensors or safetensors16.
         path: the file; replaced where it exists.
 
     Returns:
@@ -41,7 +41,7 @@ def export(trained: Trained, form: str, path: str | Path) -> dict[tuple[int, int
     """
     path = Path(path)
     writer, suffix = FORMATS[form]
-    if form == "safetensors" and path.suffix != suffix:
+    if suffix == ".safetensors" and path.suffix != suffix:
         raise UserError(f"{path}: an artifact is recognised by its name; let it end in {suffix}.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +110,17 @@ def write_safetensors(trained: Trained, path: Path) -> Upscaler:
     return load_generator(path)
 
 
+def write_half(trained: Trained, path: Path) -> Upscaler:
+    """An artifact of half the size, its convolutions rounded to float16; so is the generator that it is checked by."""
+    weights = trained.generator.state_dict()
+    for name, tensor in weights.items():
+        if tensor.ndim > 1:  # biases and BatchNorm are small, and some of their values too small for float16
+            weights[name] = tensor.half()
+            tensor.copy_(weights[name])
+    write_artifact(path, weights, trained.about["architecture"], trained.generator.arguments, trained.about)
+    return load_generator(path)
+
+
 def metadata(trained: Trained) -> dict[str, str]:
     """The artifact's metadata, and what goes in and comes out."""
     scale = trained.generator.scale
@@ -124,4 +135,5 @@ FORMATS: dict[str, tuple[Callable[[Trained, Path], Upscaler], str]] = {
     "onnx": (write_onnx, ".onnx"),
     "torch_export": (write_program, ".pt2"),
     "safetensors": (write_safetensors, ".safetensors"),
+    "safetensors16": (write_half, ".safetensors"),
 }

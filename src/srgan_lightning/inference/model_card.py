@@ -43,6 +43,8 @@ generator = HubGenerator.from_pretrained("this folder")  # float32 RGB in [0, 1]
 
 {recipe}
 
+{training}
+
 ## Data
 
 {data}
@@ -68,7 +70,7 @@ def model_card(arguments: Mapping[str, Any], about: Mapping[str, Any]) -> str:
 
     Args:
         arguments: the generator's.
-        about: its artifact's metadata, decoded; `recipe`, `data`, `scores`, `protocol` are told where present.
+        about: its artifact's metadata, decoded; recipe, training, data, scores and protocol are told where present.
 
     Returns:
         Markdown with the Hub's YAML header.
@@ -80,6 +82,7 @@ def model_card(arguments: Mapping[str, Any], about: Mapping[str, Any]) -> str:
         version=about.get("version", ""),
         arguments=bullets(arguments),
         recipe=bullets(about.get("recipe")),
+        training=bullets(about.get("training")),
         data=bullets({key: value for key, value in facts.items() if key != "licence"} or data),
         licence=facts.get("licence") or LICENCES.get(facts.get("set", ""), UNKNOWN_LICENCE),
         scores=score_table(about.get("scores"), about.get("protocol")),

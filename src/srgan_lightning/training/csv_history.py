@@ -71,3 +71,15 @@ class RunCSVLogger(CSVLogger):
     def go_on_from(self, step: int) -> None:
         """Forget what was logged past a checkpoint's step: the resumed run logs it again."""
         self.experiment.cut(step)
+
+
+def read_curve(path: Path) -> dict[str, Any]:
+    """How a training went, for its model card: `curve`, PSNR-Y by update, and `final_losses`, weighted terms."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    curve = {row["step"]: round(float(row["val/psnr_y"]), 2) for row in rows if row.get("val/psnr_y")}
+    last: dict[str, str] = next((row for row in reversed(rows) if row.get("loss/generator")), {})
+    losses = {name: float(f"{float(value):.4g}") for name, value in last.items() if name.startswith("loss/") and value}
+    return {"curve": curve, "final_losses": losses}

@@ -16,6 +16,7 @@ from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
 from srgan_lightning.training.callbacks import Interruption, Throughput
+from srgan_lightning.training.csv_history import read_curve
 from srgan_lightning.training.loggers import log_best
 from srgan_lightning.training.module import SuperResolutionModule
 
@@ -40,30 +41,34 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
     paths = [callback.best_model_path for callback in checkpoints]
     paths += [str(interruption.path) if interruption else "", start["checkpoint"] or ""]
     run_dir, checkpoint = Path(cfg.run_dir), next((path for path in paths if Path(path).is_file()), "")
+    throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
+    module = cast(SuperResolutionModule, trainer.lightning_module)
+    training = {
+        "seconds": round(seconds + (throughput.earlier if throughput else 0), 1),
+        "images_per_second": round(throughput.mean, 2) if throughput else None,
+        "device": device_name(module.device),
+        "processes": trainer.world_size,
+        "precision": trainer.precision,
+    }
     scores: dict[str, float] = {}
     if checkpoint:
         weights, about = read_checkpoint(checkpoint)
         scores = about["scores"]
         facts = {"recipe": about["recipe"], "data": data_facts(cfg), "scores": scores, "protocol": protocol(cfg.scale)}
+        facts["training"] = training | read_curve(run_dir / "metrics.csv")
         facts["provenance"] = {"code": start["code"], "data": start["data"]}
         artifact = run_dir / "generator.safetensors"
         write_artifact(artifact, weights, about["architecture"], about["arguments"], facts)
         log_best(trainer.loggers, artifact, scores, trainer.global_step)
-    throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
     tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
-    module = cast(SuperResolutionModule, trainer.lightning_module)
     summary = {
         **scores,
         **tests,
         "interrupted": interruption is not None and interruption.stopped,
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
-        "seconds": round(seconds + (throughput.earlier if throughput else 0), 1),
-        "images_per_second": round(throughput.mean, 2) if throughput else None,
-        "device": device_name(module.device),
-        "processes": trainer.world_size,
+        **training,
         "skipped_images": cast(SuperResolutionData, trainer.datamodule).skipped,  # type: ignore[attr-defined]
-        "precision": trainer.precision,
         "generator_parameters": sum(p.numel() for p in module.generator.parameters()),
         "checkpoint": str(checkpoint),
         "protocol": "; ".join(f"{key}: {value}" for key, value in protocol(cfg.scale).items()),
