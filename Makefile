@@ -1,9 +1,9 @@
-# make quickstart | make test | make setup | make lint. Needs Python 3.11 or newer and make; safe to run twice.
+# make quickstart | make test | make faults | make setup | make lint. Needs Python 3.11 or newer and make; safe to run twice.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test lint clean
+.PHONY: setup quickstart test faults lint clean
 
 setup: $(VENV)/.installed
 
@@ -19,6 +19,9 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+faults: setup
+	SRGAN_FAULTS_KILLS=50 SRGAN_FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest -m faults
 
 lint: setup
 	$(BIN)/python -m ruff check .

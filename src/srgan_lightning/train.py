@@ -58,11 +58,11 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if first_process():
         check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg))
     cfg.ckpt_path = find_checkpoint(cfg.ckpt_path, Path(cfg.run_dir))
-    updates = -1
+    batches = -1
     if cfg.ckpt_path is not None:
         about = read_checkpoint(cfg.ckpt_path)[1]
         check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={cfg.ckpt_path}")
-        updates = about["recipe"]["updates"]
+        batches = about.get("batches", 0)
     prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization)
     if processes.must_launch(trainer):
@@ -75,7 +75,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             log_config(trainer.loggers, cfg)
             for logger in trainer.loggers:
                 if isinstance(logger, RunCSVLogger):
-                    logger.go_on_from(updates)
+                    logger.go_on_from(batches)
             if trainer.is_global_zero:
                 print(processes.images_per_update(cfg, trainer.world_size), flush=True)
             stopped = fit(trainer, model, data, cfg.ckpt_path)

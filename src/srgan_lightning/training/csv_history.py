@@ -45,15 +45,10 @@ class _Writer(ExperimentWriter):
         writer.writerows(rows)
         write_atomically(self.metrics_file_path, text.getvalue().encode())
 
-    def cut(self, step: int) -> None:
-        """Drop the rows past a step, and those of that step behind its validation."""
+    def cut(self, batches: int) -> None:
+        """Drop the rows past a number of batches."""
         _, rows = self._read()
-        kept: Rows = []
-        for row in rows:
-            validated = kept and kept[-1].get("val/psnr_y")
-            if int(row["step"]) > step or (int(row["step"]) == step and validated and int(kept[-1]["step"]) == step):
-                break
-            kept.append(row)
+        kept = [row for row in rows if float(row.get("batch") or 0) <= batches]
         if len(kept) < len(rows):
             self._write(kept)
 
@@ -68,9 +63,9 @@ class RunCSVLogger(CSVLogger):
         return super().experiment
 
     @rank_zero_only
-    def go_on_from(self, step: int) -> None:
-        """Forget what was logged past a checkpoint's step: the resumed run logs it again."""
-        self.experiment.cut(step)
+    def go_on_from(self, batches: int) -> None:
+        """Forget what was logged past a checkpoint's count of batches: the resumed run logs it again."""
+        self.experiment.cut(batches)
 
 
 def read_curve(path: Path) -> dict[str, Any]:

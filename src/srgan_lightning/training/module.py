@@ -78,10 +78,12 @@ class SuperResolutionModule(lightning.LightningModule):
             mode = None if self.compile_mode is True else self.compile_mode
             for network in self.trained_networks():
                 network.compile(mode=mode, dynamic=False)  # in place: keys and identity stay; patches never change size
-        if self.resumed:
-            for name, gradient in self.resumed["gradients"].items():
-                self.get_parameter(name).grad = gradient.to(self.device)
+        if self.resumed.get("random"):
             random_state.restore(self.resumed["random"], self.device)
+
+    def on_train_start(self) -> None:
+        for name, gradient in self.resumed.pop("gradients", {}).items():  # Lightning has cleared them until now
+            self.get_parameter(name).grad = gradient.to(self.device)
 
     def trained_networks(self) -> Iterator[nn.Module]:
         """The networks that a training step runs."""
@@ -99,7 +101,7 @@ class SuperResolutionModule(lightning.LightningModule):
             super().on_validation_model_zero_grad()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.resumed = {key: checkpoint[key] for key in ("gradients", "random")}
+        self.resumed = {key: checkpoint.get(key) or {} for key in ("gradients", "random")}
 
     def on_train_epoch_start(self) -> None:
         if self.resumed:
@@ -127,6 +129,7 @@ class SuperResolutionModule(lightning.LightningModule):
     def _log_step(self) -> None:
         # Lightning would count batches, one behind at validation, and apart from updates when gradients accumulate.
         self.log("step", float(self.global_step))
+        self.log("batch", float(self.trainer.fit_loop.total_batch_idx + 1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # float32 whatever the training precision: bf16 has 8 bits of mantissa, too few for an image.
@@ -158,10 +161,11 @@ class SuperResolutionModule(lightning.LightningModule):
         checkpoint["generator"] = {
             "architecture": type(self.generator).__name__,
             "arguments": dict(self.generator.arguments),
+            "batches": self.trainer.fit_loop.total_batch_idx + 1,
             "recipe": {"stage": type(self).__name__, "loss": self.loss.recipe, "updates": self.global_step},
         }
-        gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
-        checkpoint["gradients"] = gradients if self.accumulating else {}
+        waiting = {name: p.grad for name, p in self.named_parameters() if p.grad is not None and self.accumulating}
+        checkpoint["gradients"] = self.resumed.get("gradients", waiting)  # those that are not put back yet
         checkpoint["random"] = random_state.capture(self.device)
         # A checkpoint between validations has no scores: the last ones are those of older weights.
         metrics = self.trainer.callback_metrics if self.scored_at == self.global_step else {}

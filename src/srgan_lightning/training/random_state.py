@@ -12,10 +12,13 @@ import torch
 
 def capture(device: torch.device) -> dict[str, Any]:
     """The states of Python's, NumPy's and torch's generators as plain values, which load with weights_only."""
+    version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state(legacy=True)
-    state: dict[str, Any] = {
-        "python": random.getstate(),
-        "numpy": (name, keys.tolist(), *rest),  # type: ignore[union-attr]
+    state: dict[
+        str, Any
+    ] = {  # tensors: a pickle of a thousand numbers takes longer than the rest of a small checkpoint
+        "python": (version, torch.tensor(internal), gauss),
+        "numpy": (name, torch.tensor(np.asarray(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),
     }
     if device.type == "cuda":
@@ -26,8 +29,9 @@ def capture(device: torch.device) -> dict[str, Any]:
 def restore(state: dict[str, Any], device: torch.device) -> None:
     """Put the generators back to a captured state."""
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    np.random.set_state(tuple(state["numpy"]))
+    random.setstate((version, tuple(internal.tolist()), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -73,7 +73,7 @@ class SRGAN(SuperResolutionModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        self.accumulated = checkpoint["accumulated"]
+        self.accumulated = checkpoint.get("accumulated", 0)
 
     def configure_optimizers(self) -> Any:
         optimizers = [

@@ -37,7 +37,6 @@ class GeneratorEMA(Callback):
         # A resumed run has read its average from the checkpoint, on the CPU.
         source = self.average or current
         self.average = {name: source[name].detach().to(value.device, copy=True) for name, value in current.items()}
-        self.updates = max(self.updates, trainer.global_step)
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -75,6 +74,12 @@ class GeneratorEMA(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["generator_ema"] = {name: value.cpu() for name, value in self.average.items()}
+
+    def state_dict(self) -> dict[str, int]:
+        return {"updates": self.updates}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.updates = state_dict["updates"]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.average = checkpoint.get("generator_ema", {})

@@ -35,8 +35,8 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         self.validation_due = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # In place of Lightning's handlers, which talk to other processes and save in the midst of an update too. It
-        # puts the handlers of before back when `fit` ends.
+        # In place of Lightning's handlers, which talk to other processes and save in the midst of an update. It puts
+        # the handlers of before back when `fit` ends.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._note)
         if self.validation_due:
@@ -44,7 +44,10 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
             loop = trainer.fit_loop.epoch_loop.val_loop
             trainer.validating, loop.restarting = True, False
             loop.run()
-            trainer.training = True
+            trainer.training, loop._has_run = (
+                True,
+                False,
+            )  # or Lightning goes round in empty epochs after an epoch's end
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)

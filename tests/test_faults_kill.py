@@ -1,0 +1,59 @@
+"""Kill -9 at any moment, then `ckpt_path`: the same weights, history and files as those of a run that nobody killed."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from srgan_lightning.training.checkpoint_io import check_whole
+from tests.stops import SRGAN, attempt, differences, in_a_process
+
+KILLS = int(os.environ.get("SRGAN_FAULTS_KILLS", "3"))
+SEED = int(os.environ.get("SRGAN_FAULTS_SEED", "0"))
+KILLS_PER_RUN = 5
+OVERRIDES = [*SRGAN, "trainer.max_steps=8", "trainer.val_check_interval=2", "ckpt_path=auto"]
+
+
+def train_until(run: Path, fatal_sync: int | None = None, seconds: float | None = None) -> int:
+    """Train in a new process, killed at a call of fsync or after some seconds, if at all; gives its exit code."""
+    return in_a_process(attempt, run, OVERRIDES, fatal_sync, seconds=seconds)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half of the kills fall within the writing of a file, half anywhere; some of these find the run at its end."""
+    chance = random.Random(SEED)
+    whole = tmp_path / "whole/0"
+    whole.parent.mkdir()
+    assert train_until(whole) == 0
+    started = time.perf_counter()
+    (tmp_path / "again").mkdir()
+    assert train_until(tmp_path / "again/0") == 0  # the server is warm now
+    duration = time.perf_counter() - started
+    assert differences(whole, tmp_path / "again/0") == []
+
+    kills, writing, exact, lost = 0, 0, 0, list[str]()
+    while kills < KILLS:
+        run = tmp_path / f"killed{exact}/0"
+        run.parent.mkdir()
+        for _ in range(min(KILLS_PER_RUN, KILLS - kills)):
+            checkpoint = run / "checkpoints/last.ckpt"
+            before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+            within = chance.random() < 0.5
+            code = train_until(run, *((chance.randint(1, 12), None) if within else (None, chance.uniform(0, duration))))
+            assert code in (0, -signal.SIGKILL), run.with_suffix(".txt").read_text()
+            kills, writing = kills + (code != 0), writing + (within and code != 0)
+            if before:
+                check_whole(checkpoint)
+                assert checkpoint.stat().st_mtime_ns >= before
+        assert train_until(run) == 0, run.with_suffix(".txt").read_text()
+        lost += [f"{run}: {difference}" for difference in differences(whole, run)]
+        exact += 1
+    with capsys.disabled():
+        print(f"\nkills survived: {kills} ({writing} of them within a write), resumes bit-exact: ", end="")
+        print(f"{exact - len({line.split(':')[0] for line in lost})} of {exact} runs, lost: {lost or 'nothing'}")
+    assert lost == []

@@ -1,0 +1,241 @@
+"""Stop and go on: by signals, on full disks, beside broken checkpoints; and the same result twice."""
+
+import csv
+import json
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from lightning.pytorch.plugins import MixedPrecision
+
+from srgan_lightning.cli import user_error
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.artifact import read_artifact
+from srgan_lightning.train import main, train
+from srgan_lightning.training.resume import find_checkpoint, sole_writer
+from tests.stops import SRGAN, SRRESNET, attempt, configuration, differences, in_a_process
+
+SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
+NOISE = "+callbacks.noise={_target_: tests.stops.Noise}"
+
+
+def stopped(run: Path, overrides: list[str], batch: int, validation: bool = False, number: int = signal.SIGTERM) -> Any:
+    """Train until a signal at a batch; gives the summary."""
+    tell = {"_target_": "tests.stops.Tell", "batch": batch, "validation": validation, "number": int(number)}
+    with pytest.raises(SystemExit) as ended:
+        train(configuration(run, overrides, ckpt_path="auto", callbacks={"tell": tell}))
+    assert ended.value.code == 128 + number
+    return json.loads((run / "summary.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("stage", "validation", "stops"),
+    [
+        ("srgan", False, [1, 2, 3, 4, 5, 6, 8, 11]),
+        ("srgan", True, [2, 4, 6, 10]),
+        ("srresnet", False, [1, 3, 4, 6, 8]),
+        ("srresnet", True, [2, 4, 8]),
+    ],
+)
+def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
+    tmp_path: Path, stage: str, validation: bool, stops: list[int]
+) -> None:
+    """Stops at batches or in the validations after them: within epochs, at their ends, and where gradients wait."""
+    base, steps = (SRGAN, 4) if stage == "srgan" else (SRRESNET, 6)  # SRResNet steps at the end of an epoch too
+    overrides = [*base, f"trainer.max_steps={steps}", "trainer.val_check_interval=2", NOISE]
+    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
+    train(configuration(whole, overrides))
+    for batch in stops:
+        summary = stopped(parts, overrides, batch, validation)
+        assert summary["interrupted"]
+        assert summary["steps"] < steps
+    assert not train(configuration(parts, overrides, ckpt_path="last"))["interrupted"]
+    assert differences(whole, parts) == []
+    assert len(json.loads((parts / "provenance.json").read_text())["resumed"]) == len(stops)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two updates; not to be changed."""
+    run = tmp_path_factory.mktemp("finished") / "0"
+    train(configuration(run, SHORT))
+    return run
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The same in another place, as after a move to another disk."""
+    return Path(shutil.copytree(finished, tmp_path / "runs/0"))
+
+
+def test_two_runs_of_one_seed_are_equal_to_the_last_bit(finished: Path, tmp_path: Path) -> None:
+    train(configuration(tmp_path / "again", SHORT))
+    assert differences(finished, tmp_path / "again") == []
+
+
+def test_the_best_score_moves_with_the_run_directory(copied: Path) -> None:
+    """With nothing learned after the move, the best checkpoint is still the one from before."""
+    best = torch.load(copied / "checkpoints/best.ckpt", weights_only=True)["scores"]
+    rates = {"generator_optimizer": {"lr": 0.5}}  # ruins the generator
+    summary = train(configuration(copied, SHORT, ckpt_path="last", trainer={"max_steps": 3}, model=rates))
+    assert summary["psnr_y"] == best["psnr_y"]
+    assert summary["checkpoint"] == str(copied / "checkpoints/best.ckpt")
+    assert json.loads(read_artifact(copied / "generator.safetensors")[1]["scores"]) == best
+
+
+def test_broken_checkpoints_are_named_and_passed_over(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = copied / "checkpoints/last.ckpt"
+    damaged = bytearray(whole.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    for number, content in enumerate((b"", whole.read_bytes()[:-1000], bytes(damaged)), start=1):
+        broken = copied.with_name(str(number)) / "checkpoints/last.ckpt"
+        broken.parent.mkdir(parents=True)
+        broken.write_bytes(content)
+    (copied / "checkpoints/best.ckpt").unlink()
+    assert find_checkpoint("last", copied.with_name("new")) == str(whole)
+    told = capsys.readouterr().out
+    assert [f"/{number}/checkpoints" in told for number in (1, 2, 3)] == [True] * 3
+    assert told.endswith(f"Resuming from {whole}\n")
+    whole.unlink()
+    assert find_checkpoint("auto", copied.with_name("new")) is None
+    with pytest.raises(UserError, match=r"no run below .* has a whole checkpoint"):
+        find_checkpoint("last", copied.with_name("new"))
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(copied: Path) -> None:
+    before = {path: path.read_bytes() for path in (copied / "checkpoints").iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(map(len, before.values())) // 2, hard))  # no file may grow beyond
+    try:
+        with pytest.raises(OSError, match="File too large") as full:
+            train(configuration(copied, SHORT, ckpt_path="last", trainer={"max_steps": 3}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    told = user_error(full.value)
+    assert told is not None
+    assert f"{copied / 'checkpoints'}" in told
+    assert "free some space" in told
+    assert {path: path.read_bytes() for path in (copied / "checkpoints").iterdir()} == before
+
+
+def test_history_survives_a_torn_line(copied: Path) -> None:
+    with (copied / "metrics.csv").open("a") as file:
+        file.write("0.5,,0.25")
+    train(configuration(copied, SHORT, ckpt_path="last", trainer={"max_steps": 3}))
+    with (copied / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(float(row["batch"])) for row in rows] == [1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9, 9]
+    assert all(None not in row for row in rows)
+
+
+def test_the_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    twice = f"+callbacks.tell={{_target_: tests.stops.Tell, batch: 2, number: {int(signal.SIGINT)}, times: 2}}"
+    assert in_a_process(attempt, tmp_path / "run", [*SHORT, twice]) == -signal.SIGINT
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_slurm_requeues_after_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scontrol = tmp_path / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    stopped(tmp_path / "run", SHORT, 2, number=signal.SIGUSR1)
+    assert (tmp_path / "asked").read_text() == "requeue 17\n"
+
+
+def test_the_scaler_of_16_mixed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Manual optimisation, a loss scale that grows every other update; on the CPU, which Lightning has no flag for."""
+    init = lightning.Trainer.__init__
+
+    def with_scaler(self: Any, *args: Any, plugins: Any, precision: Any, **kwargs: Any) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2)
+        init(self, *args, plugins=[*plugins, MixedPrecision("16-mixed", "cpu", scaler)], **kwargs)
+
+    monkeypatch.setattr(lightning.Trainer, "__init__", with_scaler)
+    train(configuration(tmp_path / "whole/0", SHORT, trainer={"max_steps": 4}))
+    stopped(tmp_path / "parts/0", SHORT, 5)
+    train(configuration(tmp_path / "parts/0", SHORT, ckpt_path="last", trainer={"max_steps": 4}))
+    assert differences(tmp_path / "whole/0", tmp_path / "parts/0") == []
+    state = torch.load(tmp_path / "parts/0/checkpoints/last.ckpt", weights_only=True)["MixedPrecision"]
+    assert state["scale"] > 256
+
+
+def hold(run_dir: Path) -> None:
+    with sole_writer(run_dir):
+        (run_dir / "held").touch()
+        time.sleep(60)
+
+
+def test_two_runs_never_write_to_one_directory(tmp_path: Path) -> None:
+    import multiprocessing
+
+    process = multiprocessing.get_context("forkserver").Process(target=hold, args=(tmp_path / "run",))
+    process.start()
+    while not (tmp_path / "run/held").exists():
+        time.sleep(0.05)
+    with pytest.raises(UserError, match="run that still goes on"), sole_writer(tmp_path / "run"):
+        pass
+    process.kill()
+    process.join()
+    with sole_writer(tmp_path / "run"):  # a killed run leaves no lock behind
+        pass
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """`python -m srgan_lightning.train ARGUMENTS` in this process, in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> None:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        main()
+
+    return run
+
+
+def test_the_command_goes_on_in_the_same_directory(command: Callable[..., None], tmp_path: Path) -> None:
+    command(*SHORT, "ckpt_path=auto")  # nothing to go on from yet
+    (run,) = (tmp_path / "outputs/quickstart").iterdir()
+    before = json.loads((run / "summary.json").read_text())
+    command(*SHORT, "ckpt_path=last", "trainer.max_steps=3", "data.batch_size=2")
+    assert [*(tmp_path / "outputs/quickstart").iterdir()] == [run]
+    (resumed,) = (run / ".hydra").glob("resumed_*")
+    assert "trainer.max_steps=2" in (run / ".hydra/overrides.yaml").read_text()
+    assert "trainer.max_steps=3" in (resumed / "overrides.yaml").read_text()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["steps"] == 3
+    assert summary["seconds"] > before["seconds"]
+    with (run / "metrics.csv").open(newline="") as file:
+        assert [int(float(row["batch"])) for row in csv.DictReader(file)] == [1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9, 9]
+    record = json.loads((run / "provenance.json").read_text())
+    assert {"command", "code", "packages", "data", "config", "python"} <= record.keys()
+    assert record["config"]["trainer"]["max_steps"] == 2
+    assert record["data"].keys() == {"train", "val"}
+    assert record["packages"]["torch"] == torch.__version__.split("+")[0]
+    (again,) = record["resumed"]
+    assert again["checkpoint"] == str(run / "checkpoints/last.ckpt")
+    assert again["data"] == record["data"]
+
+
+def test_a_sweep_goes_on_job_by_job(command: Callable[..., None], tmp_path: Path) -> None:
+    sweep = ["-m", *SHORT, "loss.adversarial=0,1e-3", f"hydra.sweep.dir={tmp_path}/sweep"]
+    command(*sweep)
+    shutil.rmtree(tmp_path / "sweep/1/checkpoints")  # as if the sweep had been killed before its second job
+    command(*sweep, "ckpt_path=auto", "trainer.max_steps=3")
+    records = [json.loads((tmp_path / f"sweep/{job}/provenance.json").read_text()) for job in (0, 1)]
+    assert records[0]["resumed"][0]["checkpoint"] == str(tmp_path / "sweep/0/checkpoints/last.ckpt")
+    assert records[1]["resumed"][0]["checkpoint"] is None
