@@ -1,6 +1,6 @@
 """Damaged and hostile files of every kind are read or refused with a UserError; nothing else ever comes out.
 
-SRGAN_FUZZ_EXAMPLES sets how many inputs each test tries (default 60: seconds; `make faults` tries more).
+SRGAN_FUZZ_EXAMPLES sets how many inputs each test tries (default 40: seconds; `make faults` tries more).
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from tests.pictures import SRGB, smooth, write_png16
 
 pytestmark = pytest.mark.faults
 
-EXAMPLES = int(os.environ.get("SRGAN_FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SRGAN_FUZZ_EXAMPLES", "40"))
 ARGUMENTS = {"channels": 4, "blocks": 0, "scale": 2, "global_skip": "none"}
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 tried = {"inputs": 0, "refused": 0}

@@ -150,9 +150,8 @@ class TiledUpscaler:
         height, width = (min((self.tile or side) + 2 * self.overlap, side) for side in pixels.shape[:2])
         weight = self.generator.tail.weight
         channels: int = weight.shape[1]
-        size = torch.finfo(self.precision).bits // 8
-        needed: int = 3 * size * height * width * channels
-        return needed <= memory_of(weight.device)
+        size: int = torch.finfo(self.precision).bits // 8
+        return bool(3 * size * height * width * channels <= memory_of(weight.device))
 
     def _halve_tile(self, longest: int) -> None:
         tile = min(self.tile or longest, longest)
