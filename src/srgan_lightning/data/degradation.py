@@ -32,7 +32,9 @@ class Bicubic(nn.Module):
 
     def __init__(self, scale: int = 4) -> None:
         super().__init__()
-        if not isinstance(scale, int) or not 1 <= scale <= 64:  # generators have 2, 4 and 8; bicubic can be scored at any
+        if (
+            not isinstance(scale, int) or not 1 <= scale <= 64
+        ):  # generators have 2, 4 and 8; bicubic can be scored at any
             raise UserError(f"scale={scale} is not possible: give a whole number, 2, 4 or 8 for a generator.")
         self.scale = scale
 
