@@ -21,7 +21,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 faults: setup
-	SRGAN_FAULTS_KILLS=50 SRGAN_FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest -m faults
+	SRGAN_FAULTS_KILLS=50 SRGAN_FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -m faults
 
 lint: setup
 	$(BIN)/python -m ruff check .
