@@ -1,6 +1,7 @@
 """Tiny networks, tiny images, and the real data beside the checkout where it is there."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,3 +88,13 @@ def run_module(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout)
 
     return run
+
+
+@pytest.fixture
+def little_memory() -> Any:
+    """What allocates more than 4 GB beyond what is taken already fails, instead of taking the machine down."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 4 * 2**30, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
