@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,55 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
         return {**sample, "skipped": 0}
 
 
+class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
+    """litdata's loader, with its place told from outside.
+
+    By itself it counts iterators that ran to their end, but Lightning drops some unused, and leaves others when it has
+    counted the epoch's batches.
+
+    Args:
+        stream: the samples.
+        seen: an epoch, and how many of its batches a resumed run has already seen.
+        **options: see `torch.utils.data.DataLoader`.
+    """
+
+    def __init__(self, stream: ShardStream, seen: tuple[int, int], **options: Any) -> None:
+        super().__init__(stream, **options)
+        self.seen = seen
+        self.set_epoch(seen[0])
+        self.sampler.set_epoch = self.set_epoch  # Lightning tells samplers alone
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Any]:
+        self.restore = False
+        self.dataset.reset_state_dict()
+        self.current_epoch = self.epoch  # litdata's begins at 1, and is raised when the iteration starts
+        batches = self.seen[1] if self.epoch == self.seen[0] else 0
+        if batches >= len(self):
+            return iter(())
+        if batches:
+            samples, number = batches * self.batch_size, self.epoch + 1
+            self.dataset.set_epoch(number)
+            place = {"current_epoch": number, "num_samples_yielded": samples}
+            place["latest_worker_idx"] = (batches - 1) % max(self.num_workers, 1)
+            place["dataset"] = self.dataset.state_dict(samples, self.num_workers, self.batch_size)
+            super().load_state_dict(place)
+        return super().__iter__()  # type: ignore[no-any-return]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}  # the data module keeps the place
+
+    def load_state_dict(self, obj: dict[str, Any]) -> None:
+        pass
+
+
 class StreamingData(SuperResolutionData):
     """Images that are read from shards one after the other, and so may outgrow the disk.
 
-    A resumed run goes on within the epoch where it stopped: litdata's loader keeps its place in the checkpoint. With
-    another number of processes, workers or another batch size, no image is seen twice, but their order changes.
+    A resumed run goes on within the epoch where it stopped, exactly so with as many processes and workers and the same
+    batch size; with others, the rest of that epoch repeats some images and leaves others out.
 
     Args:
         train_dir: shards to train on, a folder or a URL.
@@ -175,8 +220,9 @@ class StreamingData(SuperResolutionData):
         shards = self.sources["train"]
         assert isinstance(shards, Shards)
         view = TrainingSet(shards, self.scale, self.crop, **self.augmentation)
-        return StreamingDataLoader(  # type: ignore[no-any-return]
+        return ShardLoader(
             ShardStream(shards, view, self.seed, self.cache_size),
+            seen=(self.epoch, self.batches_seen),
             batch_size=self.batch_size,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
