@@ -75,7 +75,7 @@ def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) ->
 
     start = module.generator.head[0].weight.detach().clone()
     with_bare_step(cfg, module, data, three_steps)
-    three_steps(lambda: textbook.step(batch["hr"], batch["draw"]))
+    three_steps(lambda: textbook.step(batch))
     assert not torch.equal(module.generator.head[0].weight, start)
     for network in ("generator", "discriminator") if stage == "srgan" else ("generator",):
         # Not the buffers: each of the textbook's two forwards moves the generator's running statistics.

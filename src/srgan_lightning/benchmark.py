@@ -93,6 +93,11 @@ def print_results(results: list[Result], scales: list[dict[str, Any]]) -> None:
                 f"{r['matmul_peak'] / 1e12:.3g} TFLOP/s (textbook {r['baseline_share_of_peak']:.0%}), peak memory "
                 f"{r['peak_memory'] / 2**30:.2f} GiB"
             )
+        if r["name"] == "input_pipeline":
+            console.print(
+                f"input_pipeline, {r['case']}: {r['loading_alone']:.3g} images/s without flips and LR, which the device "
+                f"makes ({r['loading_alone'] / r['baseline']:.1f}x)"
+            )
         if r["name"] == "fit":
             console.print(
                 f"fit: {r['overhead']:+.1%} of the bare step's time, {r['waited_for_data']:.1%} spent waiting for data"

@@ -1,5 +1,6 @@
 """From files to LR and HR, beside the seed system's way."""
 
+import statistics
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def loader_speed(cfg: DictConfig, workers: int, batches: int) -> float:
 
 
 def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Result:
-    """One loader process's work on one CPU thread: read, decode, crop, flip, collate, and make LR.
+    """One loader process's work on one CPU thread, and that of the training process: crop, collate, flip, make LR.
 
     Args:
         cfg: the experiment, whose data are those of `root` or an own set.
@@ -47,7 +48,7 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
         rounds: timed runs of each.
 
     Returns:
-        Images per second and worker.
+        Images per second and worker; `loading_alone` without what runs on the GPU where there is one.
     """
     data = build_data(cfg)
     data.num_workers = 0
@@ -58,6 +59,10 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
         for batch in islice(loader, batches):
             data.on_after_batch_transfer(batch, 0)
 
+    def loading() -> None:
+        for _ in islice(loader, batches):
+            pass
+
     def baseline() -> None:
         for _ in islice(zip(*seed_loaders(root, data.batch_size), strict=True), batches):
             pass
@@ -65,9 +70,11 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:
-        seconds = measure({"ours": ours, "baseline": baseline}, CPU, rounds)
+        seconds = measure({"ours": ours, "baseline": baseline, "loading": loading}, CPU, rounds)
     finally:
         torch.set_num_threads(threads)
     cache = cfg.data.get("cache")
     case = f"{cfg.name}, crop {cfg.data.crop}" + (f", cache {cache}" if cache else "")
-    return result("input_pipeline", case, "images/s per worker", batches * data.batch_size, seconds)
+    images = batches * data.batch_size
+    alone = images / statistics.median(seconds["loading"])
+    return result("input_pipeline", case, "images/s per worker", images, seconds, loading_alone=alone)

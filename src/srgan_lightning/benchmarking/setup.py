@@ -24,32 +24,39 @@ FACES = 64  # drawn; the files repeat them
 
 
 def draw_celeba(root: Path, images: int) -> None:
-    """Write a folder in CelebA's layout and sizes: 178x218 JPEGs of drawn faces, repeated up to a number of files."""
+    """Write a folder in CelebA's layout and sizes: 178x218 JPEGs of drawn faces, repeated up to a number of files.
+
+    Args:
+        root: a new folder.
+        images: files of the training split; one more each is for validation and test.
+    """
     (root / IMAGES).mkdir(parents=True)
     faces = SyntheticFaces(min(FACES, images), (218, 178))
-    for index in range(images):
+    for index in range(images + 2):
         path = root / IMAGES / f"{index:06d}.jpg"
         if index < len(faces):
             Image.fromarray(faces.read(index).permute(1, 2, 0).numpy()).save(path, quality=85)  # about CelebA's bytes
         else:
             shutil.copyfile(root / IMAGES / f"{index % len(faces):06d}.jpg", path)
-    splits = [f"{index:06d}.jpg {split}" for split in (0, 1, 2) for index in range(images if split == 0 else 1)]
-    (root / PARTITION).write_text("\n".join(splits) + "\n", encoding="utf-8")
+    lines = [f"{index:06d}.jpg {max(index - images + 1, 0)}\n" for index in range(images + 2)]
+    (root / PARTITION).write_text("".join(lines), encoding="utf-8")
 
 
 def configure(root: Path, device: torch.device, overrides: Sequence[str]) -> DictConfig:
     """Compose conf/train.yaml for a device, with drawn photos where the experiment's own are not there.
 
     Args:
-        root: folder of `draw_celeba`; runs land below it.
+        root: folder of `draw_celeba`; runs and caches land beside it.
         device: picks the group `trainer`.
         overrides: Hydra's, `experiment=...` first.
     """
     trainer = f"trainer={'gpu' if device.type == 'cuda' else 'cpu'}"
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        cfg = compose("train", [f"run_dir={root / 'run'}", trainer, "loss.vgg.weights=random", *overrides])
+        cfg = compose("train", [f"run_dir={root.with_name('run')}", trainer, "loss.vgg.weights=random", *overrides])
     if cfg.data.get("train_dir", "") is None:
         cfg.data.train_dir = cfg.data.val_dir = str(root / IMAGES)
+    if "cache_dir" in cfg.data:
+        cfg.data.cache_dir = str(root.with_name("cache"))
     if "root" in cfg.data and not Path(cfg.data.root).is_dir():
         cfg.data.root = str(root)
     return cfg

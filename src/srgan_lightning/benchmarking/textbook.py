@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from srgan_lightning.data.augmentation import augment
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.networks import Generator
 from srgan_lightning.training import SRGAN, SRResNet
@@ -54,15 +55,14 @@ class Textbook:
                 module.discriminator_optimizer_factory, self.discriminator
             )
 
-    def step(self, images: Tensor, draws: Tensor) -> None:
+    def step(self, batch: dict[str, Tensor]) -> None:
         """Update both networks once.
 
         Args:
-            images: (B, 3, H, W) uint8 HR, on the CPU.
-            draws: (B,) of the degradation.
+            batch: of the module's own loader, on the CPU.
         """
-        whole = images.float() / 255
-        pairs = zip(whole, draws.float(), strict=True)
+        whole = augment(batch["hr"], batch).float() / 255
+        pairs = zip(whole, batch["draw"].float(), strict=True)
         lr = torch.stack([self.degradation(hr[None], draw[None])[0] for hr, draw in pairs]).to(self.device)
         hr = whole.to(self.device)
 

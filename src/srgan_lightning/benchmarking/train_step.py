@@ -43,7 +43,7 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
     module, data = build_module(cfg), build_data(cfg)
     batch = load_batch(data)
     textbook = Textbook(module, data.degradation, device)
-    baseline = partial(textbook.step, batch["hr"], batch["draw"])
+    baseline = partial(textbook.step, batch)
     images = len(batch["hr"])
     precision = str(cfg.trainer.precision)
     half = torch.float16 if precision.startswith("16") else torch.float32
