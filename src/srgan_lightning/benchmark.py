@@ -95,8 +95,8 @@ def print_results(results: list[Result], scales: list[dict[str, Any]]) -> None:
             )
         if r["name"] == "input_pipeline":
             console.print(
-                f"input_pipeline, {r['case']}: {r['loading_alone']:.3g} images/s without flips and LR, which the device "
-                f"makes ({r['loading_alone'] / r['baseline']:.1f}x)"
+                f"input_pipeline, {r['case']}: {r['loading_alone']:.3g} images/s without flips and LR, which the "
+                f"device makes ({r['loading_alone'] / r['baseline']:.1f}x)"
             )
         if r["name"] == "fit":
             console.print(
