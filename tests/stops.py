@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -64,6 +65,18 @@ class Tell(Callback):
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self._tell(trainer, validation=True)
+
+
+class TellOf(Callback):
+    """Sends a signal to one of several processes, or to the command that started it, and leaves it time to arrive."""
+
+    def __init__(self, batch: int, rank: int, parent: bool) -> None:
+        self.batch, self.rank, self.parent = batch, rank, parent
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == self.batch and trainer.global_rank == self.rank:
+            os.kill(os.getppid() if self.parent else os.getpid(), signal.SIGTERM)
+            time.sleep(1)
 
 
 class Noise(Callback):

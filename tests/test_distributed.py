@@ -210,3 +210,24 @@ def test_the_effective_batch(configure: Callable[..., DictConfig]) -> None:
     assert processes.images_per_update(cfg, 4).startswith("24 images per update")
     cfg = configure("experiment=srresnet_celeba", "data=synthetic", *TINY, "trainer.accumulate_grad_batches=5")
     assert processes.images_per_update(cfg, 1).startswith("10 images per update")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.parametrize("told", ["the command", "the second process"])
+def test_a_signal_to_one_process_stops_all(run_module: Run, tmp_path: Path, told: str) -> None:
+    """SIGTERM: one checkpoint, a summary, exit code 143, and a resume in the same directory that ends."""
+    overrides = [*TINY_SRGAN, *TINY_FACES, "trainer.devices=2", "trainer.max_steps=6", "ckpt_path=auto"]
+    rank, parent = (0, True) if told == "the command" else (1, False)
+    tell = f"+callbacks.tell={{_target_: tests.stops.TellOf, batch: 3, rank: {rank}, parent: {parent}}}"
+    done = run_module("train", *overrides, tell, PYTHONPATH=PYTHONPATH)
+    assert done.returncode == 143, done.stderr
+    (run,) = (tmp_path / "outputs/quickstart").iterdir()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["interrupted"]
+    assert 3 <= summary["steps"] < 6
+    done = run_module("train", *overrides, PYTHONPATH=PYTHONPATH)
+    assert done.returncode == 0, done.stderr
+    assert [*(tmp_path / "outputs/quickstart").iterdir()] == [run]
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["interrupted"], summary["steps"], summary["processes"]) == (False, 6, 2)

@@ -149,3 +149,14 @@ def test_tensorboard_holds_the_same(configure: Configure, tmp_path: Path) -> Non
 
 def test_code_version_begins_with_the_packages() -> None:
     assert version_name().split("+")[0] == __version__
+
+
+def test_wandb_goes_on_with_the_run_of_the_directory(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()
+    train(configure(*QUICK, "logger=wandb", "callbacks.sample_grid=null"))
+    train(configure(*QUICK, "logger=wandb", "callbacks.sample_grid=null", "ckpt_path=last", "trainer.max_steps=5"))
+    runs = [path.name.rsplit("-", 1)[-1] for path in (tmp_path / "run/wandb").glob("offline-run-*")]
+    assert len(set(runs)) == 1
