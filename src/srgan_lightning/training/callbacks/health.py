@@ -94,6 +94,12 @@ class Health(Callback):
         if all(math.isfinite(value) for value in values):  # what is not is `NonFinite`'s
             self._judge(trainer, dict(zip(measured, values, strict=True)))
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"since": self.since, "told": sorted(self.told)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.since, self.told = dict(state_dict["since"]), set(state_dict["told"])
+
     def _judge(self, trainer: Trainer, values: dict[str, float]) -> None:
         updates = {name: values[f"health/update_{name}"] for name in self.networks}
         gradients = {name: values[f"health/gradient_{name}"] for name in self.gradients}

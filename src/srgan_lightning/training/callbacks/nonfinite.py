@@ -27,6 +27,8 @@ class NonFinite(Callback):
     3. After `rollbacks` of these, training ends in the last good state, validated and saved as at any end, and
        `failure` says why.
 
+    A resumed run takes its counts along; its first good state is the checkpoint.
+
     With 16-mixed the scaler finds its scale by infinite gradients and skips these itself: only a row of them counts.
 
     Args:
@@ -96,6 +98,12 @@ class NonFinite(Callback):
         if self.skipped:
             pl_module.log_dict({"health/skipped": float(self.skipped), "health/rollbacks": float(self.rolled_back)})
         self._start_update()
+
+    def state_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in ("skipped", "in_a_row", "rolled_back")}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.skipped, self.in_a_row, self.rolled_back = (state_dict[k] for k in ("skipped", "in_a_row", "rolled_back"))
 
     def _go_back(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
         self.good.restore(trainer, pl_module)
