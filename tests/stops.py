@@ -67,15 +67,15 @@ class Tell(Callback):
         self._tell(trainer, validation=True)
 
 
-class TellOf(Callback):
-    """Sends a signal to one of several processes, or to the command that started it, and leaves it time to arrive."""
+class TellParent(Callback):
+    """Sends SIGTERM to the command that started this process and others, and leaves it time to pass that on."""
 
-    def __init__(self, batch: int, rank: int, parent: bool) -> None:
-        self.batch, self.rank, self.parent = batch, rank, parent
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.fit_loop.total_batch_idx + 1 == self.batch and trainer.global_rank == self.rank:
-            os.kill(os.getppid() if self.parent else os.getpid(), signal.SIGTERM)
+        if trainer.fit_loop.total_batch_idx + 1 == self.batch and trainer.is_global_zero:
+            os.kill(os.getppid(), signal.SIGTERM)
             time.sleep(1)
 
 

@@ -55,7 +55,7 @@ def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
     whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
     train(configuration(whole, overrides))
     for batch in stops:
-        summary = stopped(parts, overrides, batch, validation)
+        summary = stopped(parts, overrides, batch, validation, signal.SIGINT if batch % 4 else signal.SIGTERM)
         assert summary["interrupted"]
         assert summary["steps"] < steps
     assert not train(configuration(parts, overrides, ckpt_path="last"))["interrupted"]
