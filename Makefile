@@ -18,7 +18,7 @@ quickstart: setup
 	$(BIN)/python -m srgan_lightning.train experiment=quickstart
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 faults: setup
 	SRGAN_FAULTS_KILLS=50 SRGAN_FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -m faults
