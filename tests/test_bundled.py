@@ -8,7 +8,8 @@ import torch
 from srgan_lightning.data.degradation import Bicubic, Blur
 from srgan_lightning.data.synthetic import DrawnFaces
 from srgan_lightning.inference.artifact import read_artifact
-from srgan_lightning.inference.load import BUNDLED, bundled_names, load_trained
+from srgan_lightning.inference.bundled import BUNDLED, bundled_names
+from srgan_lightning.inference.load import load_trained
 from srgan_lightning.inference.model_card import model_card
 from srgan_lightning.metrics import Scores
 

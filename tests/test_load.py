@@ -25,7 +25,8 @@ from srgan_lightning.inference.artifact import (
     read_artifact,
     save_artifact,
 )
-from srgan_lightning.inference.load import BUNDLED, load_generator, load_trained
+from srgan_lightning.inference.bundled import BUNDLED
+from srgan_lightning.inference.load import load_generator, load_trained
 from srgan_lightning.networks import Generator
 from tests.generators import ABOUT, tiny_artifact, tiny_checkpoint, tiny_generator
 

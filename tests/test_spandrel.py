@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from srgan_lightning.inference.load import BUNDLED, load_generator
+from srgan_lightning.inference.bundled import BUNDLED
+from srgan_lightning.inference.load import load_generator
 from tests.generators import tiny_artifact, tiny_generator
 
 spandrel = pytest.importorskip("spandrel")

@@ -41,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Serve by parsed options, until interrupted."""
     # Here, so that --help and bad usage need not wait for torch.
+    from srgan_lightning.inference.bundled import bundled_names
     from srgan_lightning.inference.device import find_device
     from srgan_lightning.inference.extras import needs_extra
-    from srgan_lightning.inference.load import bundled_names, load_trained
+    from srgan_lightning.inference.load import load_trained
 
     device = find_device(options.device)
     for path in options.weights:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_finite, read_artifact, read_checkpoint
+from srgan_lightning.inference.bundled import find_weights
 from srgan_lightning.networks import Generator
-
-BUNDLED = Path(__file__).resolve().parents[1] / "weights"
 
 
 @dataclass
@@ -22,29 +21,6 @@ class Trained:
     generator: Generator
     name: str
     about: dict[str, Any] = field(default_factory=dict)
-
-
-def bundled_names() -> list[str]:
-    """The models of the package, sorted."""
-    return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
-
-
-def find_weights(weights: str | Path) -> Path:
-    """The file that a path or the name of a bundled model means.
-
-    Raises:
-        UserError: there is neither.
-    """
-    if Path(weights).is_file():
-        return Path(weights)
-    bundled = BUNDLED / f"{weights}.safetensors"
-    if bundled.is_file():
-        return bundled
-    names = ", ".join(bundled_names()) or "none"
-    raise UserError(
-        f"weights={weights}: no such file (looked in {Path(weights).absolute()}) and no bundled model of that name "
-        f"(there are: {names})."
-    )
 
 
 def load_trained(weights: str | Path) -> Trained:
