@@ -22,7 +22,7 @@ SIZES = [(1, 1, 1), (1, 5, 7), (2, 17, 31), (3, 64, 64), (1, 3, 40)]
 
 def open_exported(form: str, path: Path) -> Upscaler:
     """Open an exported file as a user of it would."""
-    if form == "safetensors":
+    if FORMATS[form][1] == ".safetensors":
         return load_generator(path)
     if form == "torch_export":
         return torch.export.load(path).module()  # type: ignore[return-value]
@@ -106,7 +106,7 @@ def test_what_fails_the_check_is_not_left_behind(tmp_path: Path, form: str) -> N
     generator.tail.bias.data[0] = torch.nan  # type: ignore[union-attr]
     path = tmp_path / f"m{FORMATS[form][1]}"
     path.write_text("what was there")
-    with pytest.raises(UserError, match="was not written"):
+    with pytest.raises(UserError, match=r"was not written|not all finite"):
         export(Trained(generator, "nan", {"architecture": "Generator"}), form, path)
     assert path.read_text() == "what was there"
     assert list(tmp_path.iterdir()) == [path]

@@ -134,7 +134,7 @@ def test_compiled_networks_train_as_eager_ones_and_are_compiled_once(
     plain = curve(eager)
     monkeypatch.setattr(lightning.Trainer, "__init__", with_graphs)
     compiled = configure(*TRAINED, "model.compile=true", run="compiled")
-    assert curve(compiled) == pytest.approx(plain, rel=1e-3)
+    assert curve(compiled) == pytest.approx(plain, rel=1e-2)
     assert graphs.counts[0] >= 3  # generator, discriminator, VGG
     # Four steps; validations of another size after the second and the last, with the averaged weights.
     assert graphs.counts == [graphs.counts[0]] * 6

@@ -56,7 +56,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         data.setup("fit")
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
     if first_process():
-        check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg))
+        check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg) or not torch.cuda.is_available())
     cfg.ckpt_path = find_checkpoint(cfg.ckpt_path, Path(cfg.run_dir))
     batches = -1
     if cfg.ckpt_path is not None:

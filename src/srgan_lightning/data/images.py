@@ -9,7 +9,7 @@ from typing import IO, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from srgan_lightning.errors import UserError
@@ -104,6 +104,8 @@ def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
         ) from error
     except UserError:
         raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{name} cannot be read as an image: its format is unknown. Remove or replace it.") from error
     except Exception as error:  # decoders raise nearly anything over damaged data
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace the file.") from error

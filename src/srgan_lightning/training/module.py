@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning
 import torch
+import torch._functorch.config
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -76,6 +77,8 @@ class SuperResolutionModule(lightning.LightningModule):
         self.loss.to(self.device).to(memory_format=self.memory_format)
         if self.compile_mode:
             mode = None if self.compile_mode is True else self.compile_mode
+            # Buffers of a backward pass are kept: `Health` goes through the same graph for each term.
+            torch._functorch.config.donated_buffer = False
             for network in self.trained_networks():
                 network.compile(mode=mode, dynamic=False)  # in place: keys and identity stay; patches never change size
         if self.resumed.get("random"):
