@@ -1,5 +1,6 @@
 """Kill -9 at any moment, then `ckpt_path`: the same weights, history and files as those of a run that nobody killed."""
 
+import itertools
 import os
 import random
 import signal
@@ -56,4 +57,26 @@ def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     with capsys.disabled():
         print(f"\nkills survived: {kills} ({writing} of them within a write), resumes bit-exact: ", end="")
         print(f"{exact - len({line.split(':')[0] for line in lost})} of {exact} runs, lost: {lost or 'nothing'}")
+    assert lost == []
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(KILLS < 50, reason="the long form: make faults")
+@pytest.mark.timeout(3600)
+def test_a_kill_at_any_write_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At every single synchronisation of a file that a run makes, one kill each."""
+    whole = tmp_path / "whole/0"
+    whole.parent.mkdir()
+    assert train_until(whole) == 0
+    lost = list[str]()
+    for sync in itertools.count(1):
+        run = tmp_path / f"killed{sync}/0"
+        run.parent.mkdir()
+        if train_until(run, fatal_sync=sync) == 0:
+            break
+        assert train_until(run) == 0, run.with_suffix(".txt").read_text()
+        lost += [f"{run}: {difference}" for difference in differences(whole, run)]
+    with capsys.disabled():
+        print(f"\nkills at every write: {sync - 1}, lost: {lost or 'nothing'}")
+    assert sync > 1
     assert lost == []

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import resource
 import shutil
 import signal
@@ -93,6 +94,29 @@ def test_the_best_score_moves_with_the_run_directory(copied: Path) -> None:
     assert summary["psnr_y"] == best["psnr_y"]
     assert summary["checkpoint"] == str(copied / "checkpoints/best.ckpt")
     assert json.loads(read_artifact(copied / "generator.safetensors")[1]["scores"]) == best
+
+
+@pytest.mark.parametrize("before", ["none", "older"])
+def test_the_newest_checkpoint_is_made_up_for_after_a_kill_between_it_and_the_best(copied: Path, before: str) -> None:
+    """Also where nothing is left to train, so that no validation writes it again."""
+    last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
+    whole = best.read_bytes()
+    if before == "older":
+        last.write_bytes(b"older")
+        os.utime(last, ns=(0, 0))
+    else:
+        last.unlink()
+    train(configuration(copied, SHORT, ckpt_path="last"))
+    assert last.read_bytes() == whole
+    assert best.read_bytes() == whole
+
+
+def test_a_checkpoint_that_is_gone_back_to_leaves_the_newest(copied: Path) -> None:
+    last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
+    os.utime(best, ns=(0, 0))
+    newest = last.read_bytes()
+    train(configuration(copied, SHORT, ckpt_path=str(best)))
+    assert last.read_bytes() == newest
 
 
 def test_broken_checkpoints_are_named_and_passed_over(
