@@ -11,11 +11,14 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
+from safetensors.torch import save_file
 
+from srgan_lightning.data.degradation import resize_bicubic, round_to_8_bits
 from srgan_lightning.data.images import open_image, to_tensor
 from srgan_lightning.evaluate import main
 from srgan_lightning.inference.artifact import save_artifact
 from srgan_lightning.inference.evaluation import bicubic_upscaler, self_ensemble
+from srgan_lightning.losses import PerceptualLoss
 from srgan_lightning.networks import Generator
 
 
@@ -133,6 +136,7 @@ def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., P
         ([f"hr_dir={good}", "weights=cut.safetensors"], ["cut.safetensors", "not a whole safetensors file"]),
         ([f"hr_dir={good}", "weights=no-such-model"], ["no-such-model", "no bundled model"]),
         ([f"hr_dir={good}", "metrics=[vmaf]"], ["vmaf", "lpips"]),
+        ([f"hr_dir={good}", "metrics=[vgg]", "vgg.weights=nowhere.pth"], ["vgg.weights=nowhere.pth: no such file"]),
         ([f"hr_dir={good}", f"lr_dir=[{good},{good}]"], ["lr_dir names 2", "hr_dir 1"]),
         ([f"hr_dir={good}", f"lr_dir={good}"], ["LR must be 12x12"]),
         ([f"hr_dir={good}", "device=cuda:99"], ["cuda:99"]),
@@ -173,3 +177,24 @@ def test_lpips_from_a_local_folder(
     assert code == 0, err
     assert json.loads((tmp_path / "o.json").read_text())["results"][0]["lpips"] > 0
     assert "LPIPS" in out
+
+
+def test_vgg_is_the_mean_of_the_perceptual_loss(
+    evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    loss = PerceptualLoss("relu1_2", "random")
+    state = {f"features.{name}": tensor for name, tensor in loss.features.layers.state_dict().items()}
+    save_file(state, tmp_path / "vgg.safetensors")
+    folder = photos("good", 3, (48, 40))
+    code, out, err = evaluate(
+        f"hr_dir={folder}", "metrics=[vgg]", "vgg.layer=relu1_2", "vgg.weights=vgg.safetensors", "json=o.json"
+    )
+    assert code == 0, err
+    distances = []
+    for path in sorted(folder.iterdir()):
+        hr = to_tensor(open_image(path, path.name))[None] / 255
+        lr = round_to_8_bits(resize_bicubic(hr, (12, 10)))
+        distances.append(float(loss(round_to_8_bits(resize_bicubic(lr, (48, 40))), hr)))
+    result = json.loads((tmp_path / "o.json").read_text())["results"][0]
+    assert result["vgg"] == pytest.approx(sum(distances) / 3, rel=1e-5)
+    assert "VGG" in out

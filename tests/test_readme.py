@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
+from safetensors.torch import save_file
 
 from srgan_lightning.inference.artifact import save_artifact
+from srgan_lightning.losses import VGGFeatures
 from srgan_lightning.networks import Generator
 from tests.conftest import TINY, TINY_SRGAN
 
@@ -59,6 +61,8 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
     for path in ("runs", "outputs/srresnet_celeba/RUN"):
         (tmp_path / path).mkdir(parents=True)
         save_artifact(tmp_path / path / "generator.safetensors", Generator(8, 1), {})
+    layers = VGGFeatures("relu2_2", "random").layers.state_dict()
+    save_file({f"features.{name}": tensor for name, tensor in layers.items()}, tmp_path / "vgg19.safetensors")
     (tmp_path / "charbonnier.py").write_text(blocks("python")[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -56,7 +56,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     upscalers = {
         str(name): make_upscaler(str(name), cfg.scale, device, cfg.self_ensemble) for name in _listed(cfg.weights)
     }
-    perceptual = PerceptualMetrics(_listed(cfg.metrics), cfg.metric_weights, device)
+    perceptual = PerceptualMetrics(_listed(cfg.metrics), cfg.metric_weights, device, cfg.vgg)
 
     how = dict(protocol(cfg.scale))
     how["lr"] = "given" if lr_dirs else f"made from HR: {type(degradation).__name__.lower()}, rounded to 8 bits"

@@ -1,40 +1,64 @@
-"""LPIPS, FID and KID through torchmetrics."""
+"""LPIPS, FID and KID through torchmetrics, and the distance of VGG19 features that training minimises."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torchmetrics import Metric
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.evaluation import Pictures
+from srgan_lightning.losses import PerceptualLoss
 
-KNOWN = ("lpips", "fid", "kid")
+KNOWN = ("lpips", "fid", "kid", "vgg")
+OF_PAIRS = ("lpips", "vgg")  # the others compare all SR with all HR
+
+
+class FeatureDistance(MeanMetric):
+    """Mean over images of the squared distance of VGG19 features (Ledig et al. 2017, equation 5)."""
+
+    def __init__(self, loss: PerceptualLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:  # type: ignore[override]
+        """sr, hr: (1, 3, H, W) RGB in [0, 1]."""
+        super().update(self.loss(sr, hr))
 
 
 class PerceptualMetrics:
-    """Gathers the pictures of one set; lower is better in all three.
+    """Gathers the pictures of one set; lower is better in all four.
 
     Args:
-        names: of `lpips`, `fid`, `kid`.
+        names: of `lpips`, `fid`, `kid`, `vgg`.
         folder: holds the networks' weights as torch's cache does (`checkpoints/alexnet-owt-7be5be79.pth`, ...), or None
             for that cache itself, which is filled from the network.
         device: where the networks run.
+        vgg: layer and weights of `vgg`, see `losses.VGGFeatures`.
 
     Raises:
         UserError: a name is unknown, a package is missing, or weights are not to be had.
     """
 
-    def __init__(self, names: list[str], folder: str | None, device: torch.device) -> None:
+    def __init__(self, names: list[str], folder: str | None, device: torch.device, vgg: Mapping[str, str]) -> None:
         unknown = [name for name in names if name not in KNOWN]
         if unknown:
             raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(KNOWN)}.")
-        self.device = device
+        self.device, self.vgg = device, vgg
         if folder is not None:
             torch.hub.set_dir(os.path.abspath(folder))
         self.metrics: dict[str, Metric] = {name: self._make(name).to(device) for name in names}
 
     def _make(self, name: str) -> Metric:
+        if name == "vgg":
+            try:
+                return FeatureDistance(PerceptualLoss(**self.vgg))
+            except UserError as error:
+                raise UserError(
+                    f"metrics=[vgg] takes vgg.weights and vgg.layer as loss.vgg in training: {error}"
+                ) from error
         try:
             if name == "lpips":
                 from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
@@ -59,7 +83,7 @@ class PerceptualMetrics:
         """Add one image."""
         sr, hr = pictures.sr.clamp(0, 1).to(self.device), pictures.hr.to(self.device)
         for name, metric in self.metrics.items():
-            if name == "lpips":
+            if name in OF_PAIRS:
                 metric.update(sr, hr)
             else:
                 metric.update(hr, real=True)
@@ -69,7 +93,7 @@ class PerceptualMetrics:
         """The scores of the set; raises UserError where it is too small for one."""
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
-            if name != "lpips" and images < 2:
+            if name not in OF_PAIRS and images < 2:
                 raise UserError(f"{name} compares distributions: it needs a set of 2 images or more, not {images}.")
             if name == "kid":
                 metric.subset_size = min(50, images)  # type: ignore[assignment]

@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from srgan_lightning.inference.perceptual_metrics import KNOWN
 from srgan_lightning.metrics import NAMES
 
 TITLES = {
@@ -16,10 +17,13 @@ TITLES = {
     "lpips": "LPIPS",
     "fid": "FID",
     "kid": "KID",
+    "vgg": "VGG19",
 }
 
 
 def _number(key: str, value: float) -> str:
+    if key == "vgg" and value >= 100:  # of weights whose features are not of unit size
+        return f"{value:,.0f}"
     return f"{value:.2f}" if key.startswith(("psnr", "bicubic_psnr", "fid")) else f"{value:.4f}"
 
 
@@ -40,7 +44,7 @@ def print_images(console: Console, result: dict[str, Any]) -> None:
 
 def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the comparison: one row for bicubic on each set, then one for each of the weights."""
-    keys = [*NAMES, *(key for key in ("lpips", "fid", "kid") if any(key in result for result in results))]
+    keys = [*NAMES, *(key for key in KNOWN if any(key in result for result in results))]
     rows: list[list[str]] = []
     for name in dict.fromkeys(result["set"] for result in results):
         of_set = [result for result in results if result["set"] == name]

@@ -10,11 +10,10 @@ from srgan_lightning.errors import UserError
 from srgan_lightning.evaluate import make_upscaler
 from srgan_lightning.inference.evaluation import Pictures
 from srgan_lightning.inference.perceptual_metrics import KNOWN, PerceptualMetrics
-from srgan_lightning.losses import PerceptualLoss
 from srgan_lightning.reporting.runs import Run
 from srgan_lightning.reporting.validation import Image
 
-MEASURES = ("auto", *KNOWN, "vgg", "swd")
+MEASURES = ("auto", *KNOWN, "swd")
 SAYS = {
     "lpips": "LPIPS (AlexNet)",
     "fid": "FID",
@@ -89,11 +88,8 @@ def _measure(weights: str, measure: str, images: Iterable[Image], choice: Choice
     scale = images[0].hr.shape[-1] // images[0].lr.shape[-1]
     upscale = make_upscaler(weights, scale, choice.device, ensemble=False)
     pictures = (Pictures(i.name, i.lr, round_to_8_bits(upscale(i.lr)), i.hr) for i in images)
-    if measure == "vgg":
-        loss = PerceptualLoss(choice.vgg_layer, choice.vgg_weights or "imagenet").to(choice.device)
-        distances = [float(loss(p.sr.to(choice.device), p.hr.to(choice.device))) for p in pictures]
-        return sum(distances) / len(distances)
-    metrics = PerceptualMetrics([measure], choice.metric_weights, choice.device)
+    vgg = {"layer": choice.vgg_layer, "weights": choice.vgg_weights or "imagenet"}
+    metrics = PerceptualMetrics([measure], choice.metric_weights, choice.device, vgg)
     for picture in pictures:
         metrics.update(picture)
     return metrics.compute(len(images))[measure]
