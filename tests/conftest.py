@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,41 @@ TINY = [
 ]
 TINY_SRGAN = [*TINY, "model.discriminator.channels=4", "model.discriminator.grid=2", "model.discriminator.hidden=8"]
 TINY_FACES = ["data.train_images=8", "data.val_images=3", "data.size=64", "data.crop=32", "data.val_batch_size=2"]
+
+FaultCounts = Callable[..., None]
+
+
+@pytest.fixture
+def fault_counts(record_property: Callable[[str, object], None]) -> FaultCounts:
+    """Count what a fault-injection test has done, by name; `pytest_terminal_summary` adds it up."""
+
+    def count(**numbers: int) -> None:
+        for name, number in numbers.items():
+            record_property(name, number)
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the fault-injection suite did, on whichever of xdist's processes."""
+    done, failed = Counter[str](), Counter[str]()
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if getattr(report, "when", None) == "teardown":  # by then, a test has counted everything
+            done.update(dict(report.user_properties))
+        elif getattr(report, "failed", False):
+            failed.update(dict(report.user_properties))
+    if not done:
+        return
+    terminalreporter.section("fault injection")
+    lines = {
+        "kills survived": f"{done['kills']} ({done['kills_within_a_write']} of them within the writing of a file)",
+        "resumes bit-exact": f"{done['runs'] - done['runs_not_bit_exact']} of {done['runs']} runs",
+        "faults named": f"{done['faults_planted'] - failed['faults_planted']} of {done['faults_planted']}",
+        "bad inputs tried": f"{done['inputs']} ({done['refused']} refused with a clear error, the others read)",
+        "lost": f"{done['runs_not_bit_exact']} runs" if done["runs_not_bit_exact"] else "nothing",
+    }
+    for name, value in lines.items():
+        terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from srgan_lightning.training.checkpoint_io import check_whole
+from tests.conftest import FaultCounts
 from tests.stops import SRGAN, attempt, differences, in_a_process
 
 KILLS = int(os.environ.get("SRGAN_FAULTS_KILLS", "3"))
@@ -25,7 +26,7 @@ def train_until(run: Path, fatal_sync: int | None = None, seconds: float | None 
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
-def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kills_lose_nothing(tmp_path: Path, fault_counts: FaultCounts) -> None:
     """Half of the kills fall within the writing of a file, half anywhere; some of these find the run at its end."""
     chance = random.Random(SEED)
     whole = tmp_path / "whole/0"
@@ -37,9 +38,9 @@ def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     duration = time.perf_counter() - started
     assert differences(whole, tmp_path / "again/0") == []
 
-    kills, writing, exact, lost = 0, 0, 0, list[str]()
+    kills, writing, runs, lost = 0, 0, 0, dict[Path, list[str]]()
     while kills < KILLS:
-        run = tmp_path / f"killed{exact}/0"
+        run = tmp_path / f"killed{runs}/0"
         run.parent.mkdir()
         for _ in range(min(KILLS_PER_RUN, KILLS - kills)):
             checkpoint = run / "checkpoints/last.ckpt"
@@ -52,31 +53,30 @@ def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
                 check_whole(checkpoint)
                 assert checkpoint.stat().st_mtime_ns >= before
         assert train_until(run) == 0, run.with_suffix(".txt").read_text()
-        lost += [f"{run}: {difference}" for difference in differences(whole, run)]
-        exact += 1
-    with capsys.disabled():
-        print(f"\nkills survived: {kills} ({writing} of them within a write), resumes bit-exact: ", end="")
-        print(f"{exact - len({line.split(':')[0] for line in lost})} of {exact} runs, lost: {lost or 'nothing'}")
-    assert lost == []
+        runs += 1
+        if found := differences(whole, run):
+            lost[run] = found
+    fault_counts(kills=kills, kills_within_a_write=writing, runs=runs, runs_not_bit_exact=len(lost))
+    assert lost == {}
 
 
 @pytest.mark.faults
 @pytest.mark.skipif(KILLS < 50, reason="the long form: make faults")
 @pytest.mark.timeout(3600)
-def test_a_kill_at_any_write_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_kill_at_any_write_loses_nothing(tmp_path: Path, fault_counts: FaultCounts) -> None:
     """At every single synchronisation of a file that a run makes, one kill each."""
     whole = tmp_path / "whole/0"
     whole.parent.mkdir()
     assert train_until(whole) == 0
-    lost = list[str]()
+    lost = dict[int, list[str]]()
     for sync in itertools.count(1):
         run = tmp_path / f"killed{sync}/0"
         run.parent.mkdir()
         if train_until(run, fatal_sync=sync) == 0:
             break
         assert train_until(run) == 0, run.with_suffix(".txt").read_text()
-        lost += [f"{run}: {difference}" for difference in differences(whole, run)]
-    with capsys.disabled():
-        print(f"\nkills at every write: {sync - 1}, lost: {lost or 'nothing'}")
+        if found := differences(whole, run):
+            lost[sync] = found
+    fault_counts(kills=sync - 1, kills_within_a_write=sync - 1, runs=sync - 1, runs_not_bit_exact=len(lost))
     assert sync > 1
-    assert lost == []
+    assert lost == {}

@@ -10,6 +10,7 @@ import os
 import shutil
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from srgan_lightning.inference.artifact import describe, load_generator_weights
 from srgan_lightning.inference.image_files import read_picture
 from srgan_lightning.inference.load import load_trained
 from srgan_lightning.networks import Generator
+from tests.conftest import FaultCounts
 from tests.damage import changed, changes, cuts, deep_pngs, images, with_checksums
 from tests.generators import tiny_checkpoint
 from tests.pictures import smooth
@@ -41,16 +43,14 @@ pytestmark = pytest.mark.faults
 EXAMPLES = int(os.environ.get("SRGAN_FUZZ_EXAMPLES", "40"))
 ARGUMENTS = {"channels": 4, "blocks": 0, "scale": 2, "global_skip": "none"}
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-tried = {"inputs": 0, "refused": 0}
+tried = Counter[str]()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def count(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tells at the end how many inputs were tried."""
+@pytest.fixture(autouse=True)
+def count(fault_counts: FaultCounts) -> Iterator[None]:
+    tried.clear()
     yield
-    told = f"bad inputs tried: {tried['inputs']} ({tried['refused']} refused with a clear error, the others read)"
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\n{told}")
+    fault_counts(**tried)
 
 
 def attempt(read: Callable[[], Any]) -> None:

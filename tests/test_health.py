@@ -17,7 +17,7 @@ from srgan_lightning.losses import GeneratorLoss, PerceptualLoss
 from srgan_lightning.networks import Discriminator
 from srgan_lightning.train import main, train
 from srgan_lightning.training.faults import game_faults, term_faults
-from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
+from tests.conftest import TINY, TINY_FACES, TINY_SRGAN, FaultCounts
 
 Configure = Callable[..., DictConfig]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -28,6 +28,12 @@ SRGAN = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, CONSTANT_RATE, "trai
 SRRESNET = ["experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES, "trainer.val_check_interval=1000"]
 STAGES = {"srgan": SRGAN, "srresnet": SRRESNET}
 PERCEPTUAL = ["loss.perceptual=1", "loss.vgg.weights=random", "loss.vgg.layer=relu1_2"]
+
+
+@pytest.fixture(autouse=True)
+def count(request: pytest.FixtureRequest, fault_counts: FaultCounts) -> None:
+    if request.node.get_closest_marker("faults"):
+        fault_counts(faults_planted=1)
 
 
 def log_of(cfg: DictConfig) -> str:
