@@ -31,6 +31,15 @@ TINY = [
     "~callbacks.progress_bar",
 ]
 TINY_SRGAN = [*TINY, "model.discriminator.channels=4", "model.discriminator.grid=2", "model.discriminator.hidden=8"]
+#: All terms of the generator's loss, with weights of VGG that need no file.
+ALL_TERMS = [
+    "loss.pixel=1",
+    "loss.perceptual=0.006",
+    "loss.adversarial=1e-3",
+    "loss.total_variation=2e-8",
+    "loss.vgg.weights=random",
+    "loss.vgg.layer=relu1_2",
+]
 TINY_FACES = ["data.train_images=8", "data.val_images=3", "data.size=64", "data.crop=32", "data.val_batch_size=2"]
 
 FaultCounts = Callable[..., None]

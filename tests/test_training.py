@@ -20,18 +20,10 @@ from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.networks import Discriminator, Generator
 from srgan_lightning.train import train
 from srgan_lightning.training import SRGAN, SRResNet
-from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
+from tests.conftest import ALL_TERMS, TINY, TINY_FACES, TINY_SRGAN
 
 Configure = Callable[..., DictConfig]
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=3", "trainer.val_check_interval=3"]
-ALL_TERMS = [
-    "loss.pixel=1",
-    "loss.perceptual=0.006",
-    "loss.adversarial=1e-3",
-    "loss.total_variation=2e-8",
-    "loss.vgg.weights=random",
-    "loss.vgg.layer=relu1_2",
-]
 
 
 class Spy(Callback):
