@@ -5,161 +5,22 @@ edges are antialiased as a camera's are. Its detail has structure that a network
 that follow a flow, woven patterns, lashes, lids, teeth and glints.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
-Array = NDArray[Any]
-Rgb = tuple[int, int, int]
+from srgan_lightning.data.canvas import INK, WHITE, Portrait, mix, noise, path, pick, ramp, ring, shades
+from srgan_lightning.data.scenery import CLOTHS, PLACES, background, fabric
 
 SKINS = ((240, 204, 184), (230, 188, 162), (214, 165, 134), (184, 132, 100), (146, 99, 75), (110, 75, 58))
 HAIRS = ((36, 32, 32), (58, 43, 36), (90, 62, 46), (128, 78, 52), (168, 130, 88),
          (205, 176, 134), (158, 156, 152))  # fmt: skip
 IRISES = ((52, 34, 26), (84, 56, 36), (66, 44, 32), (96, 66, 40), (92, 104, 76), (88, 114, 140))
-CLOTHS = ((40, 44, 62), (150, 40, 44), (196, 188, 176), (52, 92, 110), (34, 34, 36), (170, 120, 126))
-PLACES = ((196, 190, 182), (58, 62, 74), (150, 132, 112), (84, 100, 84), (120, 146, 170), (225, 220, 214))
-INK, WHITE = (24, 14, 12), (255, 250, 244)
 # Bumps of the face's height map: u, v, width, height, lift, in local units. Those with u > 0 are mirrored.
 BUMPS = ((0.0, 0.12, 0.10, 0.30, 0.08), (0.0, 0.47, 0.14, 0.11, 0.14), (0.16, 0.53, 0.07, 0.07, 0.05),
          (0.42, 0.0, 0.21, 0.12, -0.1), (0.4, -0.22, 0.24, 0.07, 0.03), (0.56, 0.42, 0.2, 0.2, 0.06),
          (0.0, 0.8, 0.22, 0.1, 0.05), (0.0, 1.01, 0.16, 0.05, -0.04), (0.0, 1.16, 0.2, 0.11, 0.06),
          (0.33, 0.66, 0.05, 0.13, -0.025), (0.42, 0.02, 0.15, 0.07, 0.04))  # fmt: skip
-
-
-def _mix(a: Sequence[float], b: Sequence[float], t: float) -> Rgb:
-    red, green, blue = (x + (y - x) * t for x, y in zip(a, b, strict=True))
-    return max(0, min(255, int(red))), max(0, min(255, int(green))), max(0, min(255, int(blue)))
-
-
-def _pick(rng: np.random.Generator, palette: Sequence[Rgb]) -> Rgb:
-    """Picks a colour somewhere between two neighbours of a palette."""
-    i = int(rng.integers(len(palette) - 1))
-    return _mix(palette[i], palette[i + 1], rng.random())
-
-
-def _noise(rng: np.random.Generator, rows: int, columns: int, width: int, height: int) -> Array:
-    image = Image.fromarray(rng.standard_normal((rows, columns), dtype=np.float32))
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _ramp(tone: Array, colour: Rgb, dark: float, bright: float) -> Image.Image:
-    """Colours a tone in [0, 1]: a half gives `colour`, shadows stay warm and lights tend to white."""
-    grey = Image.fromarray((np.clip(tone, 0, 1) * 255).astype(np.uint8))
-    knots = zip(_mix(colour, (24, 6, 0), dark), colour, _mix(colour, WHITE, bright), strict=True)
-    table = np.concatenate([np.interp(np.arange(256), (0, 127, 255), channel) for channel in knots])
-    return Image.merge("RGB", (grey, grey, grey)).point(table.astype(int).tolist())
-
-
-def _shades(a: Rgb, b: Rgb, t: Array) -> list[Rgb]:
-    """Mixes many colours at once, one for each stroke."""
-    return [(r, g, b) for r, g, b in np.clip(a + np.subtract(b, a) * t[:, None], 0, 255).astype(int).tolist()]
-
-
-def _path(u: Any, v: Any) -> Array:
-    return np.stack(np.broadcast_arrays(u, v), axis=-1)
-
-
-def _ring(u: float, v: float, ru: float, rv: float, power: float = 1.0) -> Array:
-    """Traces a closed ellipse, squarer the smaller the power."""
-    a = np.linspace(0, 2 * np.pi, 25)
-    c, s = np.cos(a), np.sin(a)
-    return _path(u + ru * np.sign(c) * np.abs(c) ** power, v + rv * np.sign(s) * np.abs(s) ** power)
-
-
-@dataclass
-class Portrait:
-    """The picture in progress; a local unit is half the width of the face, and the eyes lie at v = 0."""
-
-    rng: np.random.Generator
-    image: Image.Image
-    centre: tuple[float, float]
-    scale: float
-    tilt: float
-    yaw: float
-    light: float
-    skin: Rgb
-    hair: Rgb
-    style: str
-    feminine: bool
-
-    def pixels(self, points: Array) -> Array:
-        c, s = np.cos(self.tilt), np.sin(self.tilt)
-        turned = points @ np.array([[c, s], [-s, c]])
-        return np.asarray(turned * self.scale + np.array(self.centre))
-
-    def grid(self) -> tuple[Array, Array]:
-        """Local coordinates of every pixel."""
-        x, y = ((np.arange(n, dtype=np.float32) - np.float32(o)) / np.float32(self.scale)
-                for n, o in zip(self.image.size, self.centre, strict=True))  # fmt: skip
-        c, s = np.float32(np.cos(self.tilt)), np.float32(np.sin(self.tilt))
-        return x * c + y[:, None] * s, y[:, None] * c - x * s
-
-    def mask(self, points: Array) -> Image.Image:
-        mask = Image.new("L", self.image.size)
-        ImageDraw.Draw(mask).polygon(self.pixels(points).ravel().tolist(), fill=255)
-        return mask
-
-    def fill(self, points: Array, colour: Rgb) -> None:
-        ImageDraw.Draw(self.image).polygon(self.pixels(points).ravel().tolist(), fill=colour)
-
-    def lines(self, points: Array, colours: Rgb | list[Rgb], width: float = 0.0) -> None:
-        """Draws one (K, 2) or many (N, K, 2) polylines; the width is local, and at least a drawn pixel."""
-        points = self.pixels(points if points.ndim == 3 else points[None])
-        draw, thick = ImageDraw.Draw(self.image), max(1, round(width * self.scale))
-        fills = colours if isinstance(colours, list) else [colours] * len(points)
-        for line, colour in zip(points.reshape(len(points), -1).tolist(), fills, strict=True):
-            draw.line(line, fill=colour, width=thick)
-
-
-def _background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Draws a place out of focus: a plain gradient, lamps, a lettered press wall or slats."""
-    w, h, u = width // 2, height // 2, min(width, height) / 2
-    base, other = _pick(rng, PLACES), _pick(rng, PLACES)
-    image = _ramp(0.56 + 0.2 * _noise(rng, 4, 4, w, h) + 0.03 * _noise(rng, 12, 12, w, h), base, 0.5, 0.5)
-    draw, kind, step = ImageDraw.Draw(image), rng.integers(4), u * rng.uniform(0.09, 0.2)
-    for i, j in np.ndindex(round(w / step) + 1, round(h / step) + 1):
-        x, y, r = i * step, j * step, step * 0.3
-        if kind == 1 and rng.random() < 0.15:
-            (x, y), r = rng.uniform(0, (w, h)), u * rng.uniform(0.02, 0.09)
-            draw.ellipse((x - r, y - r, x + r, y + r), fill=_mix(other, (255, 214, 150), rng.random()))
-        elif kind == 2 and j % 2 and (i + j // 2) % 5:
-            a = int(rng.integers(4)) * 90
-            draw.arc((x - r, y - r, x + r, y + r), a, a + int(rng.integers(120, 360)), fill=other, width=2)
-            draw.line((x - r, y - r, x + r * (a % 180 - 90) / 90, y + r), fill=other, width=2)
-        elif kind == 3 and j == 0:
-            draw.rectangle((x, 0, x + step * 0.5, h), fill=_mix(base, other, rng.random() * 0.8))
-    if kind:
-        image = image.filter(ImageFilter.GaussianBlur(u * rng.uniform(0.001, 0.016)))
-    return image.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _fabric(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Cloth with a pattern of a few pixels' period, carried along by its folds."""
-    fold = _noise(rng, 3, 7, width, height)
-    a, period = rng.uniform(-0.4, 0.4), np.float32(rng.uniform(8, 22))
-    c, s = np.float32(np.cos(a)), np.float32(np.sin(a))
-    x, y = np.arange(width, dtype=np.float32) / period, np.arange(height, dtype=np.float32)[:, None] / period
-    x, y = x * c - y * s + fold * 0.4, x * s + y * c + fold * 0.4
-    i, j = np.floor(x), np.floor(y)
-    p, q = x - i, y - j
-    kind = rng.integers(5)
-    if kind == 0:  # stripes
-        pattern = (q < 0.45) * 0.4
-    elif kind == 1:  # plaid
-        pattern = (p < 0.4) * 0.2 + (q < 0.4) * 0.2 - (np.abs(p - 0.7) < 0.06) * 0.15
-    elif kind == 2:  # knitted chevrons
-        pattern = np.abs((y + np.abs(p - 0.5) * 1.2) % 1 - 0.5) * 0.5 - (np.abs(p - 0.5) > 0.4) * 0.15
-    elif kind == 3:  # basket weave
-        pattern = np.where((i + j) % 2 > 0, np.abs(p * 3 % 1 - 0.5), np.abs(q * 3 % 1 - 0.5)) * 0.3
-    else:  # plain twill
-        pattern = np.abs((x + y) * 3 % 1 - 0.5) * 0.06
-    shade = 0.38 + fold * 0.08 + np.diff(fold, axis=1, append=0) * np.float32(width / 500)
-    return _ramp(shade + pattern, _pick(rng, CLOTHS), 0.75, 0.8)
 
 
 def _body(p: Portrait) -> None:
@@ -170,21 +31,21 @@ def _body(p: Portrait) -> None:
     tone += 0.04 * np.exp(-(((np.abs(u) - 0.28 + (v - 1.4) * 0.2) / 0.06) ** 2))
     side = np.array([[neck, 0.6], [neck, 1.35], [neck + 0.14, low - 0.12], [wide * 0.6, low + 0.14],
                      [wide * 0.9, low + 0.5], [wide, 4.5]])  # fmt: skip
-    skin = _ramp(tone, p.skin, 0.85, 0.6).resize(p.image.size, Image.Resampling.BICUBIC)
+    skin = ramp(tone, p.skin, 0.85, 0.6).resize(p.image.size, Image.Resampling.BICUBIC)
     p.image.paste(skin, mask=p.mask(np.concatenate([side, side[::-1] * (-1, 1)])))
     t = np.linspace(-1, 1, 15)
     drop, power = p.rng.uniform(0.05, 0.9), p.rng.uniform(1, 2.5)
-    neckline = _path(t * (neck + 0.13), low - 0.12 + drop * (1 - np.abs(t) ** power))
+    neckline = path(t * (neck + 0.13), low - 0.12 + drop * (1 - np.abs(t) ** power))
     side = side[2:] + (0.03, -0.04)
     (w, h), mask = p.image.size, p.mask(np.concatenate([side, side[::-1] * (-1, 1), neckline]))
-    p.image.paste(_fabric(p.rng, w, h - h // 2), (0, h // 2), mask.crop((0, h // 2, w, h)))
-    p.lines(neckline, _mix(_pick(p.rng, CLOTHS), INK, 0.3), 0.06)
+    p.image.paste(fabric(p.rng, w, h - h // 2), (0, h // 2), mask.crop((0, h // 2, w, h)))
+    p.lines(neckline, mix(pick(p.rng, CLOTHS), INK, 0.3), 0.06)
     if not p.feminine and p.rng.random() < 0.6:
-        shirt = _mix(_pick(p.rng, PLACES), WHITE, 0.7)
+        shirt = mix(pick(p.rng, PLACES), WHITE, 0.7)
         for s in (-1, 1):
             flap = np.array([[neck, 1.45], [neck + 0.2, 1.7], [0.42, 2.25], [0.03, 1.95]]) * (s, 1)
-            p.fill(flap, _mix(shirt, INK, 0.12 - 0.12 * s * p.light))
-            p.lines(flap[1:], _mix(shirt, INK, 0.5), 0.03)
+            p.fill(flap, mix(shirt, INK, 0.12 - 0.12 * s * p.light))
+            p.lines(flap[1:], mix(shirt, INK, 0.5), 0.03)
 
 
 def _face(p: Portrait) -> None:
@@ -207,20 +68,20 @@ def _face(p: Portrait) -> None:
     turn = (c, s, o - c * x - s * y, -s, c, o + s * x - c * y)  # from the picture to the local grid
     how = (Image.Transform.AFFINE, turn, Image.Resampling.BILINEAR)
     shade, red = (np.asarray(Image.fromarray(f.astype(np.float32)).transform((w, h), *how)) for f in fields)
-    skin = _ramp(shade + _noise(rng, h // 3, w // 3, w, h) * 0.009, p.skin, 0.86, 0.75)
-    dark = _mix(p.skin, INK, 0.45)
+    skin = ramp(shade + noise(rng, h // 3, w // 3, w, h) * 0.009, p.skin, 0.86, 0.75)
+    dark = mix(p.skin, INK, 0.45)
     for s in (-1, 1):
-        glow = _mix(p.skin, (90, 20, 10), 0.3 - 0.15 * s * p.light)
-        p.fill(_ring(s * 0.98 + p.yaw * 0.3, 0.22, 0.15, 0.27), glow)
-        p.lines(_ring(s * 1.0 + p.yaw * 0.3, 0.2, 0.08, 0.18), dark)
-    oval = _ring(0, 0.02, 1, 1.28, rng.uniform(0.75, 1.0))
+        glow = mix(p.skin, (90, 20, 10), 0.3 - 0.15 * s * p.light)
+        p.fill(ring(s * 0.98 + p.yaw * 0.3, 0.22, 0.15, 0.27), glow)
+        p.lines(ring(s * 1.0 + p.yaw * 0.3, 0.2, 0.08, 0.18), dark)
+    oval = ring(0, 0.02, 1, 1.28, rng.uniform(0.75, 1.0))
     oval[:, 0] *= 1 - rng.uniform(0.12, 0.28) * np.maximum(oval[:, 1], 0) ** 2 / 1.64
     mask = p.mask(oval)
     p.image.paste(skin, mask=mask)
-    p.image.paste(_mix(p.skin, (190, 50, 40), 0.6), mask=Image.fromarray((mask * red).astype(np.uint8)))
+    p.image.paste(mix(p.skin, (190, 50, 40), 0.6), mask=Image.fromarray((mask * red).astype(np.uint8)))
     if rng.random() < 0.3:
         spots = rng.normal((0, 0.35), (0.42, 0.2), (60, 1, 2)) + np.array([[0, 0], [0.025, 0.01]])
-        p.lines(spots, _shades(p.skin, (90, 40, 20), rng.uniform(0.2, 0.5, 60)))
+        p.lines(spots, shades(p.skin, (90, 40, 20), rng.uniform(0.2, 0.5, 60)))
 
 
 def _eyes(p: Portrait) -> None:
@@ -228,44 +89,44 @@ def _eyes(p: Portrait) -> None:
     rng, t = p.rng, np.linspace(-1, 1, 13)
     wide, tall, slant, gaze = rng.uniform((0.19, 0.07, -0.02, -0.05), (0.23, 0.115, 0.04, 0.05))
     arch, thick = rng.uniform(0.02, 0.09), rng.uniform(0.03, 0.05) * (1.0 if p.feminine else 1.5)
-    iris, shadow, crease = _pick(rng, IRISES), _mix(p.skin, _pick(rng, CLOTHS), 0.4), _mix(p.skin, INK, 0.55)
+    iris, shadow, crease = pick(rng, IRISES), mix(p.skin, pick(rng, CLOTHS), 0.4), mix(p.skin, INK, 0.55)
     for s in (-1, 1):
         mid = np.array([s * 0.42 + p.yaw, 0.0])
-        upper = _path(t * wide, -tall * (1 - t**2) ** 0.8 - slant * t * s) + mid
-        lower = _path(t * wide, tall * 0.72 * (1 - t**2) - slant * t * s) + mid
+        upper = path(t * wide, -tall * (1 - t**2) ** 0.8 - slant * t * s) + mid
+        lower = path(t * wide, tall * 0.72 * (1 - t**2) - slant * t * s) + mid
         if p.feminine:
             p.fill(np.concatenate([upper, upper[::-1] - (0, 0.075)]), shadow)
         skin, opening = p.image, p.mask(np.concatenate([upper, lower[::-1]]))
         p.image = skin.copy()  # the ball is drawn whole, then seen through the lids
         u, v = mid + (gaze, -0.012)
-        p.fill(_ring(u, v, 0.3, 0.2), (228, 220, 215))
-        p.fill(_ring(u, v, 0.108, 0.108), _mix(iris, (0, 0, 0), 0.6))
-        p.fill(_ring(u, v, 0.092, 0.092), iris)
-        fibres = np.stack([_ring(u, v, 0.05, 0.05), _ring(u, v, 0.088, 0.088)], axis=1)
-        p.lines(fibres, _shades(iris, (255, 240, 200), rng.uniform(0, 0.5, 25)))
-        p.fill(_ring(u, v, 0.048, 0.048), (12, 9, 9))
+        p.fill(ring(u, v, 0.3, 0.2), (228, 220, 215))
+        p.fill(ring(u, v, 0.108, 0.108), mix(iris, (0, 0, 0), 0.6))
+        p.fill(ring(u, v, 0.092, 0.092), iris)
+        fibres = np.stack([ring(u, v, 0.05, 0.05), ring(u, v, 0.088, 0.088)], axis=1)
+        p.lines(fibres, shades(iris, (255, 240, 200), rng.uniform(0, 0.5, 25)))
+        p.fill(ring(u, v, 0.048, 0.048), (12, 9, 9))
         p.lines(upper + (0, 0.025), (80, 56, 50), 0.045)
-        p.fill(_ring(u + 0.04 * np.sign(p.light), v - 0.04, 0.024, 0.024), (255, 255, 255))
+        p.fill(ring(u + 0.04 * np.sign(p.light), v - 0.04, 0.024, 0.024), (255, 255, 255))
         skin.paste(p.image, mask=opening)
         p.image = skin
         p.lines(upper, INK, 0.05 if p.feminine else 0.03)
         p.lines(lower, crease)
         p.lines((upper - mid) * (1.02, 1.1) + mid - (0, 0.06), crease)
-        tips = upper + _path(t * 0.05, -0.045 - 0.02 * t * s) * (1.3 if p.feminine else 0.7)
+        tips = upper + path(t * 0.05, -0.045 - 0.02 * t * s) * (1.3 if p.feminine else 0.7)
         p.lines(np.stack([upper, tips], axis=1), INK)
         q, r = rng.uniform(0, 1, 70), rng.uniform(-1, 1, 70)
         brow = r * thick * (1.1 - 0.8 * q) - 0.25 - arch * np.sin(q * 2.2 + 0.3)
-        root = _path(s * (0.16 + 0.52 * q) + p.yaw, brow)
-        hairs = np.stack([root, root + _path(s * (0.03 + 0.05 * q), -0.05 + 0.07 * q)], axis=1)
-        p.lines(hairs, _shades(_mix(p.hair, INK, 0.35), p.skin, rng.uniform(0, 0.45, 70)), 0.022)
+        root = path(s * (0.16 + 0.52 * q) + p.yaw, brow)
+        hairs = np.stack([root, root + path(s * (0.03 + 0.05 * q), -0.05 + 0.07 * q)], axis=1)
+        p.lines(hairs, shades(mix(p.hair, INK, 0.35), p.skin, rng.uniform(0, 0.45, 70)), 0.022)
 
 
 def _mouth(p: Portrait) -> None:
     """Nostrils, lips with creases and a shine, and teeth where the mouth is open."""
     rng, m, t = p.rng, p.yaw, np.linspace(-1, 1, 21)
     for s in (-1, 1):
-        p.fill(_ring(s * 0.09 + m, 0.58, 0.055, 0.022), _mix(p.skin, (50, 10, 5), 0.7))
-        p.lines(_ring(s * 0.14 + m, 0.535, 0.075, 0.075)[0 if s > 0 else 7 :][:6], _mix(p.skin, INK, 0.35))
+        p.fill(ring(s * 0.09 + m, 0.58, 0.055, 0.022), mix(p.skin, (50, 10, 5), 0.7))
+        p.lines(ring(s * 0.14 + m, 0.535, 0.075, 0.075)[0 if s > 0 else 7 :][:6], mix(p.skin, INK, 0.35))
     wide, smile, gap = rng.uniform(0.3, 0.42), rng.uniform(-0.02, 0.09), max(0.0, rng.uniform(-0.1, 0.1))
     arc = 1 - t**2
     curve = 0.8 - smile * t**2
@@ -273,19 +134,19 @@ def _mouth(p: Portrait) -> None:
     bow = top - rng.uniform(0.05, 0.08) * arc**0.7 * (1 - 0.3 * np.exp(-((t / 0.16) ** 2)))
     under = bottom + rng.uniform(0.07, 0.11) * arc**0.8
     red = (rng.uniform(150, 210), rng.uniform(40, 100), rng.uniform(50, 95))
-    lip = _mix(p.skin, red, rng.uniform(0.45, 0.8)) if p.feminine else _mix(p.skin, (185, 105, 95), 0.45)
+    lip = mix(p.skin, red, rng.uniform(0.45, 0.8)) if p.feminine else mix(p.skin, (185, 105, 95), 0.45)
     u = t * wide + m
-    p.fill(np.concatenate([_path(u, bow), _path(u, under)[::-1]]), lip)
-    p.fill(np.concatenate([_path(u, bow), _path(u, top)[::-1]]), _mix(lip, (60, 10, 15), 0.28))
-    creases = np.stack([_path(u, bottom + 0.01), _path(u * 0.97, under - 0.015)], axis=1)
-    p.lines(creases, [_mix(lip, (90, 20, 25) if i % 2 else WHITE, 0.2) for i in range(21)])
-    shine = _path(t * 0.1 + m + 0.06 * np.sign(p.light), (bottom[10] + under[10]) / 2)
-    p.lines(shine, _mix(lip, WHITE, 0.45), 0.03)
-    p.fill(np.concatenate([_path(u, top), _path(u, bottom)[::-1]]), (70, 22, 22))
+    p.fill(np.concatenate([path(u, bow), path(u, under)[::-1]]), lip)
+    p.fill(np.concatenate([path(u, bow), path(u, top)[::-1]]), mix(lip, (60, 10, 15), 0.28))
+    creases = np.stack([path(u, bottom + 0.01), path(u * 0.97, under - 0.015)], axis=1)
+    p.lines(creases, [mix(lip, (90, 20, 25) if i % 2 else WHITE, 0.2) for i in range(21)])
+    shine = path(t * 0.1 + m + 0.06 * np.sign(p.light), (bottom[10] + under[10]) / 2)
+    p.lines(shine, mix(lip, WHITE, 0.45), 0.03)
+    p.fill(np.concatenate([path(u, top), path(u, bottom)[::-1]]), (70, 22, 22))
     if gap > 0.02:
         edge = top + (bottom - top) * 0.8
-        p.fill(np.concatenate([_path(u, top), _path(u, edge)[::-1]])[3:-3], (238, 232, 222))
-        p.lines(np.stack([_path(u, top), _path(u, edge)], axis=1)[4:17:2], (180, 165, 155))
+        p.fill(np.concatenate([path(u, top), path(u, edge)[::-1]])[3:-3], (238, 232, 222))
+        p.lines(np.stack([path(u, top), path(u, edge)], axis=1)[4:17:2], (180, 165, 155))
 
 
 def _beard(p: Portrait) -> None:
@@ -295,9 +156,9 @@ def _beard(p: Portrait) -> None:
     jaw = v > 0.75 + 0.2 * np.cos(u * 3.5) - np.maximum(np.abs(u) - 0.6, 0)
     jaw &= (u / 0.4) ** 2 + ((v - 0.86) / 0.15) ** 2 > 1
     keep = (u**2 + (v / 1.3) ** 2 < 1) & (jaw | ((np.abs(u) < 0.38) & (v < 0.74)))
-    root = _path(u + p.yaw, v)[keep]
-    tip = root + _path(u[keep] * 0.3 + p.rng.normal(0, 0.25, len(root)), 1.0) * length
-    fills = _shades(p.hair, p.skin, p.rng.uniform(0.1, 0.6, len(root)))
+    root = path(u + p.yaw, v)[keep]
+    tip = root + path(u[keep] * 0.3 + p.rng.normal(0, 0.25, len(root)), 1.0) * length
+    fills = shades(p.hair, p.skin, p.rng.uniform(0.1, 0.6, len(root)))
     p.lines(np.stack([root, tip], axis=1), fills)
 
 
@@ -309,7 +170,7 @@ def _hair(p: Portrait) -> tuple[Image.Image, Image.Image, Image.Image]:
     """
     rng, (u, v) = p.rng, p.grid()
     part, length, hairline = rng.uniform((-0.5, 0.8, -0.95), (0.5, 3.2, -0.72)).tolist()
-    warp = _noise(rng, 8, 8, *p.image.size)
+    warp = noise(rng, 8, 8, *p.image.size)
     if p.style in ("slick", "buzz"):
         across, along = np.arctan2(u - p.yaw, 0.6 - v), -v
     else:
@@ -318,7 +179,7 @@ def _hair(p: Portrait) -> tuple[Image.Image, Image.Image, Image.Image]:
     across = across + wave * np.sin(v * rng.uniform(5, 9) + warp * 1.2 + u * 2) + 0.012 * warp
     if p.style == "curly":
         across += wave * np.sin(u * 13 + warp * 2) * np.cos(v * 11 + warp)
-    profile = _noise(rng, 10, 512, 512, 128)
+    profile = noise(rng, 10, 512, 512, 128)
     row = (along * 30).astype(np.int32) & 127
     widths = (7.0, p.scale * 0.17, p.scale * 0.42)
     lock, wisp, strand = (profile[row, (across * f + 900).astype(np.int32) & 511] for f in widths)
@@ -340,7 +201,7 @@ def _hair(p: Portrait) -> tuple[Image.Image, Image.Image, Image.Image]:
     else:
         behind &= v < (0.85 - 0.3 * warp if p.style == "curly" else 0.1) + 2 * rough
     cover = np.uint8({"buzz": 150, "bald": 0}.get(p.style, 255))
-    colours = _ramp(tone, p.hair, 0.8, 0.6)
+    colours = ramp(tone, p.hair, 0.8, 0.6)
     return colours, Image.fromarray((front & behind) * cover), Image.fromarray(behind * cover)
 
 
@@ -350,42 +211,42 @@ def _flyaways(p: Portrait) -> None:
     a, lift, turn = p.rng.uniform((-1.5, -0.04, 0.1), (1.5, 0.08, 0.5), (60, 3)).T[..., None]
     q = np.linspace(0, 1, 6)
     a, r = a + np.sign(a) * q * turn, 1 + q * lift
-    hairs = _path(np.sin(a) * (1.02 + swell) * r, -0.05 - np.cos(a) * (1.32 + swell) * r)
+    hairs = path(np.sin(a) * (1.02 + swell) * r, -0.05 - np.cos(a) * (1.32 + swell) * r)
     if p.style in ("long", "bangs"):
         fall, a = p.rng.uniform(0, 1, (30, 1)) + q, a[:30]
-        hairs[:30] = _path((1.1 + 3 * lift[:30] + 0.05 * np.sin(fall * 4 + a)) * np.sign(a), fall)
-    p.lines(hairs, _shades(p.hair, WHITE, p.rng.uniform(-0.2, 0.3, 60)))
+        hairs[:30] = path((1.1 + 3 * lift[:30] + 0.05 * np.sin(fall * 4 + a)) * np.sign(a), fall)
+    p.lines(hairs, shades(p.hair, WHITE, p.rng.uniform(-0.2, 0.3, 60)))
 
 
 def _extras(p: Portrait) -> None:
     """Sometimes glasses, sometimes earrings."""
     rng = p.rng
     power, thick, drop, size = rng.uniform((0.45, 0.03, 0.05, 0.03), (1.0, 0.07, 0.3, 0.06))
-    frame, metal = _mix(_pick(rng, HAIRS), INK, 0.4), _mix((235, 195, 105), (225, 225, 230), rng.random())
+    frame, metal = mix(pick(rng, HAIRS), INK, 0.4), mix((235, 195, 105), (225, 225, 230), rng.random())
     glasses, earrings = rng.random() < 0.18, p.feminine and rng.random() < 0.5
     for s in (-1, 1):
         if glasses:
-            p.lines(_ring(s * 0.43 + p.yaw, 0.03, 0.34, 0.25, power), frame, thick)
+            p.lines(ring(s * 0.43 + p.yaw, 0.03, 0.34, 0.25, power), frame, thick)
             p.lines(np.array([[s * 0.77 + p.yaw, -0.04], [s + p.yaw * 0.3, -0.02]]), frame, thick)
             p.lines(np.array([[p.yaw, -0.04], [s * 0.1 + p.yaw, 0.0]]), frame, thick)
             p.lines(np.array([[0.12, -0.12], [0.2, -0.02]]) + (s * 0.43 + p.yaw, 0), WHITE, 0.03)
         if earrings:
             u = s * 1.02 + p.yaw * 0.3
             p.lines(np.array([[u, 0.48], [u, 0.48 + drop]]), metal, 0.02)
-            p.fill(_ring(u, 0.48 + drop, size, size), metal)
-            p.lines(_ring(u, 0.48 + drop, size, size), _mix(metal, INK, 0.6))
-            p.fill(_ring(u - size * 0.3, 0.48 + drop - size * 0.3, size * 0.3, size * 0.3), WHITE)
+            p.fill(ring(u, 0.48 + drop, size, size), metal)
+            p.lines(ring(u, 0.48 + drop, size, size), mix(metal, INK, 0.6))
+            p.fill(ring(u - size * 0.3, 0.48 + drop - size * 0.3, size * 0.3, size * 0.3), WHITE)
 
 
 def _person(rng: np.random.Generator, width: int, height: int) -> Portrait:
     """Draws who it is, where, and in what light."""
     u, feminine, depth = min(width, height), bool(rng.random() < 0.55), rng.random() ** 1.4
     styles = "long long bangs slick curly" if feminine else "short short slick buzz bald curly"
-    skin = _mix(_pick(rng, SKINS[(i := int(depth * 4.99)) : i + 2]), _pick(rng, SKINS), 0.1)
-    hair = HAIRS[-1] if rng.random() < 0.1 else _pick(rng, HAIRS[: 6 - int(depth * 4.5)])
+    skin = mix(pick(rng, SKINS[(i := int(depth * 4.99)) : i + 2]), pick(rng, SKINS), 0.1)
+    hair = HAIRS[-1] if rng.random() < 0.1 else pick(rng, HAIRS[: 6 - int(depth * 4.5)])
     x, y, scale, light = rng.uniform((-0.04, 0.44, 0.22, -0.8), (0.04, 0.52, 0.285, 0.8)).tolist()
     tilt, yaw = rng.normal(0, 0.09), rng.uniform(-0.12, 0.12)
-    image, centre = _background(rng, width, height), (width / 2 + u * x, height * y)
+    image, centre = background(rng, width, height), (width / 2 + u * x, height * y)
     style = str(rng.choice(styles.split()))
     return Portrait(rng, image, centre, u * scale, tilt, yaw, light, skin, hair, style, feminine)
 
