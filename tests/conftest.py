@@ -124,6 +124,20 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def celeba(tmp_path: Path) -> Path:
+    """Eight photos in CelebA's layout: gradients, red growing to the right and green downwards."""
+    root = tmp_path / "celeba"
+    (root / "img_align_celeba").mkdir(parents=True)
+    y, x = np.mgrid[:218, :178]
+    photo = np.stack([x, y, np.zeros_like(x)], axis=-1).astype(np.uint8)
+    for i in range(1, 9):
+        Image.fromarray(photo).save(root / "img_align_celeba" / f"{i:06d}.jpg", quality=100, subsampling=0)
+    lines = [f"{i:06d}.jpg {0 if i < 6 else 1 if i < 8 else 2}" for i in range(1, 9)]
+    (root / "list_eval_partition.txt").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture
 def run_module(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run `python -m srgan_lightning.X ...` in `tmp_path`, as a user would."""
 

@@ -2,7 +2,6 @@
 
 import io
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import default_collate
 
-from srgan_lightning.data.augmentation import augment, draw_augmentation
-from srgan_lightning.data.celeba import CelebA, CelebAData, read_partition
-from srgan_lightning.data.datamodule import SuperResolutionData
+from srgan_lightning.data.celeba import CelebA
 from srgan_lightning.data.datasets import SeededSampler, TrainingSet, ValidationSet
 from srgan_lightning.data.degradation import Bicubic, Blur
 from srgan_lightning.data.fingerprint import fingerprint
@@ -25,167 +21,9 @@ from srgan_lightning.data.folder import FolderData, ImageFolder, PairedData, pai
 from srgan_lightning.data.images import decode, open_image, to_tensor
 from srgan_lightning.data.synthetic import DrawnFaces, SyntheticData
 from srgan_lightning.errors import UserError
+from tests.batches import assert_contract, batch_of
 
 Photos = Callable[..., Path]
-
-
-@pytest.fixture
-def celeba(tmp_path: Path) -> Path:
-    """Eight photos in CelebA's layout: gradients, red growing to the right and green downwards."""
-    root = tmp_path / "celeba"
-    (root / "img_align_celeba").mkdir(parents=True)
-    y, x = np.mgrid[:218, :178]
-    photo = np.stack([x, y, np.zeros_like(x)], axis=-1).astype(np.uint8)
-    for i in range(1, 9):
-        Image.fromarray(photo).save(root / "img_align_celeba" / f"{i:06d}.jpg", quality=100, subsampling=0)
-    lines = [f"{i:06d}.jpg {0 if i < 6 else 1 if i < 8 else 2}" for i in range(1, 9)]
-    (root / "list_eval_partition.txt").write_text("\n".join(lines))
-    return root
-
-
-def batch_of(data: SuperResolutionData, stage: str = "train") -> dict[str, torch.Tensor]:
-    """The first batch as a module would get it."""
-    data.setup("fit")
-    loader = data.train_dataloader() if stage == "train" else data.val_dataloader()
-    raw = next(iter(loader))
-    assert raw["hr"].dtype == torch.uint8  # the loader ships bytes
-    return data.on_after_batch_transfer(data.on_before_batch_transfer(raw, 0), 0)
-
-
-def assert_contract(batch: dict[str, torch.Tensor], hr: tuple[int, ...], lr: tuple[int, ...]) -> None:
-    for name, shape in (("hr", hr), ("lr", lr)):
-        assert batch[name].shape == shape
-        assert batch[name].dtype == torch.float32
-        assert batch[name].min() >= 0
-        assert batch[name].max() <= 1
-        torch.testing.assert_close(batch[name] * 255, (batch[name] * 255).round(), atol=1e-3, rtol=0)
-
-
-class Ramp:
-    """One image whose red grows by 1 and green by 0.5 a pixel to the right: shrinking steepens both."""
-
-    def __len__(self) -> int:
-        return 1
-
-    def name(self, index: int) -> str:
-        return "ramp"
-
-    def read(self, index: int) -> torch.Tensor:
-        row = torch.arange(200).float()
-        return torch.stack([row, row / 2, row * 0])[:, None].expand(3, 160, 200).to(torch.uint8).contiguous()
-
-
-def test_random_scale_shrinks_before_cropping() -> None:
-    dataset = TrainingSet(Ramp(), 4, crop=40, hflip=False, random_scale=0.5)
-    slopes = []
-    for seed in range(40):
-        hr = dataset[0, seed]["hr"]
-        assert hr.shape == (3, 40, 40)
-        assert torch.equal(hr, dataset[0, seed]["hr"])
-        slopes.append((hr[0, 20, 30].item() - hr[0, 20, 10].item()) / 20)
-    assert 1.0 <= min(slopes) < 1.2  # the factor is the inverse of the slope
-    assert 1.8 < max(slopes) <= 2.05
-
-
-def test_random_scale_never_leaves_the_image() -> None:
-    assert TrainingSet(Ramp(), 4, crop=160, random_scale=0.25)[0, 0]["hr"].shape == (3, 160, 160)
-
-
-def test_shuffle_channels_permutes_colours() -> None:
-    batch = default_collate([TrainingSet(Ramp(), 4, 40, False, shuffle_channels=True)[0, seed] for seed in range(60)])
-    means = augment(batch["hr"], batch).float().mean((2, 3))
-    assert len({tuple(order) for order in means.argsort(1).tolist()}) == 6
-
-
-def test_augmentation_in_batches_is_that_of_each_image() -> None:
-    images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8)
-    drawn = [draw_augmentation(np.random.default_rng(seed), True, True, True, square=True) for seed in range(40)]
-    result = augment(images, default_collate(drawn))
-    for image, how, got in zip(images, drawn, result, strict=True):
-        mirrored = image.flip(-1) if how["flip"] else image
-        assert torch.equal(got, torch.rot90(mirrored, how["turns"], (-2, -1))[how["order"]])  # type: ignore[index, arg-type]
-    assert len({(how["flip"], how["turns"]) for how in drawn}) == 8
-
-
-def test_images_that_are_not_square_are_turned_by_180_degrees() -> None:
-    images = torch.randint(0, 256, (20, 3, 12, 8), dtype=torch.uint8)
-    drawn = [draw_augmentation(np.random.default_rng(seed), False, True, False, square=False) for seed in range(20)]
-    for image, how, got in zip(images, drawn, augment(images, default_collate(drawn)), strict=True):
-        assert torch.equal(got, torch.rot90(image, how["turns"], (-2, -1)))  # type: ignore[arg-type]
-    assert {how["turns"] for how in drawn} == {0, 2}
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.5])
-def test_random_scale_is_checked(value: float) -> None:
-    with pytest.raises(UserError, match="random_scale"):
-        SyntheticData(4, 4, 64, degradation=Bicubic(4), crop=32, random_scale=value)
-
-
-def test_celeba_official_split_and_square_crop(celeba: Path) -> None:
-    data = CelebAData(str(celeba), (64, 64), "square", degradation=Bicubic(4), batch_size=2, num_workers=0)
-    assert_contract(batch_of(data), (2, 3, 64, 64), (2, 3, 16, 16))
-    assert [len(data.source(split)) for split in ("train", "val", "test")] == [5, 2, 1]
-    image = data.source("val").read(0)
-    # The centre square is columns 0..177 and rows 20..197: equal slopes, so the face keeps its proportion.
-    red, green = (image[c, 8:56, 8:56].float() for c in (0, 1))
-    assert (red[:, -1] - red[:, 0]).mean().item() == pytest.approx((green[-1] - green[0]).mean().item(), abs=1.5)
-    assert green[0].mean().item() == pytest.approx(20 + 178 * 8.5 / 64, abs=1.5)
-
-
-def test_celeba_squash_and_native(celeba: Path) -> None:
-    squashed = CelebA(celeba, "val", (64, 64), "squash").read(0)
-    assert (squashed[1, -4].float().mean() - squashed[1, 3].float().mean()).item() > 190  # all 218 rows
-    native = CelebA(celeba, "val", (216, 176), "native").read(0)
-    whole = torch.from_numpy(np.array(Image.open(celeba / "img_align_celeba/000006.jpg"))).permute(2, 0, 1)
-    assert torch.equal(native, whole[:, 1:217, 1:177])
-    with pytest.raises(UserError, match="never upsamples"):
-        CelebA(celeba, "val", (256, 256), "native").read(0)
-
-
-def test_celeba_from_its_zip_equals_the_folder(celeba: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "packed" / "celeba"  # torchvision's place is root/celeba
-    packed.mkdir(parents=True)
-    with zipfile.ZipFile(packed / "img_align_celeba.zip", "w") as archive:
-        for path in sorted((celeba / "img_align_celeba").iterdir()):
-            archive.write(path, f"img_align_celeba/{path.name}")
-    (packed / "list_eval_partition.txt").write_text((celeba / "list_eval_partition.txt").read_text())
-    arguments: dict[str, Any] = {"degradation": Bicubic(4), "batch_size": 4, "num_workers": 2, "val_batch_size": 2}
-    ours = batch_of(CelebAData(str(packed.parent), (64, 64), "square", **arguments))
-    theirs = batch_of(CelebAData(str(celeba), (64, 64), "square", **arguments))
-    assert torch.equal(ours["hr"], theirs["hr"])
-
-
-def test_real_celeba_sample(shared: Callable[[str], Path]) -> None:
-    data = CelebAData(str(shared("data/celeba_sample")), (216, 176), "native", degradation=Bicubic(4), num_workers=0)
-    assert_contract(batch_of(data), (16, 3, 216, 176), (16, 3, 54, 44))
-
-
-def test_missing_celeba_says_where_and_how(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"looked in .*data\.download=true.*experiment=quickstart"):
-        CelebA(tmp_path, "train", (64, 64), "square")
-
-
-def test_failed_download_says_what_to_place_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("quota exceeded")
-
-    monkeypatch.setattr("torchvision.datasets.CelebA", fail)
-    data = CelebAData(str(tmp_path), (64, 64), "square", download=True, degradation=Bicubic(4))
-    with pytest.raises(UserError, match=r"quota exceeded.*img_align_celeba\.zip.*list_eval_partition\.txt.*data\.root"):
-        data.prepare_data()
-
-
-@settings(max_examples=30, deadline=None)
-@given(line=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
-def test_partition_files_are_read_or_refused(line: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.mktemp("partition") / "list_eval_partition.txt"
-    path.write_text(f"000001.jpg 0\n{line}\n", encoding="utf-8")
-    try:
-        names = read_partition(path, "train")
-    except UserError:
-        return
-    assert names[0] == "000001.jpg"
-    assert all("/" not in name for name in names)
 
 
 def test_folder_searches_recursively_and_crops(photos: Photos, tmp_path: Path) -> None:
@@ -423,13 +261,3 @@ def test_damaged_jpegs_are_read_as_pil_reads_them_or_refused(where: int, what: b
     ours, pil = results
     assert (ours is None) == (pil is None)
     assert ours is None or pil is None or torch.equal(ours, pil)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_augmentation_on_a_gpu_is_that_on_the_cpu() -> None:
-    images = torch.randint(0, 256, (16, 3, 12, 12), dtype=torch.uint8)
-    drawn = [draw_augmentation(np.random.default_rng(seed), True, True, True, square=True) for seed in range(16)]
-    batch = default_collate(drawn)
-    on_gpu = augment(images.cuda(), {name: value.cuda() for name, value in batch.items()})
-    assert torch.equal(on_gpu.cpu(), augment(images, batch))
