@@ -1,5 +1,7 @@
 """LR against PIL and torchvision."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -46,8 +48,44 @@ def test_probability_is_the_share_that_is_blurred() -> None:
     assert [torch.equal(a, b) for a, b in zip(lr, plain, strict=True)] == [False, False, True, True]
 
 
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_jpeg_is_pils(quality: int) -> None:
+    hr = torch.rand(2, 3, 96, 80)
+    lr = (Bicubic(4)(hr, torch.zeros(2)) * 255).byte()
+    ours = (Bicubic(4, jpeg=(quality, quality))(hr, torch.rand(2)) * 255).round().byte()
+    for plain, compressed in zip(lr, ours, strict=True):
+        file = io.BytesIO()
+        Image.fromarray(plain.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+        expected = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
+        assert (compressed.int() - expected.int()).abs().max() <= 1
+        assert not torch.equal(compressed, plain)
+
+
+def test_jpeg_follows_from_each_images_draw_alone() -> None:
+    """Its share is drawn apart from that of the blur, and its quality from the same draw."""
+    hr = torch.rand(1, 3, 64, 64).expand(400, -1, -1, -1)
+    draws = torch.rand(400)
+    arguments = {"kernel": 5, "sigma": (1.0, 1.0), "probability": 0.5}
+    plain = Blur(4, **arguments)(hr, draws)
+    lr = Blur(4, **arguments, jpeg=(40, 90), jpeg_probability=0.3)(hr, draws)
+    compressed = (lr != plain).flatten(1).any(dim=1)
+    for share in (compressed[draws < 0.5], compressed[draws >= 0.5]):
+        assert 0.2 < share.float().mean() < 0.4
+    assert len({image.numpy().tobytes() for image in lr[compressed]}) > 40  # qualities, twice
+    assert torch.equal(Blur(4, **arguments, jpeg=(40, 90), jpeg_probability=0.3)(hr[:5], draws[:5]), lr[:5])
+
+
 @pytest.mark.parametrize(
-    "arguments", [{"kernel": 24}, {"sigma": (2.0, 0.1)}, {"sigma": (0.0, 1.0)}, {"probability": 2}]
+    "arguments",
+    [
+        {"kernel": 24},
+        {"sigma": (2.0, 0.1)},
+        {"sigma": (0.0, 1.0)},
+        {"probability": 2},
+        {"jpeg": (90, 40)},
+        {"jpeg": (0, 40)},
+        {"jpeg": (40, 90), "jpeg_probability": -1},
+    ],
 )
 def test_bad_blur_arguments_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(UserError, match=r"degradation\."):

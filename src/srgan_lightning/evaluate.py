@@ -60,6 +60,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
     how = dict(protocol(cfg.scale))
     how["lr"] = "given" if lr_dirs else f"made from HR: {type(degradation).__name__.lower()}, rounded to 8 bits"
+    if getattr(degradation, "jpeg", None) is not None and not lr_dirs:
+        low, high = degradation.jpeg
+        how["lr"] += f", {degradation.jpeg_probability:.0%} of it through JPEG files of quality {low} to {high}"
     if cfg.self_ensemble:
         how["self_ensemble"] = "mean over eight flips and turns (not for bicubic)"
     console.print("Protocol: " + "; ".join(f"{key}: {value}" for key, value in how.items()), highlight=False)

@@ -7,6 +7,7 @@ the same LR on every device, in any batch, after any resume. The data sets suppl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import jpeg as jpeg_file
 
 from srgan_lightning.errors import UserError
 
@@ -22,21 +23,31 @@ def round_to_8_bits(image: Tensor) -> Tensor:
 
 
 class Bicubic(nn.Module):
-    """LR by antialiased bicubic downsampling, rounded to 8 bits.
+    """LR by antialiased bicubic downsampling, rounded to 8 bits; where asked, LR then goes through a JPEG file.
 
     Args:
         scale: how many times smaller LR is.
+        jpeg: lowest and highest quality of the file, 1 to 100, uniform between; None for no file.
+        jpeg_probability: share of the images that go through one.
+
+    Raises:
+        UserError: a number out of its range.
     """
 
     min_lr_side = 1
 
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale: int = 4, jpeg: tuple[int, int] | None = None, jpeg_probability: float = 1.0) -> None:
         super().__init__()
         if (
             not isinstance(scale, int) or not 1 <= scale <= 64
         ):  # generators have 2, 4 and 8; bicubic can be scored at any
             raise UserError(f"scale={scale} is not possible: give a whole number, 2, 4 or 8 for a generator.")
+        if jpeg is not None and (len(jpeg) != 2 or not 1 <= jpeg[0] <= jpeg[1] <= 100):
+            raise UserError(f"degradation.jpeg={jpeg}: give two qualities between 1 and 100, the lower first, or null.")
+        if not 0 <= jpeg_probability <= 1:
+            raise UserError(f"degradation.jpeg_probability={jpeg_probability}: give a share between 0 and 1.")
         self.scale = scale
+        self.jpeg, self.jpeg_probability = jpeg, jpeg_probability
 
     def downsample(self, hr: Tensor) -> Tensor:
         height, width = hr.shape[-2:]
@@ -52,12 +63,22 @@ class Bicubic(nn.Module):
 
         Args:
             hr: (B, 3, H, W) in [0, 1], H and W multiples of `scale`.
-            draw: (B,) numbers in [0, 1); without effect here.
+            draw: (B,) numbers in [0, 1), which pick what differs between images.
 
         Returns:
             (B, 3, H / scale, W / scale) in [0, 1], multiples of 1/255.
         """
-        return round_to_8_bits(self.downsample(hr))
+        return self.finish(self.downsample(hr), draw)
+
+    def finish(self, lr: Tensor, draw: Tensor) -> Tensor:
+        """LR as it is read from its file."""
+        lr = round_to_8_bits(lr)
+        if self.jpeg is None:
+            return lr
+        draw = (draw * 4096) % 1  # the lower digits: the upper ones pick the blur
+        low, high = self.jpeg
+        quality = low + (high - low) * draw / max(self.jpeg_probability, 1e-9)
+        return compress(lr, torch.where(draw < self.jpeg_probability, quality, 0))
 
 
 class Blur(Bicubic):
@@ -68,12 +89,23 @@ class Blur(Bicubic):
         kernel: side of the Gaussian in LR pixels, odd.
         sigma: lowest and highest standard deviation, in LR pixels; uniform between.
         probability: share of the images that are blurred; the others stay plain bicubic.
+        jpeg: see `Bicubic`; after the blur.
+        jpeg_probability: see `Bicubic`.
+
+    Raises:
+        UserError: a number out of its range.
     """
 
     def __init__(
-        self, scale: int = 4, kernel: int = 25, sigma: tuple[float, float] = (0.1, 2.0), probability: float = 1.0
+        self,
+        scale: int = 4,
+        kernel: int = 25,
+        sigma: tuple[float, float] = (0.1, 2.0),
+        probability: float = 1.0,
+        jpeg: tuple[int, int] | None = None,
+        jpeg_probability: float = 1.0,
     ) -> None:
-        super().__init__(scale)
+        super().__init__(scale, jpeg, jpeg_probability)
         if kernel < 1 or kernel % 2 == 0:
             raise UserError(f"degradation.kernel={kernel}: a Gaussian needs an odd side.")
         if len(sigma) != 2 or not 0 < sigma[0] <= sigma[1]:
@@ -91,7 +123,7 @@ class Blur(Bicubic):
         low, high = self.sigma
         sigma = low + (high - low) * draw / max(self.probability, 1e-9)
         blurred = gaussian_blur(lr, sigma.clamp(max=high), self.radius)
-        return round_to_8_bits(torch.where((draw < self.probability)[:, None, None, None], blurred, lr))
+        return self.finish(torch.where((draw < self.probability)[:, None, None, None], blurred, lr), draw)
 
 
 def gaussian_blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
@@ -117,3 +149,17 @@ def gaussian_blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=groups)
     flat = F.conv2d(flat, kernel[:, None, None, :], groups=groups)
     return flat.reshape(batch, channels, height, width)
+
+
+def compress(image: Tensor, quality: Tensor) -> Tensor:
+    """Write each image to a JPEG file of its own quality, in memory, and read it back.
+
+    The CPU does it, for any device: decoders differ in rounding, and a small LR takes a tenth of a millisecond.
+
+    Args:
+        image: (B, 3, H, W) in [0, 1], multiples of 1/255.
+        quality: (B,) 1 to 100, rounded down; below 1 leaves an image as it is.
+    """
+    pixels = image.mul(255).round().to(torch.uint8).cpu()
+    files = [jpeg_file(one, int(q)) if q >= 1 else one for one, q in zip(pixels, quality.tolist(), strict=True)]
+    return torch.stack(files).to(image) / 255

@@ -7,7 +7,7 @@ from typing import Any, cast
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -80,7 +80,9 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
 
 def data_facts(cfg: DictConfig) -> dict[str, Any]:
     """What the generator was trained on: the data group's class and sizes, without the paths of this machine."""
-    facts = {"set": cfg.data._target_.rsplit(".", 1)[-1], "degradation": cfg.degradation._target_.rsplit(".", 1)[-1]}
+    degradation = cast(dict[str, Any], OmegaConf.to_container(cfg.degradation, resolve=True))
+    facts = {"set": cfg.data._target_.rsplit(".", 1)[-1], "degradation": degradation.pop("_target_").rsplit(".", 1)[-1]}
+    facts["degradation_options"] = degradation
     return facts | {key: cfg.data[key] for key in ("crop", "batch_size", "fit") if key in cfg.data}
 
 
