@@ -122,6 +122,7 @@ def test_bad_settings_are_told_before_training(
         (["trainer.num_nodes=2"], ["trainer.num_nodes=2", "srun", "torchrun --nnodes=2"]),
         (["ckpt_path=last"], ["ckpt_path=last", "no run below"]),
         (["ckpt_path=none.ckpt"], ["none.ckpt", "no such file"]),
+        (["trainer.precision=bf16-true"], ["bf16-true", "bf16-mixed"]),
         (["trainer.gradient_clip_val=1"], ["model.generator_clip"]),
         (["trainer.accumulate_grad_batches=2"], ["model.accumulate_grad_batches"]),
         (["model=srresnet"], ["SRResNet", "'discriminator'", "do not go together"]),

@@ -16,7 +16,13 @@ from tests.stops import SRGAN, attempt, differences, in_a_process
 KILLS = int(os.environ.get("SRGAN_FAULTS_KILLS", "3"))
 SEED = int(os.environ.get("SRGAN_FAULTS_SEED", "0"))
 KILLS_PER_RUN = 5
-OVERRIDES = [*SRGAN, "trainer.max_steps=8", "trainer.val_check_interval=2", "ckpt_path=auto"]
+OVERRIDES = [
+    *SRGAN,
+    "trainer.max_steps=8",
+    "trainer.val_check_interval=2",
+    "trainer.log_every_n_steps=3",
+    "ckpt_path=auto",
+]
 
 
 def train_until(run: Path, fatal_sync: int | None = None, seconds: float | None = None) -> int:

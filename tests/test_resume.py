@@ -141,6 +141,31 @@ def test_broken_checkpoints_are_named_and_passed_over(
         find_checkpoint("last", copied.with_name("new"))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([*SRRESNET, "trainer.max_steps=3"], "checkpoint of SRGAN, and this run trains SRResNet.*model.init_from"),
+        (
+            [*SHORT, "model.discriminator.channels=8"],
+            r"discriminator\.\S+ is \[4\] in it and \[8\] here",
+        ),
+        ([*SHORT, "model.discriminator.grid=3"], r"discriminator\.\S+ is \[8, 128\] in it and \[8, 288\] here"),
+    ],
+)
+def test_checkpoints_of_other_networks_are_refused(copied: Path, overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        train(configuration(copied.with_name("new"), overrides, ckpt_path=str(copied / "checkpoints/last.ckpt")))
+
+
+def test_a_changed_optimiser_is_said_to_have_no_effect(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = [*SHORT, "model.generator_optimizer.lr=1e-9"]
+    train(configuration(copied, changed, ckpt_path="last", trainer={"max_steps": 3}))
+    told = capsys.readouterr().out
+    assert (
+        "generator_optimizer.lr: 1e-09, was 0.001 (without effect: an optimiser goes on as in its checkpoint)" in told
+    )
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(copied: Path) -> None:
     before = {path: path.read_bytes() for path in (copied / "checkpoints").iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -8,14 +8,14 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from omegaconf import DictConfig
 
 from srgan_lightning.atomic import remove_partials
 from srgan_lightning.cli import entry_point, run_without_hydra
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
+from srgan_lightning.inference.artifact import check_architecture, load_generator_weights, read_checkpoint
 from srgan_lightning.quiet import quieten_lightning
 from srgan_lightning.training import processes
 from srgan_lightning.training.callbacks import Interruption, NonFinite, Stopped
@@ -25,8 +25,10 @@ from srgan_lightning.training.loggers import finish_wandb, log_config, prepare_w
 from srgan_lightning.training.memory import check_batches_fit
 from srgan_lightning.training.module import SuperResolutionModule
 from srgan_lightning.training.provenance import describe_start, record_start
-from srgan_lightning.training.report import write_results
+from srgan_lightning.training.report import ARTIFACT, LAST, add_test_scores, write_results
 from srgan_lightning.training.resume import find_checkpoint, first_process, sole_writer
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 def train(cfg: DictConfig) -> dict[str, Any]:
@@ -54,6 +56,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if first_process():  # missing data are told before networks are built or processes started
         data.prepare_data()
         data.setup("fit")
+        if cfg.test:
+            data.setup("test")
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
     if first_process():
         check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg) or not torch.cuda.is_available())
@@ -78,10 +82,13 @@ def train(cfg: DictConfig) -> dict[str, Any]:
                     logger.go_on_from(batches)
             if trainer.is_global_zero:
                 print(processes.images_per_update(cfg, trainer.world_size), flush=True)
-            stopped = fit(trainer, model, data, cfg.ckpt_path)
-            if cfg.test and not stopped:
-                trainer.test(model, data, verbose=False)
+            stopped = fit(trainer, model, data, cfg)
             summary = write_results(cfg, trainer, start, seconds=time.perf_counter() - started)
+            if cfg.test and not stopped:
+                trainer.strategy.barrier("artifact")
+                load_generator_weights(model.generator, str(Path(cfg.run_dir) / ARTIFACT))  # what was delivered
+                trainer.test(model, data, verbose=False)
+                summary = add_test_scores(cfg, trainer, summary)
         finally:
             finish_wandb(trainer.loggers)
     if trainer.is_global_zero:  # the others end with 0, lest their launcher kill the first, which has files to write
@@ -100,18 +107,22 @@ def begin(cfg: DictConfig, data: SuperResolutionData) -> dict[str, Any]:
     remove_partials(cfg.run_dir)
     start = describe_start(cfg, data, cfg.ckpt_path)
     for difference in record_start(Path(cfg.run_dir), start):
-        print(f"Resuming with {difference}", flush=True)
+        unused = " (without effect: an optimiser goes on as in its checkpoint)" if "_optimizer." in difference else ""
+        print(f"Resuming with {difference}{unused}", flush=True)
     return start
 
 
 def fit(
-    trainer: lightning.Trainer, model: SuperResolutionModule, data: SuperResolutionData, ckpt_path: str | None
+    trainer: lightning.Trainer, model: SuperResolutionModule, data: SuperResolutionData, cfg: DictConfig
 ) -> Interruption | None:
     """Train to the end or to a signal; the callback that took the signal, if one did."""
     with suppress(Stopped):
-        trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+        trainer.fit(model, data, ckpt_path=cfg.ckpt_path, weights_only=True)
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return next((c for c in callbacks if isinstance(c, Interruption) and c.stopped), None)
+    stopped = next((c for c in callbacks if isinstance(c, Interruption) and c.stopped), None)
+    if not stopped and not any(isinstance(c, ModelCheckpoint) and c.best_model_path for c in callbacks):
+        trainer.save_checkpoint(Path(cfg.run_dir) / LAST)  # a run without validations, at which the others are written
+    return stopped
 
 
 def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
@@ -140,6 +151,8 @@ def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
             "Clipping in 16-mixed needs gradients that the optimiser has not scaled back by itself, as fused ones do: "
             f"set {' '.join(f'model.{name}.fused=false' for name in optimizers)}, or trainer.precision=bf16-mixed."
         )
+    if cfg.trainer.precision not in PRECISIONS:
+        raise UserError(f"trainer.precision={cfg.trainer.precision}: use one of {', '.join(PRECISIONS)}.")
     options: dict[str, Any] = {}
     several = cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1
     if cfg.trainer.strategy == "auto" and several:

@@ -8,7 +8,6 @@ import torch
 import torch._functorch.config
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import load_generator_weights
@@ -16,9 +15,9 @@ from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
 from srgan_lightning.networks import Generator
 from srgan_lightning.training import random_state
+from srgan_lightning.training.schedules import SchedulerFactory, follow_options
 
 OptimizerFactory = Callable[[Iterator[nn.Parameter]], Optimizer]
-SchedulerFactory = Callable[[Optimizer], LRScheduler]
 Batch = dict[str, Tensor]
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -66,6 +65,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.compile_mode = compile
         self.scores = Scores(generator.scale)
         self.resumed: dict[str, Any] = {}  # the checkpoint, until training has begun
+        self.schedules: list[dict[str, Any]] = []  # as configured
         self.scored_at = -1  # updates at the last validation
         if init_from is not None:
             load_generator_weights(generator, init_from)
@@ -85,6 +85,8 @@ class SuperResolutionModule(lightning.LightningModule):
             random_state.restore(self.resumed["random"], self.device)
 
     def on_train_start(self) -> None:
+        for config, configured in zip(self.trainer.lr_scheduler_configs, self.schedules, strict=True):
+            follow_options(config.scheduler, configured)  # type: ignore[arg-type]
         for name, gradient in self.resumed.pop("gradients", {}).items():  # Lightning has cleared them until now
             self.get_parameter(name).grad = gradient.to(self.device)
 
@@ -104,7 +106,26 @@ class SuperResolutionModule(lightning.LightningModule):
             super().on_validation_model_zero_grad()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._check_fits(checkpoint)
         self.resumed = {key: checkpoint.get(key) or {} for key in ("gradients", "random")}
+
+    def _check_fits(self, checkpoint: dict[str, Any]) -> None:
+        """Raise UserError for a checkpoint of the other stage, or of other networks."""
+        stage, mine = checkpoint["generator"]["recipe"]["stage"], type(self).__name__
+        if stage != mine:
+            raise UserError(
+                f"ckpt_path is a checkpoint of {stage}, and this run trains {mine}: give it as model.init_from, which "
+                "takes the generator's weights alone, or resume with the experiment that wrote it."
+            )
+        ours, theirs = self.state_dict(), checkpoint["state_dict"]
+        for name in sorted(ours.keys() | theirs.keys()):
+            here, there = (list(state[name].shape) if name in state else "absent" for state in (ours, theirs))
+            if here != there:
+                raise UserError(
+                    f"ckpt_path holds other networks than those of this run: {name} is {there} in it and {here} here. "
+                    "Resume with the model options of the run that wrote it (its .hydra/overrides.yaml), or start a "
+                    "new run from its generator with model.init_from."
+                )
 
     def on_train_epoch_start(self) -> None:
         if self.resumed:
@@ -127,11 +148,12 @@ class SuperResolutionModule(lightning.LightningModule):
         for name, value in values.items():
             in_bar = name in ("loss/generator", "loss/discriminator")
             self.log(name, value.detach() if isinstance(value, Tensor) else value, prog_bar=in_bar)
-        self._log_step()
+        # Lightning makes an automatic update only after the step has logged.
+        self._log_step(self.global_step + (self.automatic_optimization and not self.accumulating))
 
-    def _log_step(self) -> None:
+    def _log_step(self, updates: int) -> None:
         # Lightning would count batches, one behind at validation, and apart from updates when gradients accumulate.
-        self.log("step", float(self.global_step))
+        self.log("step", float(updates))
         self.log("batch", float(self.trainer.fit_loop.total_batch_idx + 1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -157,7 +179,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.scored_at = self.global_step
         self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
         self.log("psnr_y", scores["psnr_y"], prog_bar=True, logger=False)
-        self._log_step()
+        self._log_step(self.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values alone, so that the file loads with weights_only.

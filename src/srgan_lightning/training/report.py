@@ -20,6 +20,10 @@ from srgan_lightning.training.csv_history import read_curve
 from srgan_lightning.training.loggers import log_best
 from srgan_lightning.training.module import SuperResolutionModule
 
+#: In a run's directory.
+ARTIFACT = "generator.safetensors"
+LAST = "checkpoints/last.ckpt"
+
 
 def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Write the best generator and the summary of a run, and print it; the first process alone.
@@ -37,10 +41,10 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
         return {}
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     checkpoints = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
-    interruption = next((callback for callback in callbacks if isinstance(callback, Interruption)), None)
-    paths = [callback.best_model_path for callback in checkpoints]
-    paths += [str(interruption.path) if interruption else "", start["checkpoint"] or ""]
-    run_dir, checkpoint = Path(cfg.run_dir), next((path for path in paths if Path(path).is_file()), "")
+    interrupted = any(isinstance(callback, Interruption) and callback.stopped for callback in callbacks)
+    run_dir = Path(cfg.run_dir)
+    paths = [*(callback.best_model_path for callback in checkpoints), str(run_dir / LAST), start["checkpoint"] or ""]
+    checkpoint = next((path for path in paths if Path(path).is_file()), "")
     throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
     module = cast(SuperResolutionModule, trainer.lightning_module)
     training = {
@@ -51,31 +55,48 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
         "precision": trainer.precision,
     }
     scores: dict[str, float] = {}
+    updates = None
     if checkpoint:
         weights, about = read_checkpoint(checkpoint)
+        updates = about["recipe"]["updates"]
         scores = about["scores"]
         facts = {"recipe": about["recipe"], "data": data_facts(cfg), "scores": scores, "protocol": protocol(cfg.scale)}
         facts["training"] = training | read_curve(run_dir / "metrics.csv")
         facts["provenance"] = {"code": start["code"], "data": start["data"]}
-        artifact = run_dir / "generator.safetensors"
+        artifact = run_dir / ARTIFACT
         write_artifact(artifact, weights, about["architecture"], about["arguments"], facts)
         log_best(trainer.loggers, artifact, scores, trainer.global_step)
-    tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
     summary = {
         **scores,
-        **tests,
-        "interrupted": interruption is not None and interruption.stopped,
+        "interrupted": interrupted,
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         **training,
         "skipped_images": cast(SuperResolutionData, trainer.datamodule).skipped,  # type: ignore[attr-defined]
         "generator_parameters": sum(p.numel() for p in module.generator.parameters()),
         "checkpoint": str(checkpoint),
+        "checkpoint_steps": updates,
         "protocol": "; ".join(f"{key}: {value}" for key, value in protocol(cfg.scale).items()),
     }
-    write_atomically(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
-    print_scores(scores, run_dir)
+    _write_summary(run_dir, summary)
+    if scores:
+        print_scores(scores, f"{Path(checkpoint).stem}.ckpt, update {updates}")
+    Console().print(f"Run directory: {run_dir}", soft_wrap=True, highlight=False)
     return summary
+
+
+def add_test_scores(cfg: DictConfig, trainer: lightning.Trainer, summary: dict[str, Any]) -> dict[str, Any]:
+    """Put the scores of `trainer.test` into the summary; the first process alone."""
+    if not trainer.is_global_zero:
+        return {}
+    tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
+    _write_summary(Path(cfg.run_dir), summary | tests)
+    print_scores({key.removeprefix("test_"): value for key, value in tests.items()}, "test split")
+    return summary | tests
+
+
+def _write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
+    write_atomically(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def data_facts(cfg: DictConfig) -> dict[str, Any]:
@@ -95,14 +116,12 @@ def device_name(device: torch.device) -> str:
     )
 
 
-def print_scores(scores: dict[str, float], run_dir: Path) -> None:
-    """A table of the model beside bicubic on the same validation images."""
-    console = Console()
-    if scores:
-        table = Table("validation", "model", "bicubic", "gain", title="Best checkpoint")
-        for name in NAMES:
-            model, bicubic = scores[name], scores[f"bicubic_{name}"]
-            digits = 2 if "psnr" in name else 4
-            table.add_row(name, f"{model:.{digits}f}", f"{bicubic:.{digits}f}", f"{model - bicubic:+.{digits}f}")
-        console.print(table)
-    console.print(f"Run directory: {run_dir}", soft_wrap=True, highlight=False)
+def print_scores(scores: dict[str, float], title: str) -> None:
+    """A table of the model beside bicubic on the same images."""
+    caption = "PSNR in dB; SR rounded to 8 bits, its border cut. summary.json has the whole protocol."
+    table = Table("", "model", "bicubic", "gain", title=title, caption=caption)
+    for name in NAMES:
+        model, bicubic = scores[name], scores[f"bicubic_{name}"]
+        digits = 2 if "psnr" in name else 4
+        table.add_row(name, f"{model:.{digits}f}", f"{bicubic:.{digits}f}", f"{model - bicubic:+.{digits}f}")
+    Console().print(table)

@@ -1,5 +1,6 @@
 """Stage two: generator against discriminator (Ledig et al. 2017, sections 2.2 and 3.2)."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch.optim import Optimizer
 
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.networks import Discriminator, Generator
-from srgan_lightning.training.module import Batch, OptimizerFactory, SchedulerFactory, SuperResolutionModule
+from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
+from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
 
 
 class SRGAN(SuperResolutionModule):
@@ -81,7 +83,14 @@ class SRGAN(SuperResolutionModule):
             self.discriminator_optimizer_factory(self.discriminator.parameters()),
         ]
         factories = (self.scheduler_factory, self.discriminator_scheduler_factory)
-        return optimizers, [make(opt) for make, opt in zip(factories, optimizers, strict=True) if make is not None]
+        names = ("model.generator_scheduler", "model.discriminator_scheduler")
+        schedulers = [
+            make_schedule(factory, optimizer, name)
+            for factory, optimizer, name in zip(factories, optimizers, names, strict=True)
+            if factory is not None
+        ]
+        self.schedules = [copy.deepcopy(scheduler.state_dict()) for scheduler in schedulers]
+        return optimizers, schedulers
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         lr, hr = batch["lr"], batch["hr"]

@@ -1,5 +1,6 @@
 """Stage one: the generator alone, on a pixel loss (Ledig et al. 2017, section 3.2, SRResNet)."""
 
+import copy
 from typing import Any
 
 from torch import Tensor
@@ -7,7 +8,8 @@ from torch import Tensor
 from srgan_lightning.errors import UserError
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.networks import Generator
-from srgan_lightning.training.module import Batch, OptimizerFactory, SchedulerFactory, SuperResolutionModule
+from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
+from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
 
 
 class SRResNet(SuperResolutionModule):
@@ -41,7 +43,9 @@ class SRResNet(SuperResolutionModule):
         optimizer = self.optimizer_factory(self.generator.parameters())
         if self.scheduler_factory is None:
             return optimizer
-        return [optimizer], [{"scheduler": self.scheduler_factory(optimizer), "interval": "step"}]
+        scheduler = make_schedule(self.scheduler_factory, optimizer, "model.generator_scheduler")
+        self.schedules = [copy.deepcopy(scheduler.state_dict())]
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss: Tensor
