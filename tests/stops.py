@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -50,13 +51,16 @@ UNEQUAL = ("images_per_second", "health/")
 
 
 class Tell(Callback):
-    """Sends this process a signal at a batch of training, or in the validation that follows it."""
+    """Sends this process a signal at a batch of training, or in its validation; first to its workers."""
 
     def __init__(self, batch: int, validation: bool = False, number: int = signal.SIGTERM, times: int = 1) -> None:
         self.batch, self.validation, self.number, self.times = batch, validation, number, times
 
     def _tell(self, trainer: Trainer, validation: bool) -> None:
         if trainer.fit_loop.total_batch_idx + 1 == self.batch and validation == self.validation:
+            for worker in multiprocessing.active_children():  # by another process: of their parent's they take no harm
+                subprocess.run(["kill", f"-{self.number}", str(worker.pid)], check=True)
+                time.sleep(0.2)  # for PyTorch to notice one that dies of it
             for _ in range(self.times):
                 os.kill(os.getpid(), self.number)
 

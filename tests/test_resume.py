@@ -22,6 +22,7 @@ from srgan_lightning.cli import user_error
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import read_artifact
 from srgan_lightning.train import main, train
+from srgan_lightning.training.checkpoint_io import check_whole
 from srgan_lightning.training.resume import find_checkpoint, sole_writer
 from tests.stops import SRGAN, SRRESNET, attempt, configuration, differences, in_a_process
 
@@ -62,6 +63,21 @@ def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
     assert not train(configuration(parts, overrides, ckpt_path="last"))["interrupted"]
     assert differences(whole, parts) == []
     assert len(json.loads((parts / "provenance.json").read_text())["resumed"]) == len(stops)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_all_processes_of_a_job_leaves_the_workers_to_end_well(
+    run_module: Callable[..., Any], tmp_path: Path, number: int
+) -> None:
+    """As SLURM, systemd and pkill send it."""
+    tell = f"+callbacks.tell={{_target_: tests.stops.Tell, batch: 3, number: {int(number)}}}"
+    overrides = [*SRGAN, "trainer.max_steps=2", "data.num_workers=2", f"hydra.run.dir={tmp_path}/0", tell]
+    root = Path(__file__).resolve().parents[1]
+    done = run_module("train", *overrides, PYTHONPATH=f"{root / 'src'}{os.pathsep}{root}")
+    assert done.returncode == 128 + number, done.stderr
+    assert json.loads((tmp_path / "0/summary.json").read_text())["interrupted"]
+    check_whole(tmp_path / "0/checkpoints/last.ckpt")
 
 
 @pytest.fixture(scope="module")

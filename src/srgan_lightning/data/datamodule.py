@@ -1,6 +1,7 @@
 """The LightningDataModule that all data groups share."""
 
 import os
+import signal
 from abc import abstractmethod
 from typing import Any, Literal
 
@@ -20,8 +21,11 @@ Split = Literal["train", "val", "test"]
 MOST_WORKERS = 256  # each is a process of its own
 
 
-def _leave_process_group(worker: int) -> None:
-    os.setpgid(0, 0)  # so that Ctrl-C reaches the training process alone, which needs its workers to end well
+def _leave_signals(worker: int) -> None:
+    """Signals to a whole job are the training process's to answer: it needs its workers to end well."""
+    os.setpgid(0, 0)  # Ctrl-C goes to the process group
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class SuperResolutionData(lightning.LightningDataModule):
@@ -177,7 +181,7 @@ class SuperResolutionData(lightning.LightningDataModule):
             persistent_workers=train and self.workers > 0,
             # One of its own, or every epoch would draw from the generator whose state training saves.
             generator=torch.Generator().manual_seed(self.seed),
-            worker_init_fn=_leave_process_group,
+            worker_init_fn=_leave_signals,
         )
 
     def train_dataloader(self) -> DataLoader[Sample]:

@@ -81,6 +81,7 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
     _write_summary(run_dir, summary)
     if scores:
         print_scores(scores, f"{Path(checkpoint).stem}.ckpt, update {updates}")
+        Console().print(f"Protocol: {summary['protocol']}", highlight=False)
     Console().print(f"Run directory: {run_dir}", soft_wrap=True, highlight=False)
     return summary
 
@@ -118,8 +119,7 @@ def device_name(device: torch.device) -> str:
 
 def print_scores(scores: dict[str, float], title: str) -> None:
     """A table of the model beside bicubic on the same images."""
-    caption = "PSNR in dB; SR rounded to 8 bits, its border cut. summary.json has the whole protocol."
-    table = Table("", "model", "bicubic", "gain", title=title, caption=caption)
+    table = Table("", "model", "bicubic", "gain", title=title)
     for name in NAMES:
         model, bicubic = scores[name], scores[f"bicubic_{name}"]
         digits = 2 if "psnr" in name else 4
