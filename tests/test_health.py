@@ -202,6 +202,15 @@ def test_a_term_that_swamps_the_others_is_named(configure: Configure) -> None:
 
 
 @pytest.mark.faults
+def test_a_perceptual_term_of_the_wrong_scale_is_named(configure: Configure) -> None:
+    """As with weights for one VGG19 file and the features of another."""
+    cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=2", "loss.perceptual=1e-9")
+    train(cfg)
+    assert "the perceptual term is next to nothing" in log_of(cfg)
+    assert "raise loss.perceptual" in log_of(cfg)
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("key", ["lr", "hr"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_nan_batch_leaves_no_trace(configure: Configure, stage: str, key: str) -> None:

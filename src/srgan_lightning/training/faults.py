@@ -9,6 +9,8 @@ WON = 0.99
 EXPLODING = 0.3
 #: One loss term's gradient over the sum of all the others'.
 SWAMPED = 1000.0
+#: The perceptual term's gradient over the sum of all the others': less trains nothing.
+FAINT = 1e-4
 
 
 class Fault(NamedTuple):
@@ -86,3 +88,9 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
             if name == "perceptual":
                 words += " VGG19 files differ in the scale of their features: see Troubles in the README."
             yield Fault(f"{name} swamps", interval, words)
+        elif name == "perceptual" and norm < FAINT * others:
+            words = (
+                f"the perceptual term is next to nothing: its gradient is {norm / others:.0e} of the others' together. "
+                "VGG19 files differ in the scale of their features (see Troubles in the README): raise loss.perceptual."
+            )
+            yield Fault("perceptual faint", interval, words)
