@@ -50,7 +50,8 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
         for path in photos(name, 3, (128, 128)).iterdir():
             Image.open(path).rotate(90 * turns).save(path)
     photos("Set5/LR_bicubic_x4", 3, (12, 12))
-    shutil.copy(photos("own", 1, (20, 24)) / "photo0.png", tmp_path / "photo.jpg")
+    for name in ("photo.jpg", "face.jpg"):
+        shutil.copy(photos("own", 1, (20, 24)) / "photo0.png", tmp_path / name)
     celeba = tmp_path / "data/celeba/img_align_celeba"
     celeba.mkdir(parents=True)
     for number in range(1, 7):
