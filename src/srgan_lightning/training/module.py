@@ -31,7 +31,8 @@ class SuperResolutionModule(lightning.LightningModule):
         loss: the generator's loss.
         optimizer: makes the generator's optimiser from its parameters.
         scheduler: makes the schedule of its learning rate, stepped once per generator update; None keeps it constant.
-        init_from: artifact (.safetensors) or checkpoint (.ckpt) whose generator weights training starts from.
+        init_from: artifact (.safetensors), checkpoint (.ckpt) or name of a bundled model, such as `srresnet-x4`, whose
+            generator weights training starts from.
         channels_last: keep weights and images in that memory format, which convolutions run fastest in.
         compile: run the networks of the training step, VGG among them, through torch.compile; or the name of one of its
             modes, such as `reduce-overhead`, which replays CUDA graphs.

@@ -31,7 +31,7 @@ class SRGAN(SuperResolutionModule):
         generator_clip: largest norm of the generator's gradient; None does not clip.
         discriminator_clip: the same for the discriminator's.
         accumulate_grad_batches: batches whose gradients are averaged into one update of each network.
-        init_from: weights to start from, stage one's as a rule.
+        init_from: weights to start from, stage one's as a rule: a file, or the name of a bundled model.
         channels_last: memory format.
         compile: run the networks through torch.compile.
     """

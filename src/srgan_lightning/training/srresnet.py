@@ -20,7 +20,7 @@ class SRResNet(SuperResolutionModule):
         loss: pixel, perceptual and total variation terms; no adversarial one.
         generator_optimizer: makes the optimiser.
         generator_scheduler: makes the schedule, stepped per update.
-        init_from: weights to start from.
+        init_from: weights to start from: a file, or the name of a bundled model.
         channels_last: memory format.
         compile: run the networks through torch.compile.
     """
