@@ -105,9 +105,7 @@ class SRGAN(SuperResolutionModule):
             discriminator_loss = self.loss.game.discriminator(real, fake)
             self.manual_backward(discriminator_loss / self.accumulate_grad_batches)
             if update:
-                # Through the strategy and not LightningOptimizer.step, whose every call counts into global_step.
-                self.trainer.strategy.optimizer_step(discriminator_optimizer, closure=lambda: None)
-                discriminator_optimizer.zero_grad()
+                self._step_discriminator(discriminator_optimizer)
             values["loss/discriminator"] = discriminator_loss
             values["d_real"], values["d_fake"] = (torch.sigmoid(x.detach()).mean() for x in (real, fake))
 
@@ -126,6 +124,17 @@ class SRGAN(SuperResolutionModule):
         for name, optimizer in zip(("generator", "discriminator"), self.trainer.optimizers, strict=True):
             values[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
         self.log_training(values)
+
+    def _step_discriminator(self, optimizer: Optimizer) -> None:
+        # That of 16-mixed may change its scale in any step.
+        scaler: Any = getattr(self.trainer.precision_plugin, "scaler", None)
+        waiting = [p.grad for p in self.generator.parameters() if p.grad is not None] if scaler else []
+        before = scaler.get_scale() if waiting else 1.0
+        # Through the strategy and not LightningOptimizer.step, whose every call counts into global_step.
+        self.trainer.strategy.optimizer_step(optimizer, closure=lambda: None)
+        optimizer.zero_grad()
+        if waiting:  # the update's last batch adds to these, and one scale holds for their sum
+            torch._foreach_mul_(waiting, scaler.get_scale() / before)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # Lightning calls this after the scaler of 16-mixed has unscaled the gradients: the place to clip them.
