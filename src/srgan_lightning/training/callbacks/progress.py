@@ -59,8 +59,12 @@ class RunProgress(ProgressBar):
             shown = "  ".join(text.format(metrics[key]) for key, text in SHOWN.items() if key in metrics)
             self.bar.update(self.task, completed=trainer.global_step, shown=shown)
 
+    def _shows_validation(self, trainer: Trainer) -> bool:
+        # A sanity check comes before the bar.
+        return self.enabled and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.enabled and trainer.state.fn == TrainerFn.FITTING:
+        if self._shows_validation(trainer):
             self.bar.reset(self.validation, total=sum(trainer.num_val_batches), visible=True)
 
     def on_validation_batch_end(
@@ -72,11 +76,11 @@ class RunProgress(ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self.enabled and trainer.state.fn == TrainerFn.FITTING:
+        if self._shows_validation(trainer):
             self.bar.advance(self.validation)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.enabled and trainer.state.fn == TrainerFn.FITTING:
+        if self._shows_validation(trainer):
             self.bar.update(self.validation, visible=False)
             scores = trainer.callback_metrics
             self.console.print(

@@ -69,7 +69,7 @@ class SampleGrid(Callback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.rows:
+        if not self.rows or trainer.sanity_checking:
             return
         # Images of different sizes share a grid on a canvas of the largest.
         height, width = (max(row.pictures.shape[side] for row in self.rows) for side in (-2, -1))

@@ -27,10 +27,12 @@ class Throughput(Callback):
         self._start_clock()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stop_clock()
+        if not trainer.sanity_checking:  # which comes before the clock has started
+            self._stop_clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start_clock()
+        if not trainer.sanity_checking:
+            self._start_clock()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
