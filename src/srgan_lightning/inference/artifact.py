@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from srgan_lightning import __version__
 from srgan_lightning.atomic import write_atomically
@@ -32,7 +32,14 @@ def save_artifact(path: str | Path, generator: Generator, about: dict[str, Any])
         generator: its `arguments` are written too.
         about: JSON-able facts by name, such as `recipe`, `data`, `scores`.
     """
-    write_artifact(path, generator.state_dict(), type(generator).__name__, generator.arguments, about)
+    write_artifact(path, generator.state_dict(), architecture_of(generator), generator.arguments, about)
+
+
+def architecture_of(generator: nn.Module) -> str:
+    """The class, with its module where it is not of this package: another's may be called `Generator` too."""
+    kind = type(generator)
+    ours = kind.__module__.startswith(f"{__package__.partition('.')[0]}.")
+    return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def write_artifact(
@@ -141,7 +148,9 @@ def load_generator_weights(generator: Generator, path: str) -> None:
         generator.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error
-    check_finite(generator.state_dict(), path)
+    # Whole numbers are what the network makes them: attention has tables of such.
+    floats = {name: tensor for name, tensor in generator.state_dict().items() if tensor.is_floating_point()}
+    check_finite(floats, path)
 
 
 def check_architecture(generator: Generator, arguments: dict[str, Any], setting: str) -> None:

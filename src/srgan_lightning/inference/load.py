@@ -50,7 +50,9 @@ def load_trained(weights: str | Path) -> Trained:
     if about.get("architecture") != Generator.__name__:
         raise UserError(
             f"{path} holds a network of architecture {about.get('architecture')}, which this package does not know: "
-            "build that network yourself and load the file with safetensors.torch.load_file."
+            "no class is called because a file names it. Build that network yourself and load the run's "
+            "generator.safetensors with safetensors.torch.load_file; `train` scores it (test=true) and goes on from it "
+            "(model.init_from)."
         )
     try:
         generator = _build(about["arguments"], tensors)

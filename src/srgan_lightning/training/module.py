@@ -1,5 +1,6 @@
 """What both stages share: the generator, validation by the metric protocol, and facts for checkpoints."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import load_generator_weights
+from srgan_lightning.inference.artifact import architecture_of, load_generator_weights
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
 from srgan_lightning.networks import Generator
@@ -23,11 +24,27 @@ Batch = dict[str, Tensor]
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
+def check_describes_itself(generator: nn.Module) -> None:
+    """Raise UserError for a network that lacks what checkpoints and artifacts say of a generator, before training."""
+    scale, arguments = getattr(generator, "scale", None), getattr(generator, "arguments", None)
+    try:
+        plain = isinstance(arguments, dict) and json.loads(json.dumps(arguments)) == arguments
+    except (TypeError, ValueError):
+        plain = False
+    if not isinstance(scale, int) or not plain:
+        raise UserError(
+            f"model.generator: {type(generator).__name__} has scale={scale!r} and arguments={arguments!r}. Give it "
+            "`scale`, a whole number, and `arguments`, a dict of what it is built from: names, and numbers, text, true "
+            "or false, None or lists of these (of Hydra's lists, list(...))."
+        )
+
+
 class SuperResolutionModule(lightning.LightningModule):
     """A generator under training.
 
     Args:
-        generator: the network; its `arguments` go into checkpoints.
+        generator: the network: maps (B, 3, H, W) to (B, 3, scale * H, scale * W), RGB in [0, 1]. Any nn.Module will do
+            that has `scale` and `arguments`, the plain values that it is built from again, which checkpoints carry.
         loss: the generator's loss.
         optimizer: makes the generator's optimiser from its parameters.
         scheduler: makes the schedule of its learning rate, stepped once per generator update; None keeps it constant.
@@ -38,7 +55,8 @@ class SuperResolutionModule(lightning.LightningModule):
             modes, such as `reduce-overhead`, which replays CUDA graphs.
 
     Raises:
-        UserError: `init_from` is missing, unreadable or of another architecture.
+        UserError: the generator has no `scale` or plain `arguments`; `init_from` is missing, unreadable or of another
+            architecture.
     """
 
     def __init__(
@@ -52,6 +70,7 @@ class SuperResolutionModule(lightning.LightningModule):
         compile: bool | str,
     ) -> None:
         super().__init__()
+        check_describes_itself(generator)
         self.generator = generator
         # Around nn.Module's registration: no submodule, so VGG stays out of checkpoints, parameters(), train() and DDP.
         object.__setattr__(self, "loss", loss)
@@ -185,7 +204,7 @@ class SuperResolutionModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values alone, so that the file loads with weights_only.
         checkpoint["generator"] = {
-            "architecture": type(self.generator).__name__,
+            "architecture": architecture_of(self.generator),
             "arguments": dict(self.generator.arguments),
             "batches": self.trainer.fit_loop.total_batch_idx + 1,
             "recipe": {"stage": type(self).__name__, "loss": self.loss.recipe, "updates": self.global_step},
