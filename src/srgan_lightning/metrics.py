@@ -95,4 +95,5 @@ class Scores(Metric):
         order = {int(i): n for n, i in enumerate(indices.tolist())}
         rows = rows[[order[i] for i in sorted(order)]]
         names = [*NAMES, *(f"bicubic_{name}" for name in NAMES)]
-        return dict(zip(names, rows.double().mean(dim=0).float(), strict=True))
+        means = rows.cpu().double().mean(dim=0).float()  # MPS has no float64
+        return dict(zip(names, means.to(rows.device), strict=True))

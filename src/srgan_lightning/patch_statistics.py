@@ -62,11 +62,11 @@ class PatchDistance(Metric):
 
     def compute(self) -> Tensor:
         """The distance, a scalar: the mean over octaves and filters."""
-        sr, hr = (counts.double() / counts.sum(-1, keepdim=True) for counts in (self.sr, self.hr))
+        sr, hr = (n.double() / n.sum(-1, keepdim=True) for n in (self.sr.cpu(), self.hr.cpu()))  # MPS has no float64
         width = 2 * REACH / BINS
         # In one dimension the Wasserstein distance is the area between the two cumulative distributions.
         distance = (sr.cumsum(-1) - hr.cumsum(-1)).abs().sum(-1) * width
-        centres = (torch.arange(BINS, device=hr.device) + 0.5) * width - REACH
+        centres = (torch.arange(BINS) + 0.5) * width - REACH
         mean = (hr * centres).sum(-1, keepdim=True)
         spread = (hr * (centres - mean).square()).sum(-1).sqrt()
-        return (distance / spread.clamp(min=width)).mean().float()
+        return (distance / spread.clamp(min=width)).mean().float().to(self.sr.device)

@@ -1,6 +1,5 @@
 """How cost grows: images per second against batch size, HR size and loader processes."""
 
-import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from srgan_lightning.benchmarking.input_pipeline import loader_speed
 from srgan_lightning.benchmarking.setup import build_data, build_module, configure, load_batch, with_bare_step
 from srgan_lightning.benchmarking.timing import measure
+from srgan_lightning.cores import usable_cores
 
 
 def scaling(
@@ -50,7 +50,7 @@ def scaling(
                     "HR megapixels/s": megapixels / seconds,
                 }
             )
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     for workers in sorted({1, *(number for number in (2, 4, 8, 16) if number <= cores)}):
         speed = loader_speed(base, workers, batches)
         rows.append({"option": "data.num_workers (the loader alone)", "value": workers, "images/s": speed})

@@ -62,7 +62,7 @@ class Textbook:
             batch: of the module's own loader, on the CPU.
         """
         whole = augment(batch["hr"], batch).float() / 255
-        pairs = zip(whole, batch["draw"].float(), strict=True)
+        pairs = zip(whole, batch["draw"], strict=True)
         lr = torch.stack([self.degradation(hr[None], draw[None])[0] for hr, draw in pairs]).to(self.device)
         hr = whole.to(self.device)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from srgan_lightning.cores import usable_cores
 from srgan_lightning.data.augmentation import augment
 from srgan_lightning.data.cache import cached
 from srgan_lightning.data.datasets import OnError, Sample, SeededSampler, TrainingSet, ValidationSet
@@ -167,7 +168,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         if self.num_workers is not None:
             return self.num_workers
         # The training process itself wants a core.
-        share = len(os.sched_getaffinity(0)) // (self.trainer.num_devices if self.trainer else 1)
+        share = usable_cores() // (self.trainer.num_devices if self.trainer else 1)
         return min(max(share - 1, 1), 8)
 
     def _loader(self, dataset: Dataset[Sample], sampler: DistributedSampler[Any], train: bool) -> DataLoader[Sample]:
@@ -221,8 +222,6 @@ class SuperResolutionData(lightning.LightningDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         hr = augment(batch["hr"], batch).to(memory_format=torch.channels_last).float().div_(255)
         with torch.no_grad():
-            if "lr" in batch:
-                lr = augment(batch["lr"], batch).float().div(255)
-            else:
-                lr = self.degradation(hr, batch["draw"].float())
+            own = "lr" in batch
+            lr = augment(batch["lr"], batch).float().div(255) if own else self.degradation(hr, batch["draw"])
         return {"hr": hr, "lr": lr.contiguous(memory_format=torch.channels_last), "index": batch["index"]}

@@ -15,8 +15,8 @@ from srgan_lightning.data.images import ImageSource
 from srgan_lightning.errors import UserError
 
 Sample = dict[str, Any]
-"""`hr`: uint8 (3, H, W); `lr`: likewise, where the set has its own; `index`: int; `draw`: float in [0, 1); `skipped`:
-how many broken images it stands in for; for training also what `draw_augmentation` says."""
+"""`hr`: uint8 (3, H, W); `lr`: likewise, where the set has its own; `index`: int; `draw`: float32 in [0, 1], since MPS
+has no float64; `skipped`: how many broken images it stands in for; for training also what `draw_augmentation` says."""
 
 OnError = Literal["raise", "skip"]
 
@@ -135,7 +135,7 @@ class TrainingSet(SourceView):
             images = self._crop(images, self.crop, rng, name)
         height, width = images["hr"].shape[-2:]
         drawn = draw_augmentation(rng, self.hflip, self.rotate, self.shuffle_channels, square=height == width)
-        return {**images, **drawn, "index": index, "draw": rng.random()}
+        return {**images, **drawn, "index": index, "draw": np.float32(rng.random())}
 
     def _crop(self, images: dict[str, Tensor], side: int, rng: np.random.Generator, name: str) -> dict[str, Tensor]:
         height, width = images["hr"].shape[-2:]
@@ -170,7 +170,11 @@ class ValidationSet(SourceView):
         images = self._read(index)
         height, width = (side - side % self.scale for side in images["hr"].shape[-2:])
         # The golden ratio's multiples spread evenly over [0, 1) however many images there are.
-        sample: Sample = {"hr": images["hr"][:, :height, :width], "index": index, "draw": (index * GOLDEN) % 1.0}
+        sample: Sample = {
+            "hr": images["hr"][:, :height, :width],
+            "index": index,
+            "draw": np.float32((index * GOLDEN) % 1.0),
+        }
         if "lr" in images:
             sample["lr"] = images["lr"][:, : height // self.scale, : width // self.scale]
         return sample

@@ -1,10 +1,10 @@
 """The whole examination: every file in parallel, then what only shows when they are side by side."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+from srgan_lightning.cores import usable_cores
 from srgan_lightning.data.celeba import CelebAData
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.doctor.duplicates import same_pictures
@@ -32,7 +32,7 @@ def examine(data: SuperResolutionData, workers: int | None, seen: Seen) -> tuple
     """
     with ExitStack() as stack:
         items, findings = list_items(data, stack)
-        pool = stack.enter_context(ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))))
+        pool = stack.enter_context(ThreadPoolExecutor(workers or usable_cores()))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # Ctrl-C need not wait for a million files
         judged: list[Judged] = []
         for each in pool.map(judge, items):

@@ -1,6 +1,5 @@
 """Upscaling many files with Lightning's `Trainer.predict`: one process or several, broken files noted and passed by."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter, RichProgressBar
 from torch import distributed
 from torch.utils.data import DataLoader
 
+from srgan_lightning.cores import usable_cores
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.image_files import check_writable, read_picture, write_picture
 from srgan_lightning.inference.image_list import Job
@@ -104,8 +104,8 @@ def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.de
             f"--jobs {processes} with --device {device}: each process needs a GPU of its own, and here are "
             f"{torch.cuda.device_count()}. Lower --jobs, and name no single GPU."
         )
-    if device.type == "cpu" and processes > 2 * len(os.sched_getaffinity(0)):
-        raise UserError(f"--jobs {processes}: this machine's cores are enough for {2 * len(os.sched_getaffinity(0))}.")
+    if device.type == "cpu" and processes > 2 * usable_cores():
+        raise UserError(f"--jobs {processes}: this machine's cores are enough for {2 * usable_cores()}.")
     quieten_lightning()
     writer = ImageWriter()
     trainer = Trainer(

@@ -34,6 +34,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.rendezvous import rendezvous
 
+from srgan_lightning.cores import usable_cores
 from srgan_lightning.errors import UserError
 
 FLAG = "--handed"  # python -m srgan_lightning.train --handed PARENT CONFIGURATION: a process that `launch` started
@@ -58,7 +59,7 @@ def on_cpu(cfg: DictConfig) -> bool:
 
 def check_devices(cfg: DictConfig) -> None:
     """Raise UserError for more CPU processes than the machine can bear; of GPUs, Lightning says it."""
-    devices, cores = cfg.trainer.devices, len(os.sched_getaffinity(0))
+    devices, cores = cfg.trainer.devices, usable_cores()
     if on_cpu(cfg) and isinstance(devices, int) and devices > 2 * cores:
         raise UserError(
             f"trainer.devices={devices} is beyond this machine: no GPU was found or asked for, and its {cores} CPU "
