@@ -131,7 +131,8 @@ class SuperResolutionModule(lightning.LightningModule):
 
     def _check_fits(self, checkpoint: dict[str, Any]) -> None:
         """Raise UserError for a checkpoint of the other stage, or of other networks."""
-        stage, mine = checkpoint["generator"]["recipe"]["stage"], type(self).__name__
+        mine = type(self).__name__
+        stage = checkpoint["generator"].get("recipe", {}).get("stage", mine)
         if stage != mine:
             raise UserError(
                 f"ckpt_path is a checkpoint of {stage}, and this run trains {mine}: give it as model.init_from, which "
