@@ -138,6 +138,30 @@ def test_runs_whose_data_are_gone_or_foreign_are_compared_without_crops(
     assert "validation images" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("group", ["data", "degradation"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda good, call: call,
+        lambda good, call: {**good, "extra": call},
+        lambda good, call: {**good, "extra": [[call]]},  # YAML writes `- _target_: os.mkdir`
+        lambda good, call: {**call, "_target_": "srgan_lightning.data.cache.os.mkdir"},  # ours by its name alone
+        lambda good, call: {**call, "mode": "os.mkdir", "_target_": "${.mode}"},
+    ],
+    ids=["whole", "nested", "in a list", "imported by ours", "interpolated"],
+)
+def test_a_strangers_run_calls_nothing(
+    sweep: Path, capsys: pytest.CaptureFixture[str], group: str, place: Callable[..., dict[str, object]]
+) -> None:
+    path = sweep / "0/.hydra/config.yaml"
+    config = OmegaConf.load(path)
+    call = {"_target_": "os.mkdir", "path": str(sweep / "exploited")}
+    OmegaConf.save({**config, group: place(config[group], call)}, path)
+    assert main([str(sweep), "--perception", "swd"]) == 0
+    assert not (sweep / "exploited").exists()
+    assert "os.mkdir, which is none of this package's" in capsys.readouterr().out
+
+
 def test_a_run_gets_its_curves(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(sweep / "1")]) == 0
     assert f"Written: {sweep}/1/curves.png" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """The validation images of a run, as its training saw them."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,22 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from srgan_lightning.cli import user_error
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.errors import UserError
 from srgan_lightning.reporting.runs import Run
+
+#: All that a run directory may name, for it may be a stranger's. Whole names: modules also hold what they import.
+ALLOWED = {
+    "data": (
+        "srgan_lightning.data.celeba.CelebAData",
+        "srgan_lightning.data.folder.FolderData",
+        "srgan_lightning.data.folder.PairedData",
+        "srgan_lightning.data.streaming.StreamingData",
+        "srgan_lightning.data.synthetic.SyntheticData",
+    ),
+    "degradation": ("srgan_lightning.data.degradation.Bicubic", "srgan_lightning.data.degradation.Blur"),
+}
 
 
 class Image(NamedTuple):
@@ -32,12 +45,9 @@ def validation_images(run: Run, limit: int) -> list[Image]:
     Raises:
         UserError: the data are not where they were, or are no data of this package.
     """
-    config = run.config
-    for group in ("data", "degradation"):
-        for target in _targets(config[group]):  # a run directory may be a stranger's: it names no code to run
-            if not target.startswith("srgan_lightning.data."):
-                raise UserError(f"{run.path}: its {group} is {target}, which is none of this package's.")
-    data = instantiate(config.data, degradation=instantiate(config.degradation), val_batch_size=1, num_workers=0)
+    # Few images are read: no cache is built for them, wherever the run had its own.
+    fixed = {"val_batch_size": 1, "num_workers": 0, "cache": None}
+    data = _make(run, "data", degradation=_make(run, "degradation"), **fixed)
     data.setup("validate")
     images: list[Image] = []
     for batch in itertools.islice(data.val_dataloader(), limit):
@@ -46,9 +56,29 @@ def validation_images(run: Run, limit: int) -> list[Image]:
     return images
 
 
-def _targets(config: DictConfig) -> list[str]:
-    text = OmegaConf.to_yaml(config)
-    return [line.split(":", 1)[1].strip() for line in text.splitlines() if line.strip().startswith("_target_:")]
+def _make(run: Run, group: str, **arguments: Any) -> Any:
+    """The object of a group of a run's configuration; raises UserError where it would be another than those allowed."""
+    try:
+        node = run.config.get(group)
+        options = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else {}
+        assert isinstance(options, dict)
+        target, nested = options.get("_target_"), _targets(list(options.values()))
+        if target not in ALLOWED[group] or nested:
+            foreign = nested[0] if target in ALLOWED[group] else target
+            raise UserError(f"{run.path}: its {group} is {foreign}, which is none of this package's.")
+        return instantiate(options, **arguments, _recursive_=False, _partial_=False)
+    except Exception as error:
+        text = user_error(error)
+        if text is None:
+            raise
+        raise UserError(text) from error
+
+
+def _targets(value: Any) -> list[Any]:
+    """Whatever Hydra would call in a container, however deep."""
+    if isinstance(value, dict):
+        return [*([value["_target_"]] if "_target_" in value else []), *_targets(list(value.values()))]
+    return [target for child in value for target in _targets(child)] if isinstance(value, list) else []
 
 
 class Crop(NamedTuple):
