@@ -17,6 +17,7 @@ from srgan_lightning.data.degradation import resize_bicubic, round_to_8_bits
 from srgan_lightning.data.images import open_image, to_tensor
 from srgan_lightning.evaluate import main
 from srgan_lightning.inference.artifact import save_artifact
+from srgan_lightning.inference.comparison_grid import grid_files
 from srgan_lightning.inference.evaluation import bicubic_upscaler, self_ensemble
 from srgan_lightning.losses import PerceptualLoss
 from srgan_lightning.networks import Generator
@@ -83,6 +84,32 @@ def test_several_sets_and_weights_make_one_table(
     assert grids == {f"g_{folder}_{weights}.png" for folder in "ab" for weights in ("bicubic", "tiny")}
     with Image.open(tmp_path / "g_b_tiny.png") as grid:
         assert grid.size == (6 * 260 + 4, 3 * 260 + 4)
+
+
+def test_grids_of_equal_names_are_kept_apart(
+    evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    sets = [photos(f"{name}/HR", 1) for name in ("a", "b")]
+    runs = [tmp_path / name / "generator.safetensors" for name in ("one", "two")]
+    for run in runs:
+        run.parent.mkdir()
+        save_artifact(run, Generator(8, 1, global_skip="bicubic"), {})
+    given = f"weights=[bicubic,{runs[0]},{runs[1]}]"
+    code, _, err = evaluate(f"hr_dir=[{sets[0]},{sets[1]}]", given, "grid=g.png")
+    assert code == 0, err
+    names = [f"g_{of_set}_HR_{name}.png" for of_set in "ab" for name in ("bicubic", "one_generator", "two_generator")]
+    assert sorted(path.name for path in tmp_path.glob("g_*.png")) == names
+
+
+def test_every_grid_has_a_file_of_its_own() -> None:
+    def names(sets: list[str], weights: list[str]) -> list[str]:
+        return [str(path) for path in grid_files("out/g.png", sets, weights)]
+
+    assert names(["x/HR"], ["a.ckpt"]) == ["out/g.png"]
+    assert names(["HR", "/x/HR"], ["a.ckpt"]) == ["out/g_HR_a.png", "out/g_x_HR_a.png"]
+    assert names(["HR"], ["a.ckpt", "a.safetensors"]) == ["out/g_1_HR_a.png", "out/g_2_HR_a.png"]
+    assert len(set(names(["a", "a_b"], ["b_c", "c"]))) == 4
+    assert len(set(names(["x", "x"], ["bicubic"]))) == 2
 
 
 def test_every_kind_of_image_is_read_and_said(evaluate: Callable[..., Any], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torchvision.utils import save_image
 
 from srgan_lightning.cli import entry_point
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.comparison_grid import comparison_grid
+from srgan_lightning.inference.comparison_grid import comparison_grid, grid_files
 from srgan_lightning.inference.device import find_device
 from srgan_lightning.inference.evaluation import (
     EvaluationSet,
@@ -68,6 +68,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     console.print("Protocol: " + "; ".join(f"{key}: {value}" for key, value in how.items()), highlight=False)
 
     results: list[dict[str, Any]] = []
+    grids = iter(grid_files(cfg.grid, list(map(str, hr_dirs)), list(upscalers)) if cfg.grid is not None else [])
     for images in sets:
         for remark in images.remarks():
             console.print(f"{images.name}: {remark}", highlight=False)
@@ -83,7 +84,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             results.append({"set": images.name, "weights": name, **scores, **perceptual.compute(len(images))})
             print_images(console, results[-1])
             if kept:
-                console.print(f"Grid: {write_grid(cfg.grid, kept, images.name, name, len(sets) * len(upscalers))}")
+                console.print(f"Grid: {write_grid(next(grids), kept)}")
     print_comparison(console, results)
     report = {"protocol": how, "results": results}
     if cfg.json is not None:
@@ -115,11 +116,8 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
     return self_ensemble(upscale) if ensemble else upscale
 
 
-def write_grid(path: str, pictures: list[Pictures], set_name: str, weights: str, results: int) -> Path:
-    """Write a grid; with several results each gets a file of its own, named after set and weights."""
-    target = Path(path)
-    if results > 1:
-        target = target.with_stem(f"{target.stem}_{Path(set_name).name}_{Path(weights).stem}")
+def write_grid(target: Path, pictures: list[Pictures]) -> Path:
+    """Write a grid, and give its file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     save_image(comparison_grid(pictures), target)
     return target

@@ -1,5 +1,8 @@
 """The picture that people compare by: LR bicubically enlarged | SR | HR, whole and in a crop."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop, resize
@@ -43,3 +46,33 @@ def _fit(image: Tensor) -> Tensor:
     top, left = (SIDE - image.shape[-2]) // 2, (SIDE - image.shape[-1]) // 2
     canvas[:, top : top + image.shape[-2], left : left + image.shape[-1]] = image
     return canvas
+
+
+def grid_files(path: str, sets: Sequence[str], weights: Sequence[str]) -> list[Path]:
+    """A file for the grid of each set and weights, all of them distinct.
+
+    Args:
+        path: the file of a single grid, whose name those of several begin with.
+        sets: folders of images, in the order of the grids.
+        weights: names or files of generators; each set has a grid for each.
+
+    Returns:
+        Such as grid_Set5_srresnet-x4.png; folders of one name are told apart by those that they are in.
+    """
+    target = Path(path)
+    if len(sets) * len(weights) == 1:
+        return [target]
+    of_weights = _short_names([str(Path(name).with_suffix("")) for name in weights])
+    names = [f"{of_set}_{name}" for of_set in _short_names(sets) for name in of_weights]
+    if len(set(names)) < len(names):  # one set given twice, or files that differ in their ending alone
+        names = [f"{number}_{name}" for number, name in enumerate(names, start=1)]
+    return [target.with_stem(f"{target.stem}_{name}") for name in names]
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """The ends of paths, as long as it takes to set them apart, where they differ at all."""
+    parts = [tuple(part for part in Path(path).parts if part != "/") for path in paths]
+    depth = 1
+    while len({each[-depth:] for each in parts}) < len(set(parts)):
+        depth += 1
+    return ["_".join(each[-depth:]) for each in parts]
