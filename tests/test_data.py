@@ -62,6 +62,21 @@ def test_pairs_that_do_not_fit_are_refused(photos: Photos) -> None:
         PairedData(*(str(hr), str(lr)) * 2, degradation=Bicubic(4)).setup("fit")
 
 
+def test_files_that_share_a_stem_make_no_pairs(photos: Photos) -> None:
+    hr, lr = photos("hr", 3, (48, 48)), photos("lr", 3, (12, 12))
+    (lr / "photo1x4.png").write_bytes((lr / "photo2.png").read_bytes())
+    with pytest.raises(UserError, match=r"lr/photo1\.png and .*lr/photo1x4\.png share the stem 'photo1'"):
+        PairedData(*(str(hr), str(lr)) * 2, degradation=Bicubic(4)).setup("fit")
+    (lr / "photo1x4.png").unlink()
+    photos("hr/more", 1, (48, 48))
+    with pytest.raises(UserError, match=r"hr/more/photo0\.png and .*hr/photo0\.png share the stem 'photo0'"):
+        PairedData(*(str(hr), str(lr)) * 2, degradation=Bicubic(4)).setup("fit")
+    (hr / "more/photo0.png").unlink()
+    (hr / "photo2.png").unlink()
+    with pytest.raises(UserError, match=r"\(2 HR\).*\(3 LR\) do not match: \S*lr/photo2\.png has no HR of its name"):
+        PairedData(*(str(hr), str(lr)) * 2, degradation=Bicubic(4)).setup("fit")
+
+
 @pytest.mark.parametrize(
     "name", ["baby", "baby_LR", "babyx4", "baby_x4", "baby_HR", "baby-LRBI", "baby_LRBI_x4", "babyLRx4"]
 )

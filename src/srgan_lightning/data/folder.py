@@ -144,6 +144,18 @@ def pair_key(path: Path, scale: int) -> str:
     return stem
 
 
+def _by_key(paths: Sequence[Path], scale: int) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        key = pair_key(path, scale)
+        if key in found:
+            raise UserError(
+                f"{found[key]} and {path} share the stem {key!r}, by which LR and HR are matched: rename one, or remove it."
+            )
+        found[key] = path
+    return found
+
+
 class PairedFolders(ImageFolder):
     """HR images with their own LR files, matched by stem; LR is exactly `scale` times smaller.
 
@@ -155,22 +167,21 @@ class PairedFolders(ImageFolder):
         on_error: `skip` leaves pairs out of which a file's header cannot be read.
 
     Raises:
-        UserError: a file has no partner, or sizes do not fit.
+        UserError: a file has no partner, two share a stem, or sizes do not fit.
     """
 
     def __init__(self, hr_dir: str, lr_dir: str, scale: int, setting: str, on_error: OnError = "raise") -> None:
         super().__init__(hr_dir, setting)
-        lr_paths = find_images(lr_dir, setting.replace("hr", "lr"))
-        keys = {pair_key(path, scale): path for path in lr_paths}
-        lonely = [path for path in self.paths if pair_key(path, scale) not in keys]
-        if lonely or len(keys) != len(self.paths):
-            extra = sorted(set(keys) - {pair_key(path, scale) for path in self.paths})
-            example = f"{lonely[0]} has no LR of its name" if lonely else f"LR {extra[:1] or lr_paths[:1]} has no HR"
+        lr = _by_key(find_images(lr_dir, setting.replace("hr", "lr")), scale)
+        hr = _by_key(self.paths, scale)
+        if hr.keys() != lr.keys():
+            lonely = sorted(hr.keys() - lr.keys())
+            example = f"{hr[lonely[0]]} has no LR" if lonely else f"{lr[min(lr.keys() - hr.keys())]} has no HR"
             raise UserError(
-                f"{setting}={hr_dir} ({len(self.paths)} HR) and {lr_dir} ({len(lr_paths)} LR) do not match: {example}. "
+                f"{setting}={hr_dir} ({len(hr)} HR) and {lr_dir} ({len(lr)} LR) do not match: {example} of its name. "
                 "Each LR needs an HR of the same stem, and the other way round."
             )
-        self.lr_paths = [keys[pair_key(path, scale)] for path in self.paths]
+        self.lr_paths = [lr[pair_key(path, scale)] for path in self.paths]
         self.sizes: list[Size] = []
         self.sizes = readable_sizes(self, self.paths, on_error)
         lr_sizes = readable_sizes(self, self.lr_paths, on_error)
