@@ -16,6 +16,7 @@ class PatchScore(Callback):
         self.metrics = {name: PatchDistance(scale) for name in ("swd", "bicubic_swd")}  # type: ignore[arg-type]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seen: set[int] = set()
         for metric in self.metrics.values():
             metric.reset()
             metric.to(pl_module.device)
@@ -29,10 +30,15 @@ class PatchScore(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        # Of several processes the last ones may get repeated images to fill their share, which are another's by index.
-        own = batch["index"] % trainer.world_size == trainer.global_rank
-        lr, sr, hr = (images[own] for images in (batch["lr"], outputs, batch["hr"]))
-        if len(hr):
+        # An image counts once, on the process whose share its index is in: others may get it to fill their share up,
+        # and any may get it again in the place of one that cannot be read.
+        rows: list[int] = []
+        for row, index in enumerate(batch["index"].tolist()):
+            if index % trainer.world_size == trainer.global_rank and index not in self.seen:
+                self.seen.add(index)
+                rows.append(row)
+        if rows:
+            lr, sr, hr = (images[rows] for images in (batch["lr"], outputs, batch["hr"]))
             bicubic = resize_bicubic(lr, (hr.shape[-2], hr.shape[-1]))
             for name, pictures in (("swd", sr), ("bicubic_swd", bicubic)):
                 self.metrics[name].update(pictures, hr)
