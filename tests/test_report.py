@@ -6,6 +6,8 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from srgan_lightning.report import main
 from srgan_lightning.reporting.pareto import compromise, pareto_front
 from srgan_lightning.reporting.runs import find_runs
 from srgan_lightning.train import train
+from srgan_lightning.training.callbacks import PatchScore
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
 QUICK = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_interval=2"]
@@ -162,6 +165,21 @@ def test_a_strangers_run_calls_nothing(
     assert "os.mkdir, which is none of this package's" in capsys.readouterr().out
 
 
+def test_a_stopped_run_is_unfinished(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = sweep / "1/summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"interrupted": True}))
+    assert main([str(sweep), "--perception", "swd"]) == 0
+    said = capsys.readouterr().out
+    assert "Unfinished (stopped, or still running): 1, 10." in said
+    assert f"Most natural to look at (swd 0.4): {sweep}/0/generator.safetensors" in said
+
+
+def test_the_table_names_its_protocol(sweep: Path) -> None:
+    assert main([str(sweep), "--perception", "swd"]) == 0
+    protocol = json.loads((sweep / "0/summary.json").read_text())["protocol"]
+    assert f"- Protocol: {protocol}." in (sweep / "report.md").read_text()
+
+
 def test_a_run_gets_its_curves(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(sweep / "1")]) == 0
     assert f"Written: {sweep}/1/curves.png" in capsys.readouterr().out
@@ -219,6 +237,35 @@ def test_patch_distance_grows_with_every_fault_that_people_see() -> None:
     assert 0.01 < distance(lambda x: x + 0.05 * noise) < distance(lambda x: x + 0.2 * noise)
     assert distance(lambda x: x + checkerboard) > 0.1
     assert math.isfinite(distance(lambda x: torch.zeros_like(x)))
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        [[0, 2, 2, 3, 5, 5]],  # one process; 2 and 5 stand in for 1 and 4, which cannot be read
+        [[0, 2, 5], [2, 3, 5]],
+        [[0, 3], [2, 5], [2, 5]],
+        [[2, 0, 2], [5, 2, 3]],  # in any order
+    ],
+)
+def test_patch_scores_count_an_image_once(shares: list[list[int]]) -> None:
+    hr, sr = torch.rand(6, 3, 32, 32), torch.rand(6, 3, 32, 32) * 0.9
+    lr, whole, metrics = torch.rand(6, 3, 8, 8), PatchDistance(4), []
+    whole.update(sr[[0, 2, 3, 5]], hr[[0, 2, 3, 5]])
+    for rank, indices in enumerate(shares):
+        trainer: Any = SimpleNamespace(world_size=len(shares), global_rank=rank)
+        module: Any = SimpleNamespace(generator=SimpleNamespace(scale=4), device="cpu")
+        callback = PatchScore()
+        callback.setup(trainer, module, "fit")
+        for _ in range(2):  # a validation knows nothing of the one before
+            callback.on_validation_start(trainer, module)
+            for number, index in enumerate(indices):
+                batch = {"lr": lr[[index]], "hr": hr[[index]], "index": torch.tensor([index])}
+                callback.on_validation_batch_end(trainer, module, sr[[index]], batch, number)
+        metrics.append(callback.metrics["swd"])
+    whole_counts = sum(metric.sr for metric in metrics), sum(metric.hr for metric in metrics)
+    assert torch.equal(whole_counts[0], whole.sr)
+    assert torch.equal(whole_counts[1], whole.hr)
 
 
 def test_patch_distance_of_processes_adds_up() -> None:

@@ -42,7 +42,9 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return "psnr_y" in self.summary and self.artifact.is_file()
+        # A run that was stopped leaves both too: its scores are those of a shorter training.
+        stopped = self.summary.get("interrupted", False)
+        return "psnr_y" in self.summary and self.artifact.is_file() and not stopped
 
     @cached_property
     def failure(self) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.evaluate import make_upscaler
+from srgan_lightning.metrics import protocol
 from srgan_lightning.reporting.perception import Choice, Perception, measure_perception
 from srgan_lightning.reporting.runs import Run, find_runs
 from srgan_lightning.reporting.style import save_figure
@@ -68,7 +69,12 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
     except UserError as error:
         notes.append(f"No strip of crops: {error}")
     perception = measure_perception(finished, images, choice)
-    notes = [f"Perception is {perception.measure}: {perception.title}; lower is better.", *perception.notes, *notes]
+    notes = [
+        f"Perception is {perception.measure}: {perception.title}; lower is better.",
+        *perception.notes,
+        f"Protocol: {'; '.join(f'{key}: {value}' for key, value in protocol(finished[0].config.scale).items())}.",
+        *notes,
+    ]
     return Sweep(path, table(runs, perception), finished, perception, images, best_for(finished, perception), notes)
 
 
