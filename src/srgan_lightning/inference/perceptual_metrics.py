@@ -97,7 +97,10 @@ class PerceptualMetrics:
                 raise UserError(f"{name} compares distributions: it needs a set of 2 images or more, not {images}.")
             if name == "kid":
                 metric.subset_size = min(50, images)  # type: ignore[assignment]
-            value: Any = metric.compute()
+            with torch.random.fork_rng(devices=[]):
+                # KID's subsets, of sets above 50 images, are drawn by the global generator: the same ones every time.
+                torch.default_generator.manual_seed(0)
+                value: Any = metric.compute()
             scores[name] = float(value[0] if name == "kid" else value)
             metric.reset()
         return scores
