@@ -50,6 +50,7 @@ class Bicubic(nn.Module):
         self.jpeg, self.jpeg_probability = jpeg, jpeg_probability
 
     def downsample(self, hr: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 3, H / scale, W / scale), not clamped; raises UserError where `scale` leaves a rest."""
         height, width = hr.shape[-2:]
         if height % self.scale or width % self.scale:
             raise UserError(
@@ -67,6 +68,9 @@ class Bicubic(nn.Module):
 
         Returns:
             (B, 3, H / scale, W / scale) in [0, 1], multiples of 1/255.
+
+        Raises:
+            UserError: H or W is no multiple of `scale`.
         """
         return self.finish(self.downsample(hr), draw)
 
@@ -118,7 +122,11 @@ class Blur(Bicubic):
         self.probability = probability
 
     def forward(self, hr: Tensor, draw: Tensor) -> Tensor:
-        """Degrade; see `Bicubic.forward`. Draws below `probability` blur and are spread over the range of sigma."""
+        """Degrade; see `Bicubic.forward`. Draws below `probability` blur and are spread over the range of sigma.
+
+        Raises:
+            UserError: H or W is no multiple of `scale`, or LR has less than `min_lr_side` pixels a side.
+        """
         lr = self.downsample(hr).clamp(0, 1)
         low, high = self.sigma
         sigma = low + (high - low) * draw / max(self.probability, 1e-9)
@@ -133,6 +141,9 @@ def gaussian_blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
         image: (B, C, H, W), H and W above `radius`; the border is reflected.
         sigma: (B,) standard deviations in pixels.
         radius: the kernel is 2 * radius + 1 wide.
+
+    Raises:
+        UserError: H or W is not above `radius`.
     """
     batch, channels, height, width = image.shape
     if min(height, width) <= radius:
