@@ -21,7 +21,7 @@ from srgan_lightning.benchmarking.scaling import scaling
 from srgan_lightning.benchmarking.setup import configure, draw_celeba
 from srgan_lightning.benchmarking.timing import Result
 from srgan_lightning.benchmarking.train_step import train_step
-from srgan_lightning.cli import user_error
+from srgan_lightning.cli import user_error, write_text
 from srgan_lightning.inference.device import find_device
 from srgan_lightning.quiet import quieten_lightning
 
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_results(results, scales)
     if options.json is not None:
         report = {"device": describe_device(device), "results": results, "scaling": scales}
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(report, indent=2) + "\n")
     return 0
 
 

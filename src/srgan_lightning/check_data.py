@@ -2,7 +2,6 @@
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -10,7 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from srgan_lightning.cli import entry_point
+from srgan_lightning.cli import entry_point, write_text
 from srgan_lightning.doctor.checkup import examine
 from srgan_lightning.doctor.report import as_json, print_report
 
@@ -36,9 +35,7 @@ def check_data(cfg: DictConfig) -> dict[str, Any]:
     report = as_json(items, findings, time.perf_counter() - started)
     print_report(Console(), report)
     if cfg.json is not None:
-        target = Path(cfg.json)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_text(cfg.json, json.dumps(report, indent=2) + "\n")
     return report
 
 

@@ -103,6 +103,13 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
     return decorate
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file that an option names, such as `json=`, and the folders it goes into."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")  # not by renaming: it may be /dev/stdout
+
+
 def run_without_hydra(task: Callable[[DictConfig], Any], cfg: DictConfig) -> None:
     """Run a task on a configuration that is there already, with the errors of `entry_point`."""
     try:

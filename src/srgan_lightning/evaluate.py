@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 from torchvision.utils import save_image
 
-from srgan_lightning.cli import entry_point
+from srgan_lightning.cli import entry_point, write_text
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.comparison_grid import comparison_grid, grid_files
 from srgan_lightning.inference.device import find_device
@@ -88,9 +88,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     print_comparison(console, results)
     report = {"protocol": how, "results": results}
     if cfg.json is not None:
-        _write(cfg.json, json.dumps(report, indent=2) + "\n")
+        write_text(cfg.json, json.dumps(report, indent=2) + "\n")
     if cfg.markdown is not None:
-        _write(cfg.markdown, to_markdown(results, how))
+        write_text(cfg.markdown, to_markdown(results, how))
     return report
 
 
@@ -127,12 +127,6 @@ def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, ListConfig) else [value]
-
-
-def _write(path: str, text: str) -> None:
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
 
 
 @entry_point("evaluate")
