@@ -62,6 +62,12 @@ def test_missing_celeba_says_where_and_how(tmp_path: Path) -> None:
         CelebA(tmp_path, "train", (64, 64), "square")
 
 
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    for size, fit, words in (((64, 64), "sqare", r"data\.fit='sqare'"), ((64,), "square", "give two numbers")):
+        with pytest.raises(UserError, match=words):
+            CelebAData(str(tmp_path), size, fit, degradation=Bicubic(4))  # type: ignore[arg-type]
+
+
 def test_failed_download_says_what_to_place_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("quota exceeded")

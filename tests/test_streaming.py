@@ -139,6 +139,10 @@ def test_what_cannot_be_is_refused(photos: Photos, tmp_path: Path) -> None:
         Shards("nowhere", "data.train_dir", None, "square")
     with pytest.raises(UserError, match=r"data\.train_dir is not set"):
         StreamingData(None, None, degradation=Bicubic(4)).source("train")
+    with pytest.raises(UserError, match=r"data\.fit='sqare' is unknown"):
+        StreamingData("a", "b", size=(64, 64), fit="sqare", degradation=Bicubic(4))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"data\.size: HR of 16x16 pixels is too small"):
+        StreamingData("a", "b", size=(16, 16), degradation=Bicubic(4))
     with pytest.raises(UserError, match="do not go with data=streaming"):
         StreamingData("a", "b", degradation=Bicubic(4), on_error="skip")
     hr, lr = photos("hr", 1, (48, 48)), photos("lr", 1, (12, 12))
@@ -146,6 +150,14 @@ def test_what_cannot_be_is_refused(photos: Photos, tmp_path: Path) -> None:
         write_shards(PairedFolders(str(hr), str(lr), 4, "x"), tmp_path / "out", "1MB", None, 0, "raise")
     with pytest.raises(UserError, match="no local folder"):
         write_shards(ImageFolder(hr, "x"), "s3://bucket/x", "1MB", None, 0, "raise")
+
+
+def test_shards_too_small_to_score_are_told(photos: Photos, tmp_path: Path) -> None:
+    write_shards(ImageFolder(photos("tiny", 1, (16, 16)), "x"), tmp_path / "out", "1MB", None, 0, "raise")
+    data = StreamingData(None, str(tmp_path / "out"), degradation=Bicubic(4), crop=32, num_workers=0)
+    data.setup("validate")
+    with pytest.raises(UserError, match="is 16x16 pixels, too small to be degraded and scored"):
+        next(iter(data.val_dataloader()))
 
 
 class Bomb:

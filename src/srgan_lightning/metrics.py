@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from srgan_lightning.data.datasets import SSIM_WINDOW
 from srgan_lightning.data.degradation import resize_bicubic, round_to_8_bits
 
 NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
@@ -47,8 +48,9 @@ def score(sr: Tensor, hr: Tensor, border: int) -> Tensor:
     if sr.shape != hr.shape:
         raise ValueError(f"SR is {tuple(sr.shape)} but HR is {tuple(hr.shape)}")
     height, width = hr.shape[-2] - 2 * border, hr.shape[-1] - 2 * border
-    if min(height, width) < 11:
-        raise ValueError(f"HR of {hr.shape[-1]}x{hr.shape[-2]} is too small to score: 11 pixels and {border} of border")
+    if min(height, width) < SSIM_WINDOW:
+        size = f"{hr.shape[-1]}x{hr.shape[-2]}"
+        raise ValueError(f"HR of {size} is too small to score: {SSIM_WINDOW} pixels and {border} of border")
     window = (..., slice(border, border + height), slice(border, border + width))
     sr, hr = round_to_8_bits(sr.float())[window], hr.float()[window]
     columns: list[Tensor] = []
@@ -57,10 +59,11 @@ def score(sr: Tensor, hr: Tensor, border: int) -> Tensor:
         if a.is_cuda:  # float64 there keeps TF32, with its 10 bits of mantissa, out of the convolutions
             a, b = a.double(), b.double()
         _, ssim = structural_similarity_index_measure(
-            a, b, data_range=255.0, sigma=1.5, reduction="none", return_full_image=True
+            a, b, data_range=255.0, sigma=1.5, kernel_size=SSIM_WINDOW, reduction="none", return_full_image=True
         )
         # torchmetrics reflects the border; the field averages only windows that lie inside the image.
-        columns.append(ssim[..., 5:-5, 5:-5].mean(dim=(1, 2, 3)).float())
+        inside = slice(SSIM_WINDOW // 2, -(SSIM_WINDOW // 2))
+        columns.append(ssim[..., inside, inside].mean(dim=(1, 2, 3)).float())
     return torch.stack(columns, dim=1)
 
 

@@ -3,9 +3,9 @@
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from PIL import Image
 from torch import Tensor
@@ -184,6 +184,18 @@ class CelebA:
         return f"CelebA, {self.fit}, {self.size[1]}x{self.size[0]}"
 
 
+def check_fit(size: Sequence[int] | None, fit: str) -> None:
+    """Raise UserError unless `fit_photo` can bring photos to that size (None: they stay as they are) in that way."""
+    if fit not in get_args(Fit):
+        raise UserError(f"data.fit={fit!r} is unknown: use square, squash or native.")
+    if size is None:
+        return
+    if len(size) != 2:
+        raise UserError(f"data.size={size}: give two numbers, [height, width].")
+    if not 0 < size[0] * size[1] <= MAX_PIXELS or min(size) < 1:
+        raise UserError(f"data.size={list(size)}: give sides of 1 or more, and at most {MAX_PIXELS:,} pixels.")
+
+
 def fit_photo(photo: Tensor, size: tuple[int, int], fit: Fit, name: str) -> Tensor:
     """Bring a photo to one size; see `CelebA`.
 
@@ -229,17 +241,9 @@ class CelebAData(SuperResolutionData):
 
     def __init__(self, root: str, size: tuple[int, int], fit: Fit, download: bool = False, **loader: Any) -> None:
         super().__init__(**loader)
-        if fit not in ("square", "squash", "native"):
-            raise UserError(f"data.fit={fit!r} is unknown: use square, squash or native.")
-        if len(size) != 2:
-            raise UserError(f"data.size={size}: give two numbers, [height, width].")
-        if not 0 < size[0] * size[1] <= MAX_PIXELS or min(size) < 1:
-            raise UserError(f"data.size={list(size)}: give sides of 1 or more, and at most {MAX_PIXELS:,} pixels.")
+        check_fit(size, fit)
         self.root, self.size, self.fit, self.download = root, (size[0], size[1]), fit, download
-        if self.crop is None:
-            self.check_hr_size(*self.size, "data.size")
-        elif self.crop > min(self.size):
-            raise UserError(f"data.crop={self.crop} is larger than data.size={list(self.size)}.")
+        self.check_common_size(*self.size, "data.size")
 
     def prepare_data(self) -> None:
         if self.download:

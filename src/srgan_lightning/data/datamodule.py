@@ -1,5 +1,6 @@
 """The LightningDataModule that all data groups share."""
 
+import math
 import os
 import signal
 from abc import abstractmethod
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from srgan_lightning.cores import usable_cores
 from srgan_lightning.data.augmentation import augment
 from srgan_lightning.data.cache import cached
-from srgan_lightning.data.datasets import OnError, Sample, SeededSampler, TrainingSet, ValidationSet
+from srgan_lightning.data.datasets import SSIM_WINDOW, OnError, Sample, SeededSampler, TrainingSet, ValidationSet
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.images import ImageSource
 from srgan_lightning.errors import UserError
@@ -106,6 +107,33 @@ class SuperResolutionData(lightning.LightningDataModule):
         if crop is not None:
             self.check_hr_size(crop, crop, "data.crop")
 
+    @property
+    def min_lr_side(self) -> int:
+        """Pixels a side that LR must have."""
+        return self.degradation.min_lr_side
+
+    def least_side(self, split: Split) -> int:
+        """Pixels a side that HR must have: for the crop in training, else for the degradation and, after it, SSIM."""
+        lr_side = self.min_lr_side
+        if split != "train":
+            # LR's side that leaves SSIM a window within the border of `scale` pixels.
+            lr_side = max(lr_side, math.ceil(SSIM_WINDOW / self.scale) + 2)
+        elif self.crop is not None:
+            return self.crop
+        return lr_side * self.scale
+
+    def check_common_size(self, height: int, width: int, setting: str) -> None:
+        """Raise UserError unless images that are all of that size can be trained and validated on."""
+        if self.crop is None:
+            self.check_hr_size(height, width, setting)
+        elif self.crop > min(height, width):
+            raise UserError(f"data.crop={self.crop} is larger than {setting}={width}x{height} (width x height).")
+        if min(height, width) < (needed := self.least_side("val")):
+            raise UserError(
+                f"{setting}: HR of {width}x{height} pixels is too small to be degraded and scored in validation: give "
+                f"{needed} or more a side."
+            )
+
     def check_hr_size(self, height: int, width: int, setting: str) -> None:
         """Raise UserError unless HR of that size can be degraded."""
         if height % self.scale or width % self.scale:
@@ -114,10 +142,10 @@ class SuperResolutionData(lightning.LightningDataModule):
                 f"{setting}: HR of {width}x{height} pixels (width x height) cannot be divided by scale={self.scale}; "
                 f"{good[1]}x{good[0]} would do."
             )
-        if min(height, width) // self.scale < self.degradation.min_lr_side:
+        if min(height, width) // self.scale < self.min_lr_side:
             raise UserError(
                 f"{setting}: HR of {width}x{height} pixels gives LR of {width // self.scale}x{height // self.scale}, "
-                f"but this degradation's blur needs {self.degradation.min_lr_side} pixels a side: use larger HR, a "
+                f"but this degradation's blur needs {self.min_lr_side} pixels a side: use larger HR, a "
                 "smaller degradation.kernel, or degradation=bicubic."
             )
 
@@ -200,7 +228,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        dataset = ValidationSet(self.sources[split], self.scale, self.on_error)
+        dataset = ValidationSet(self.sources[split], self.scale, self.on_error, self.least_side(split))
         # Pads the processes to equal lengths with repeats, which `metrics.Scores` drops again.
         sampler: DistributedSampler[Any] = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
         return self._loader(dataset, sampler, train=False)

@@ -20,6 +20,7 @@ has no float64; `skipped`: how many broken images it stands in for; for training
 
 OnError = Literal["raise", "skip"]
 
+SSIM_WINDOW = 11  # pixels a side; less than one window of an image cannot be scored
 GOLDEN = 0.6180339887498949
 TRIES = 20  # so many broken images in a row end a training all the same
 
@@ -161,14 +162,30 @@ class ValidationSet(SourceView):
 
     With `on_error=skip` the next image stands in under its own index, and `metrics.Scores` counts an index once: the
     scores are those of the readable images, whatever the number of processes.
+
+    Args:
+        source: the images.
+        scale: LR is that many times smaller.
+        on_error: see `SourceView`.
+        least_side: pixels that degradation and scores need a side; a smaller image is as good as broken.
     """
+
+    def __init__(self, source: ImageSource, scale: int, on_error: OnError = "raise", least_side: int = 1) -> None:
+        super().__init__(source, scale, on_error)
+        self.least_side = least_side
 
     def __getitem__(self, index: int) -> Sample:
         return self._first_readable(((index + step) % len(self) for step in range(len(self))), self._whole)
 
     def _whole(self, index: int) -> Sample:
         images = self._read(index)
-        height, width = (side - side % self.scale for side in images["hr"].shape[-2:])
+        height, width = images["hr"].shape[-2:]
+        if min(height, width) < self.least_side:
+            raise UserError(
+                f"{self.source.name(index)} is {width}x{height} pixels, too small to be degraded and scored: "
+                f"{self.least_side} pixels a side are needed. Remove it from the validation images."
+            )
+        height, width = height - height % self.scale, width - width % self.scale
         # The golden ratio's multiples spread evenly over [0, 1) however many images there are.
         sample: Sample = {
             "hr": images["hr"][:, :height, :width],

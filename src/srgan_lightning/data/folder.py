@@ -72,19 +72,7 @@ class FolderData(SuperResolutionData):
     def source(self, split: Split) -> ImageFolder:
         setting = f"data.{split}_dir"
         images = ImageFolder(_required(self.dirs[split], setting), setting)
-        sizes = readable_sizes(images, images.paths, self.on_error)
-        if split != "train":
-            # 11 pixels for the window of SSIM, besides the border that is cut off.
-            needed = max(self.degradation.min_lr_side * self.scale, 11 + 2 * self.scale)
-            leave_out_small(images, sizes, needed, "be degraded and scored", self.on_error)
-        elif self.crop is not None:
-            leave_out_small(images, sizes, self.crop, f"cut data.crop={self.crop} from", self.on_error)
-        elif len(set(sizes)) > 1:
-            raise UserError(
-                f"{setting}: the photos differ in size, so batches need equal crops: set data.crop, say 96."
-            )
-        else:
-            self.check_hr_size(*sizes[0], setting)
+        check_sizes(self, images, readable_sizes(images, images.paths, self.on_error), split, setting)
         return images
 
 
@@ -113,17 +101,37 @@ def readable_sizes(images: ImageFolder, paths: Sequence[Path], on_error: OnError
     return [size for size in sizes if size is not None]
 
 
-def leave_out_small(images: ImageFolder, sizes: list[Size], side: int, purpose: str, on_error: OnError) -> None:
-    """Leave images out whose shorter side is below `side`, or raise UserError if there are any and that is wanted."""
+def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size], split: Split, setting: str) -> None:
+    """See to it that every image is large enough and, where no crop is cut, that all are of one size.
+
+    Args:
+        data: says what is needed; with its `on_error=skip` images that are too small are left out.
+        images: of one split.
+        sizes: theirs.
+        split: which.
+        setting: the option that named them.
+
+    Raises:
+        UserError: sizes do not fit.
+    """
+    if split != "train":
+        side, purpose, advice = data.least_side(split), "be degraded and scored", "Remove them"
+    elif data.crop is not None:
+        side, purpose, advice = data.crop, f"cut data.crop={data.crop} from", "Remove them, or lower data.crop"
+    elif len(set(sizes)) > 1:
+        raise UserError(f"{setting}: the images differ in size, so batches need equal crops: set data.crop, say 96.")
+    else:
+        data.check_hr_size(*sizes[0], setting)
+        return
     small = [(path, size) for path, size in zip(images.paths, sizes, strict=True) if min(size) < side]
     if not small:
         return
     path, (height, width) = small[0]
     reason = (
         f"{path} is {width}x{height} pixels, too small to {purpose} ({side} pixels a side are needed; {len(small)} "
-        f"of {len(images)} files are too small). Remove them, or lower data.crop."
+        f"of {len(images)} files are too small). {advice}."
     )
-    if on_error == "raise":
+    if data.on_error == "raise":
         raise UserError(reason)
     _leave_out(images, [min(size) >= side for size in sizes], reason)
 
@@ -150,7 +158,8 @@ def _by_key(paths: Sequence[Path], scale: int) -> dict[str, Path]:
         key = pair_key(path, scale)
         if key in found:
             raise UserError(
-                f"{found[key]} and {path} share the stem {key!r}, by which LR and HR are matched: rename one, or remove it."
+                f"{found[key]} and {path} share the stem {key!r}, by which LR and HR are matched: rename one, or "
+                "remove it."
             )
         found[key] = path
     return found
@@ -208,7 +217,7 @@ class PairedFolders(ImageFolder):
 
 
 class PairedData(SuperResolutionData):
-    """LR and HR as they are on disk; the degradation is not used.
+    """LR and HR as they are on disk; of the degradation, the scale alone is used.
 
     Args:
         train_hr_dir: HR images for training, searched recursively.
@@ -217,6 +226,8 @@ class PairedData(SuperResolutionData):
         val_lr_dir: their LR images.
         **loader: see `SuperResolutionData`.
     """
+
+    min_lr_side = 1  # nothing is blurred
 
     def __init__(
         self,
@@ -234,6 +245,7 @@ class PairedData(SuperResolutionData):
         if self.cache is not None:
             raise UserError("data.cache does not go with data=pairs: it keeps HR alone. Set data.cache=null.")
         val = (val_hr_dir, val_lr_dir)
+        self.dirs: dict[Split, tuple[str | None, str | None]]
         self.dirs = {"train": (train_hr_dir, train_lr_dir), "val": val, "test": val}
 
     def source(self, split: Split) -> PairedFolders:
@@ -242,9 +254,5 @@ class PairedData(SuperResolutionData):
         setting = f"data.{name}_hr_dir"
         hr_dir, lr_dir = _required(hr_dir, setting), _required(lr_dir, f"data.{name}_lr_dir")
         pairs = PairedFolders(hr_dir, lr_dir, self.scale, setting, self.on_error)
-        if split == "train":
-            if self.crop is not None:
-                leave_out_small(pairs, pairs.sizes, self.crop, f"cut data.crop={self.crop} from", self.on_error)
-            elif len(set(pairs.sizes)) > 1:
-                raise UserError(f"{setting}: the images differ in size, so batches need equal crops: set data.crop.")
+        check_sizes(self, pairs, pairs.sizes, split, setting)
         return pairs

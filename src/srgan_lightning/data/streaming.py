@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from srgan_lightning.data.celeba import Fit, fit_photo
+from srgan_lightning.data.celeba import Fit, check_fit, fit_photo
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.datasets import Sample, TrainingSet, sample_seed
 from srgan_lightning.data.images import decode
@@ -207,6 +207,9 @@ class StreamingData(SuperResolutionData):
                 "data.cache and data.on_error=skip do not go with data=streaming: make_shards has already read every "
                 "image, and leaves broken ones out."
             )
+        check_fit(size, fit)
+        if size is not None:
+            self.check_common_size(size[0], size[1], "data.size")
         self.dirs: dict[Split, str | None] = {"train": train_dir, "val": val_dir, "test": test_dir or val_dir}
         self.size, self.fit, self.cache_size = (size and (size[0], size[1])), fit, cache_size
 

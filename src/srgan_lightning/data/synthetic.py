@@ -54,7 +54,7 @@ class SyntheticData(SuperResolutionData):
         super().__init__(**loader)
         self.counts: dict[Split, int] = {"train": train_images, "val": val_images, "test": val_images}
         self.size = size
-        self.check_hr_size(size, size, "data.size")
+        self.check_common_size(size, size, "data.size")
         needed = 3 * size**2 * max(self.counts.values())
         if min(self.counts.values()) < 1 or needed > memory_of(torch.device("cpu")):
             raise UserError(

@@ -19,14 +19,13 @@ from srgan_lightning.data.celeba import (
     read_line,
     read_member,
 )
-from srgan_lightning.data.datamodule import SuperResolutionData
+from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.folder import FolderData, PairedData, pair_key
 from srgan_lightning.data.images import find_images
 from srgan_lightning.doctor.files import Item
 from srgan_lightning.doctor.findings import Finding
 from srgan_lightning.errors import UserError
 
-SSIM_WINDOW = 11
 SPLIT_OF = {number: split for split, number in SPLITS.items()}
 
 
@@ -50,7 +49,7 @@ def list_items(data: SuperResolutionData, stack: ExitStack) -> tuple[list[Item],
     raise UserError(f"{type(data).__name__} has no files to check: give data=folder, pairs, celeba or celeba_native.")
 
 
-def _images(folder: str, setting: str, split: str, findings: list[Finding]) -> list[Path]:
+def _images(folder: str, setting: str, split: Split, findings: list[Finding]) -> list[Path]:
     found = find_images(folder, setting)
     others = Counter(path.suffix.lower() for path in Path(folder).rglob("*") if path.is_file()) - Counter(
         path.suffix.lower() for path in found
@@ -60,14 +59,7 @@ def _images(folder: str, setting: str, split: str, findings: list[Finding]) -> l
     return found
 
 
-def _least(data: SuperResolutionData, split: str) -> tuple[int, int]:
-    """Sides that an HR image must have: the crop in training, else what the degradation and SSIM look at."""
-    if split == "train":
-        return (data.crop or data.scale,) * 2
-    return (max(data.degradation.min_lr_side * data.scale, SSIM_WINDOW + 2 * data.scale),) * 2
-
-
-def _scale(data: SuperResolutionData, split: str) -> int:
+def _scale(data: SuperResolutionData, split: Split) -> int:
     """What HR is cut to a multiple of: in validation. In training crops are multiples by themselves."""
     return 1 if split == "train" else data.scale
 
@@ -80,7 +72,8 @@ def _folder(data: FolderData, findings: list[Finding]) -> Iterator[Item]:
         raise UserError("Nothing to check: give data.train_dir=PATH, data.val_dir=PATH or both.")
     for split, folder in given.items():
         for path in _images(folder, f"data.{split}_dir", split, findings):
-            yield Item(split, str(path), partial(Path, path), _least(data, split), _scale(data, split))
+            least = (data.least_side(split),) * 2
+            yield Item(split, str(path), partial(Path, path), least, _scale(data, split))
 
 
 def _pairs(data: PairedData, findings: list[Finding]) -> Iterator[Item]:
@@ -97,12 +90,17 @@ def _pairs(data: PairedData, findings: list[Finding]) -> Iterator[Item]:
                 detail = f"{partners[key]} and this LR are both of {key}"
                 findings.append(Finding("pair_missing", split, (str(path),), detail))
             partners[key] = path
+        matched: dict[str, Path] = {}
         for path in _images(hr_dir, f"data.{split}_hr_dir", split, findings):
-            partner = partners.pop(pair_key(path, data.scale), None)
+            key = pair_key(path, data.scale)
+            partner = partners.pop(key, None)
             lr = None if partner is None else Item(split, str(partner), partial(Path, partner))
             if lr is None:
-                findings.append(Finding("pair_missing", split, (str(path),), "no LR of its name"))
-            least, scale = _least(data, split), _scale(data, split)
+                detail = f"{matched[key]} and this HR are both of {key}" if key in matched else "no LR of its name"
+                findings.append(Finding("pair_missing", split, (str(path),), detail))
+            else:
+                matched[key] = path
+            least, scale = (data.least_side(split),) * 2, _scale(data, split)
             yield Item(split, str(path), partial(Path, path), least, scale, None, lr, data.scale)
         for path in partners.values():
             findings.append(Finding("pair_missing", split, (str(path),), "no HR of its name"))
