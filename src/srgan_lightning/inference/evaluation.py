@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srgan_lightning.data.datasets import ValidationSet
+from srgan_lightning.data.datasets import SSIM_WINDOW, ValidationSet
 from srgan_lightning.data.degradation import Bicubic, resize_bicubic, round_to_8_bits
 from srgan_lightning.data.folder import ImageFolder, PairedFolders
-from srgan_lightning.data.images import CONVERSIONS, opened
+from srgan_lightning.data.images import CONVERSIONS, ORIENTATION, opened
 from srgan_lightning.errors import UserError
 from srgan_lightning.metrics import NAMES, score
 
@@ -57,10 +57,10 @@ class EvaluationSet:
             sample = self.view[index]
             hr = sample["hr"][None] / 255
             name = self.source.name(index)
-            if min(hr.shape[-2:]) < 11 + 2 * self.scale:
+            if min(hr.shape[-2:]) < SSIM_WINDOW + 2 * self.scale:
                 raise UserError(
-                    f"{name} in {self.name} is {hr.shape[-1]}x{hr.shape[-2]} pixels: SSIM needs 11 pixels besides a "
-                    f"border of {self.scale}. Remove it from the set."
+                    f"{name} in {self.name} is {hr.shape[-1]}x{hr.shape[-2]} pixels: SSIM needs {SSIM_WINDOW} pixels "
+                    f"besides a border of {self.scale}. Remove it from the set."
                 )
             lr = sample["lr"][None] / 255 if "lr" in sample else self.degradation(hr, torch.tensor([sample["draw"]]))
             yield name, lr, hr
@@ -71,7 +71,7 @@ class EvaluationSet:
         for index, path in enumerate(self.source.paths):
             with opened(path, str(path)) as image:
                 what = [CONVERSIONS[image.mode]] if image.mode in CONVERSIONS else []
-                if image.getexif().get(0x0112, 1) != 1:
+                if image.getexif().get(ORIENTATION, 1) != 1:
                     what.append("turned upright by its EXIF orientation")
                 if image.width % self.scale or image.height % self.scale:
                     what.append(f"{image.width}x{image.height} cut to a multiple of {self.scale}")
