@@ -12,13 +12,16 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
+from torchmetrics.image import KernelInceptionDistance
 
 from srgan_lightning.data.degradation import resize_bicubic, round_to_8_bits
 from srgan_lightning.data.images import open_image, to_tensor
 from srgan_lightning.evaluate import main
 from srgan_lightning.inference.artifact import save_artifact
 from srgan_lightning.inference.comparison_grid import grid_files
-from srgan_lightning.inference.evaluation import bicubic_upscaler, self_ensemble
+from srgan_lightning.inference.evaluation import Pictures, bicubic_upscaler, self_ensemble
+from srgan_lightning.inference.perceptual_metrics import PerceptualMetrics
 from srgan_lightning.losses import PerceptualLoss
 from srgan_lightning.networks import Generator
 
@@ -204,6 +207,28 @@ def test_lpips_from_a_local_folder(
     assert code == 0, err
     assert json.loads((tmp_path / "o.json").read_text())["results"][0]["lpips"] > 0
     assert "LPIPS" in out
+
+
+class Pixels(nn.Module):
+    """Features that need no weights."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.flatten(1).float()
+
+
+def test_kid_is_the_same_every_time() -> None:
+    """Above 50 images it is taken on random subsets."""
+    metrics = PerceptualMetrics([], None, torch.device("cpu"), {})
+    metrics.metrics["kid"] = KernelInceptionDistance(Pixels(), subset_size=2)
+    hr, values, after = torch.rand(55, 1, 3, 4, 4), [], []
+    for seed in (1, 2):
+        for image in hr:
+            metrics.update(Pictures("x", image, image * 0.9, image))
+        torch.manual_seed(seed)
+        values.append(metrics.compute(len(hr))["kid"])
+        after.append(float(torch.rand(())))
+    assert values[0] == values[1] != 0
+    assert after[0] != after[1]  # nobody else's random numbers are touched
 
 
 def test_vgg_is_the_mean_of_the_perceptual_loss(
