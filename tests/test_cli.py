@@ -118,6 +118,7 @@ def test_bad_settings_are_told_before_training(
         (["model.init_from=other.safetensors"], ["channels=16", "blocks=2", "channels=8"]),
         (["model.init_from=bad.safetensors"], ["bad.safetensors", "not a whole safetensors file"]),
         (["model.init_from=none.safetensors"], ["none.safetensors", "no such file"]),
+        (["model.init_from=srresnetx4"], ["model.init_from=srresnetx4: no such file", "Did you mean srresnet-x4?"]),
         (["trainer.devices=999"], ["trainer.devices=999", "cores"]),
         (["trainer.num_nodes=2"], ["trainer.num_nodes=2", "srun", "torchrun --nnodes=2"]),
         (["ckpt_path=last"], ["ckpt_path=last", "no run below"]),

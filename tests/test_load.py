@@ -83,6 +83,13 @@ def test_an_unknown_name_is_told_the_bundled_ones() -> None:
     with pytest.raises(UserError, match=r"weights=faces-x99: no such file .* no bundled model of that name") as error:
         load_trained("faces-x99")
     assert all(path.stem in str(error.value) for path in BUNDLED.glob("*.safetensors"))
+    assert "bicubic)" in str(error.value)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("srgan-face", "srgan-faces-x4"), ("bicubc", "bicubic")])
+def test_a_misspelt_name_is_told_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"Did you mean {meant}\?$"):
+        load_trained(typed)
 
 
 def test_bundled_models_load_by_name() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from srgan_lightning import __version__
 from srgan_lightning.atomic import write_atomically
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.bundled import bundled_names, find_weights
+from srgan_lightning.inference.bundled import find_weights
 from srgan_lightning.networks import Generator
 from srgan_lightning.plain_load import load_plain
 
@@ -128,8 +128,7 @@ def load_generator_weights(generator: Generator, path: str) -> None:
         UserError: the file is unreadable, or its architecture is not the generator's.
     """
     about: dict[str, Any]
-    if path in bundled_names():
-        path = str(find_weights(path))
+    path = str(find_weights(path, "model.init_from"))
     if str(path).endswith(".ckpt"):
         weights, about = read_checkpoint(path)
         arguments = about.get("arguments")

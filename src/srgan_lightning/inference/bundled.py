@@ -1,5 +1,6 @@
 """The models that come with the package, by name."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from srgan_lightning.errors import UserError
@@ -12,8 +13,13 @@ def bundled_names() -> list[str]:
     return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
 
 
-def find_weights(weights: str | Path) -> Path:
+def find_weights(weights: str | Path, setting: str = "weights", others: tuple[str, ...] = ()) -> Path:
     """The file that a path or the name of a bundled model means.
+
+    Args:
+        weights: the path or the name.
+        setting: the option that named it, for the error.
+        others: names that the option takes besides, for the error.
 
     Raises:
         UserError: there is neither.
@@ -23,8 +29,9 @@ def find_weights(weights: str | Path) -> Path:
     bundled = BUNDLED / f"{weights}.safetensors"
     if bundled.is_file():
         return bundled
-    names = ", ".join(bundled_names()) or "none"
+    names = [*bundled_names(), *others]
+    near = "".join(f" Did you mean {name}?" for name in get_close_matches(str(weights), names, 1))
     raise UserError(
-        f"weights={weights}: no such file (looked in {Path(weights).absolute()}) and no bundled model of that name "
-        f"(there are: {names})."
+        f"{setting}={weights}: no such file (looked in {Path(weights).absolute()}) and no bundled model of that name "
+        f"(there are: {', '.join(names) or 'none'}).{near}"
     )

@@ -28,13 +28,13 @@ def list_jobs(inputs: Sequence[str], out: Path, suffix: str, form: str) -> list[
         form: `same`, or the ending of all results, such as `png`; unknown endings become PNG.
 
     Raises:
-        UserError: an input is not there, two results would have one name, or `out` ends as a file that cannot be written.
+        UserError: an input is not there, two results would have one name, or `out` ends as no file that can be written.
     """
     # Three to five characters behind the dot, such as .gif, are meant for a file; those of `run.2` and `my.photos` not.
     if re.fullmatch(r"\.[a-z]\w{2,4}", out.suffix.lower()) and out.suffix.lower() not in FORMATS and not out.is_dir():
         raise UserError(
-            f"-o {out}: {out.suffix} is no format that can be written; there are {', '.join(FORMATS)}. If {out} is to be a "
-            "folder, make it first."
+            f"-o {out}: {out.suffix} is no format that can be written; there are {', '.join(FORMATS)}. If it is to be a "
+            "folder, make that first."
         )
     if out.suffix.lower() in FORMATS and not out.is_dir():
         if len(inputs) != 1 or not Path(inputs[0]).is_file():

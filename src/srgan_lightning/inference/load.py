@@ -40,7 +40,7 @@ def load_trained(weights: str | Path) -> Trained:
         # Untrained, a generator with the bicubic skip is that skip alone: the baseline, in the shape of all the others.
         generator = Generator(channels=1, blocks=0, global_skip="bicubic").eval()
         return Trained(generator, "bicubic", {"architecture": "Generator", "arguments": generator.arguments})
-    path = find_weights(weights)
+    path = find_weights(weights, others=("bicubic",))
     tensors: dict[str, Tensor]
     if path.suffix == ".safetensors":
         tensors, metadata = read_artifact(path)
