@@ -33,8 +33,8 @@ def list_jobs(inputs: Sequence[str], out: Path, suffix: str, form: str) -> list[
     # Three to five characters behind the dot, such as .gif, are meant for a file; those of `run.2` and `my.photos` not.
     if re.fullmatch(r"\.[a-z]\w{2,4}", out.suffix.lower()) and out.suffix.lower() not in FORMATS and not out.is_dir():
         raise UserError(
-            f"-o {out}: {out.suffix} is no format that can be written; there are {', '.join(FORMATS)}. If it is to be a "
-            "folder, make that first."
+            f"-o {out}: {out.suffix} is no format that can be written; there are {', '.join(FORMATS)}. If a folder is "
+            "meant, make it first."
         )
     if out.suffix.lower() in FORMATS and not out.is_dir():
         if len(inputs) != 1 or not Path(inputs[0]).is_file():
