@@ -108,6 +108,7 @@ def test_bad_settings_are_told_before_training(
     for overrides, words in (
         (["experiment=srgan_celeba", "data.root=nowhere"], ["looked in", str(tmp_path), "data.download", "quickstart"]),
         (["data=folder"], ["data.train_dir is not set", "quickstart"]),
+        (["data=pairs"], ["data.train_hr_dir is not set", "`python -m srgan_lightning.train experiment=quickstart`"]),
         (["loss.pixle=1"], ["loss.pixle", "pixle"]),
         (["data=celebaa"], ["data/celebaa", "celeba_native"]),
         (["data=folder", *good, "data.crop=30"], ["30x30", "scale=4", "28x28"]),

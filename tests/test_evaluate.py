@@ -159,7 +159,7 @@ def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., P
     save_artifact(tmp_path / "x2.safetensors", Generator(4, 1, scale=2), {})
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "x2.safetensors").read_bytes()[:500])
     for arguments, words in (
-        ([], ["hr_dir"]),
+        ([], ["hr_dir is not set", "hr_dir=FOLDER"]),
         (["hr_dir=nowhere"], ["hr_dir=nowhere", "looked in"]),
         ([f"hr_dir={tiny}"], ["16x16", "11 pixels"]),
         ([f"hr_dir={good}", "weights=x2.safetensors"], ["by 2, not by 4", "scale=2"]),
@@ -174,6 +174,7 @@ def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., P
         code, _, err = evaluate(*arguments, "json=never.json")
         assert code == 1
         assert "Traceback" not in err
+        assert "quickstart" not in err  # that is for training
         for word in words:
             assert word in err, arguments
     assert not (tmp_path / "never.json").exists()

@@ -15,7 +15,7 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from torch.distributed import DistError
 
 from srgan_lightning.errors import UserError
@@ -46,6 +46,8 @@ def user_error(error: BaseException) -> str | None:
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
         # Options that their target does not take, such as those of quickstart with model=srresnet.
         return f"{' '.join(str(error).split())}: these groups or options do not go together."
+    if isinstance(error, MissingMandatoryValue):  # all that conf/ leaves open are folders
+        return f"{error.full_key} is not set: give {error.full_key}=FOLDER; --help says what for."
     if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of the wrong type
         return " ".join(str(error).split())
     return None

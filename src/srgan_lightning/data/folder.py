@@ -11,7 +11,7 @@ from torch import Tensor
 
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.datasets import OnError
-from srgan_lightning.data.images import Size, decode, find_images, image_size, read_bytes
+from srgan_lightning.data.images import Size, decode, find_images, image_size, no_such_folder, read_bytes
 from srgan_lightning.errors import UserError
 
 
@@ -49,9 +49,15 @@ class ImageFolder:
         return type(self).__name__
 
 
+#: A whole command, because `data=` beside experiment=quickstart wants folders again.
+WITHOUT = " Without photos, `python -m srgan_lightning.train experiment=quickstart` trains on faces that it draws."
+
+
 def _required(value: str | None, setting: str) -> str:
     if value is None:
-        raise UserError(f"{setting} is not set: give the folder, {setting}=PATH. experiment=quickstart needs none.")
+        raise UserError(f"{setting} is not set: give the folder, {setting}=PATH.{WITHOUT}")
+    if not Path(value).is_dir():
+        raise no_such_folder(value, setting, WITHOUT)
     return value
 
 

@@ -159,6 +159,14 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror}. Remove or replace the file.") from error
 
 
+def no_such_folder(folder: str | Path, setting: str, otherwise: str = "") -> UserError:
+    """The error for a folder that is not there; `otherwise` is what to do without one."""
+    return UserError(
+        f"{setting}={folder}: no such folder (looked in {Path(folder).absolute()}). Point {setting} at a folder of "
+        f"photos.{otherwise}"
+    )
+
+
 def find_images(folder: str | Path, setting: str) -> list[Path]:
     """All image files below a folder, sorted.
 
@@ -171,10 +179,7 @@ def find_images(folder: str | Path, setting: str) -> list[Path]:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise UserError(
-            f"{setting}={folder}: no such folder (looked in {root.absolute()}). Point {setting} at a folder of photos, "
-            "or use experiment=quickstart, which draws its own faces and needs no data."
-        )
+        raise no_such_folder(folder, setting)
     found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise UserError(
