@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from srgan_lightning import check_data, evaluate, train
+from srgan_lightning import check_data, evaluate, make_shards, train
 from srgan_lightning.cli import config_dir
 from srgan_lightning.suggestions import suggest
 
@@ -39,7 +39,7 @@ def test_the_command_says_it_after_hydra(monkeypatch: pytest.MonkeyPatch, capsys
     assert capsys.readouterr().err.endswith("trainer.max_stepz: did you mean trainer.max_steps?\n")
 
 
-@pytest.mark.parametrize("command", [train, evaluate, check_data])
+@pytest.mark.parametrize("command", [train, evaluate, check_data, make_shards])
 @pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
 def test_help_and_cfg_name_the_options(
     command: object,
