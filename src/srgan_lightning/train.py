@@ -26,7 +26,7 @@ from srgan_lightning.training.memory import check_batches_fit
 from srgan_lightning.training.module import SuperResolutionModule
 from srgan_lightning.training.provenance import describe_start, record_start
 from srgan_lightning.training.report import ARTIFACT, LAST, add_test_scores, write_results
-from srgan_lightning.training.resume import find_checkpoint, first_process, sole_writer
+from srgan_lightning.training.resume import find_checkpoint, first_process, say_if_done, sole_writer
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
@@ -67,6 +67,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         about = read_checkpoint(cfg.ckpt_path)[1]
         check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={cfg.ckpt_path}")
         batches = about.get("batches", 0)
+        say_if_done(cfg.trainer.max_steps, about)
     prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization)
     if processes.must_launch(trainer):

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -70,6 +71,19 @@ def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
     if found is not None and first_process():
         print(f"Resuming from {found}", flush=True)
     return None if found is None else str(found)
+
+
+def say_if_done(max_steps: int, about: dict[str, Any]) -> None:
+    """Say, on the first process, that a checkpoint is where training would end.
+
+    Args:
+        max_steps: `trainer.max_steps`; -1 for no limit.
+        about: the checkpoint's facts, see `artifact.read_checkpoint`.
+    """
+    updates = about.get("recipe", {}).get("updates", 0)
+    if 0 <= max_steps <= updates and first_process():
+        limit = f"trainer.max_steps={max_steps}"
+        print(f"Already at update {updates} of {limit}: nothing left to train; raise trainer.max_steps.", flush=True)
 
 
 def run_directory(ckpt_path: str | None, new: str) -> str:
