@@ -118,8 +118,30 @@ def test_what_auto_cannot_have_it_does_without(
     assert "Perception is swd" in said
     assert "Not LPIPS" in said
     assert "network is unreachable" in said
+    assert "give --metric-weights DIR, or take --perception swd" in said
     assert main([str(sweep), "--perception", "lpips"]) == 1
     assert "network is unreachable" in capsys.readouterr().err
+
+
+def test_bicubic_counts_where_no_run_beats_it(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def report(psnr: float, swd: float) -> tuple[str, list[str]]:
+        for number in (0, 1):
+            path = sweep / str(number) / "summary.json"
+            bicubic = {"bicubic_psnr_y": psnr, "bicubic_ssim_y": 0.7, "bicubic_swd": swd}
+            path.write_text(json.dumps(json.loads(path.read_text()) | bicubic))
+        assert main([str(sweep), "--perception", "swd"]) == 0
+        with (sweep / "report.csv").open(newline="") as file:
+            return capsys.readouterr().out, [row["Pareto"] for row in csv.DictReader(file)][1:3]
+
+    said, front = report(30.5, 0.2)  # beats the run of (30 dB, 0.4) in both, that of (28, 0.1) in PSNR alone
+    assert front == ["no", "yes"]
+    assert f"(PSNR-Y 30.00 dB): {sweep}/0/generator.safetensors, but no run beats bicubic (30.50 dB)\n" in said
+    assert f"(SSIM-Y 0.9000): {sweep}/0/generator.safetensors\n" in said
+    assert f"Most of both (PSNR-Y 28.00 dB, swd 0.1): {sweep}/1/generator.safetensors\n" in said
+    said, front = report(31.0, 0.05)
+    assert front == ["no", "no"]
+    assert f"(swd 0.1): {sweep}/1/generator.safetensors, but no run beats bicubic (0.05)\n" in said
+    assert "Most of both: bicubic, which no run beats in either." in said
 
 
 def test_runs_whose_data_are_gone_or_foreign_are_compared_without_crops(

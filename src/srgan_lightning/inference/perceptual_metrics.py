@@ -37,16 +37,24 @@ class PerceptualMetrics:
             for that cache itself, which is filled from the network.
         device: where the networks run.
         vgg: layer and weights of `vgg`, see `losses.VGGFeatures`.
+        otherwise: what to do where networks cannot be downloaded, for the error.
 
     Raises:
         UserError: a name is unknown, a package is missing, or weights are not to be had.
     """
 
-    def __init__(self, names: list[str], folder: str | None, device: torch.device, vgg: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        folder: str | None,
+        device: torch.device,
+        vgg: Mapping[str, str],
+        otherwise: str = "set metric_weights=FOLDER, or leave it out of metrics",
+    ) -> None:
         unknown = [name for name in names if name not in KNOWN]
         if unknown:
             raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(KNOWN)}.")
-        self.device, self.vgg = device, vgg
+        self.device, self.vgg, self.otherwise = device, vgg, otherwise
         if folder is not None:
             torch.hub.set_dir(os.path.abspath(folder))
         self.metrics: dict[str, Metric] = {name: self._make(name).to(device) for name in names}
@@ -76,7 +84,7 @@ class PerceptualMetrics:
         except Exception as error:  # urllib, ssl, hash and file errors of the weights
             raise UserError(
                 f"The network of {name} could not be loaded ({error}). It is downloaded once; without network, copy "
-                f"torch's hub folder from a machine that has it and set metric_weights=FOLDER, or leave {name} out."
+                f"torch's hub folder from a machine that has it and {self.otherwise}."
             ) from error
 
     def update(self, pictures: Pictures) -> None:

@@ -89,7 +89,8 @@ def _measure(weights: str, measure: str, images: Iterable[Image], choice: Choice
     upscale = make_upscaler(weights, scale, choice.device, ensemble=False)
     pictures = (Pictures(i.name, i.lr, round_to_8_bits(upscale(i.lr)), i.hr) for i in images)
     vgg = {"layer": choice.vgg_layer, "weights": choice.vgg_weights or "imagenet"}
-    metrics = PerceptualMetrics([measure], choice.metric_weights, choice.device, vgg)
+    otherwise = "give --metric-weights DIR, or take --perception swd"
+    metrics = PerceptualMetrics([measure], choice.metric_weights, choice.device, vgg, otherwise)
     for picture in pictures:
         metrics.update(picture)
     return metrics.compute(len(images))[measure]

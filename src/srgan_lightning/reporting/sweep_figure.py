@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
-from srgan_lightning.reporting.pareto import Point
+from srgan_lightning.reporting.pareto import Point, pareto_front
 from srgan_lightning.reporting.style import COLOURS, FAINT, INK, styled
 
 PER_ROW = 6
@@ -19,7 +19,7 @@ def draw_sweep(
 
     Args:
         points: PSNR-Y in dB and perceptual distance of each run by name.
-        front: names of the runs on the Pareto front, in order.
+        front: names of the runs on the Pareto front, which is drawn through bicubic too where no run beats it.
         baseline: the same of bicubic.
         perception: what the distance is.
         crops: pictures (3, side, side) in [0, 1] by title; may be empty.
@@ -38,7 +38,8 @@ def draw_sweep(
 
 
 def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: Point, perception: str) -> None:
-    axes.plot(*zip(*(points[name] for name in front), strict=True), color=COLOURS[1], zorder=2)
+    every = [baseline, *points.values()]
+    axes.plot(*zip(*(every[i] for i in pareto_front(every)), strict=True), color=COLOURS[1], zorder=2)
     for on_front, colour, fill, label in (
         (True, COLOURS[1], COLOURS[1], "Pareto front"),
         (False, FAINT, "none", "beaten"),

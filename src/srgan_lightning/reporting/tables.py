@@ -12,9 +12,12 @@ HEAD = ["run", "settings", "PSNR-Y", "SSIM-Y", "perception", "Pareto", "state"]
 
 
 def front_of(runs: list[Run], perception: Perception) -> list[Run]:
-    """The finished runs that no other beats in both PSNR-Y and perception, by falling PSNR-Y."""
-    points = [(run.summary["psnr_y"], perception.distances[run.name]) for run in runs]
-    return [runs[i] for i in pareto_front(points)]
+    """The finished runs that no other, nor bicubic, beats in both PSNR-Y and perception, by falling PSNR-Y."""
+    if not runs:
+        return []
+    points = [(runs[0].summary["bicubic_psnr_y"], perception.distances["bicubic"])]  # first: before a run that equals it
+    points += [(run.summary["psnr_y"], perception.distances[run.name]) for run in runs]
+    return [runs[i - 1] for i in pareto_front(points) if i > 0]
 
 
 def table(runs: list[Run], perception: Perception | None) -> list[dict[str, Any]]:
@@ -65,16 +68,31 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def best_for(runs: list[Run], perception: Perception) -> list[str]:
-    """Sentences that say which checkpoint to take for what."""
-    points = [(run.summary["psnr_y"], perception.distances[run.name]) for run in runs]
+    """Sentences that say which checkpoint to take for what, and where bicubic does as well as the best of them."""
+    front = front_of(runs, perception)
+    bicubic = {name: float(runs[0].summary[f"bicubic_{name}"]) for name in ("psnr_y", "ssim_y")}
     by_psnr, by_ssim = (max(runs, key=lambda run: float(run.summary[key])) for key in ("psnr_y", "ssim_y"))
     by_perception = min(runs, key=lambda run: perception.distances[run.name])
-    both = runs[compromise(points, pareto_front(points))]
+    psnr, ssim = by_psnr.summary["psnr_y"], by_ssim.summary["ssim_y"]
+    distance, bicubic_distance = perception.distances[by_perception.name], perception.distances["bicubic"]
+    sentences = [
+        f"Closest to the truth pixel by pixel (PSNR-Y {psnr:.2f} dB): {by_psnr.artifact}"
+        + _beaten(psnr <= bicubic["psnr_y"], f"{bicubic['psnr_y']:.2f} dB"),
+        f"Closest in structure (SSIM-Y {ssim:.4f}): {by_ssim.artifact}"
+        + _beaten(ssim <= bicubic["ssim_y"], f"{bicubic['ssim_y']:.4f}"),
+        f"Most natural to look at ({perception.measure} {distance:.4g}): {by_perception.artifact}"
+        + _beaten(distance >= bicubic_distance, f"{bicubic_distance:.4g}"),
+    ]
+    if not front:
+        return [*sentences, "Most of both: bicubic, which no run beats in either."]
+    points = [(run.summary["psnr_y"], perception.distances[run.name]) for run in front]
+    both = front[compromise(points, range(len(front)))]
     return [
-        f"Closest to the truth pixel by pixel (PSNR-Y {by_psnr.summary['psnr_y']:.2f} dB): {by_psnr.artifact}",
-        f"Closest in structure (SSIM-Y {by_ssim.summary['ssim_y']:.4f}): {by_ssim.artifact}",
-        f"Most natural to look at ({perception.measure} {perception.distances[by_perception.name]:.4g}): "
-        f"{by_perception.artifact}",
+        *sentences,
         f"Most of both (PSNR-Y {both.summary['psnr_y']:.2f} dB, {perception.measure} "
         f"{perception.distances[both.name]:.4g}): {both.artifact}",
     ]
+
+
+def _beaten(by_bicubic: bool, score: str) -> str:
+    return f", but no run beats bicubic ({score})" if by_bicubic else ""
