@@ -1,6 +1,8 @@
 """Serving the page: to this machine alone by default, from a folder of its own, and without a word to the internet."""
 
+import errno
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,15 @@ from srgan_lightning.errors import UserError
 async def fetch_nothing(hostname: str) -> str:
     """Refuse a host. Gradio loads any public address that a visitor names, of any size; here, files are uploaded."""
     raise ValueError(f"Nothing is fetched from {hostname}.")
+
+
+def why_not(host: str, port: int) -> str:
+    """Why nothing can be served there, in the system's words."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        return "it is taken" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    return "it was taken a moment ago"
 
 
 def serve(make_page: Callable[[Path], gr.Blocks], host: str, port: int, max_bytes: int) -> None:
@@ -50,7 +61,8 @@ def serve(make_page: Callable[[Path], gr.Blocks], host: str, port: int, max_byte
                 quiet=True,
                 prevent_thread_lock=True,
             )
-        except OSError as error:
-            raise UserError(f"port {port} of {host} cannot be had ({error}): choose another with --port.") from error
+        except OSError as error:  # of Gradio's, which speaks of its own settings
+            why = why_not(host, port)
+            raise UserError(f"Port {port} of {host} cannot be had ({why}): choose another with --port.") from error
         print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
         page.block_thread()
