@@ -13,10 +13,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
+from rich.console import Console
 
 from srgan_lightning.check_data import check_data, main
 from srgan_lightning.cli import config_dir
 from srgan_lightning.doctor.duplicates import fingerprint, same_pictures
+from srgan_lightning.doctor.findings import Finding
+from srgan_lightning.doctor.report import as_json, print_report
 from srgan_lightning.doctor.spectrum import LEAST_DETAIL, fine_detail
 from srgan_lightning.errors import UserError
 
@@ -178,12 +181,21 @@ def test_the_command_writes_json_and_gives_exit_codes(
     (folder / "train/bad.png").touch()
     assert run() == 1
     told = capsys.readouterr()
-    assert "bad.png" in told.out
+    assert "bad.png: it is empty" in " ".join(told.out.split())
     assert "Traceback" not in told.err
     report: dict[str, Any] = json.loads((folder / "new/report.json").read_text())
     assert (report["files"], report["errors"], report["warnings"]) == ({"train": 12}, 1, 1)
     assert [finding["kind"] for finding in report["findings"]] == ["unreadable", "duplicate"]
     assert report["thresholds"]["fine_detail"] == LEAST_DETAIL
+
+
+def test_the_table_says_how_many_files_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [Finding("duplicate", "train", tuple("abcd"), "4 times the same picture")]
+    found += [Finding("sizes", "train", ("e", "f"), "2 different sizes")]
+    print_report(Console(width=200), as_json([], found, 1.0))
+    told = capsys.readouterr().out
+    assert "a = b = c and 1 more: 4 times the same picture" in told
+    assert "e, f: 2 different sizes" in told
 
 
 def test_real_photos_are_neither_enlarged_nor_alike(shared: Callable[[str], Path]) -> None:

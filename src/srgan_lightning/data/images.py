@@ -105,10 +105,17 @@ def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{name} cannot be read as an image: its format is unknown. Remove or replace it.") from error
+        reason = "its format is unknown" if _has_content(file) else "it is empty"
+        raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace it.") from error
     except Exception as error:  # decoders raise nearly anything over damaged data
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace the file.") from error
+
+
+def _has_content(file: str | Path | IO[bytes]) -> bool:
+    if isinstance(file, str | Path):
+        return Path(file).stat().st_size > 0
+    return file.seek(0, io.SEEK_END) > 0
 
 
 def open_image(file: str | Path | IO[bytes], name: str) -> Image.Image:

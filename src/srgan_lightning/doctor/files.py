@@ -112,7 +112,9 @@ def _decoded(item: Item, judged: Judged) -> Image.Image | None:
             file.seek(0)
         image = Image.fromarray(to_tensor(open_image(file, item.name)).permute(1, 2, 0).numpy())
     except UserError as error:
-        judged.add("unreadable", str(error), item.name)
+        # The report has the file's name and the advice beside it.
+        reason = str(error).removeprefix(f"{item.name} ").removeprefix("cannot be read as an image: ")
+        judged.add("unreadable", reason.rsplit(". Remove or replace ", 1)[0], item.name)
         return None
     if mode in CONVERSIONS:
         judged.add("mode", CONVERSIONS[mode], item.name)

@@ -55,10 +55,16 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
         for (name, split), found in rows.items():
             kind = KINDS[name]
             shown = found[: 1 if kind.severity == "note" else SHOWN]
-            examples = [f"{' = '.join(each['files'][:SHOWN])}: {each['detail']}" for each in shown]
+            examples = [f"{_names(each['files'], name)}: {each['detail']}" for each in shown]
             severity = f"[{COLOURS[kind.severity]}]{kind.severity}[/]"
             what = f"{kind.title} ({kind.advice})"
             table.add_row(severity, split, str(len(found)), what, escape("\n".join(examples)))
         console.print(table)
     verdict = f"{report['errors']} errors, {report['warnings']} warnings, {report['notes']} notes."
     console.print(verdict if rows else "Nothing to complain of.", highlight=False)
+
+
+def _names(files: Sequence[str], kind: str) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return (" = " if kind in ("leak", "duplicate") else ", ").join(files[:SHOWN]) + more
