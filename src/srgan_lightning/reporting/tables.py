@@ -15,7 +15,8 @@ def front_of(runs: list[Run], perception: Perception) -> list[Run]:
     """The finished runs that no other, nor bicubic, beats in both PSNR-Y and perception, by falling PSNR-Y."""
     if not runs:
         return []
-    points = [(runs[0].summary["bicubic_psnr_y"], perception.distances["bicubic"])]  # first: before a run that equals it
+    # Bicubic first: a run that only equals it is not worth having.
+    points = [(runs[0].summary["bicubic_psnr_y"], perception.distances["bicubic"])]
     points += [(run.summary["psnr_y"], perception.distances[run.name]) for run in runs]
     return [runs[i - 1] for i in pareto_front(points) if i > 0]
 
