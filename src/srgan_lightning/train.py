@@ -16,6 +16,7 @@ from srgan_lightning.cli import entry_point, run_without_hydra
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_architecture, load_generator_weights, read_checkpoint
+from srgan_lightning.networks.generator import check_scale
 from srgan_lightning.quiet import quieten_lightning
 from srgan_lightning.training import processes
 from srgan_lightning.training.callbacks import Interruption, NonFinite, Stopped
@@ -52,6 +53,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     # the epoch and the number of the image, whichever process has it. Processes differ in their share of the images.
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     processes.check_devices(cfg)
+    if cfg.model.generator.get("_target_") == "srgan_lightning.networks.Generator":
+        check_scale(cfg.model.generator.scale)  # before sizes are judged by it
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     if first_process():  # missing data are told before networks are built or processes started
         data.prepare_data()

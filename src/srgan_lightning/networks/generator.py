@@ -29,6 +29,12 @@ class ResidualBlock(nn.Module):
         return out
 
 
+def check_scale(scale: int) -> None:
+    """Raise UserError unless a generator can have that scale."""
+    if scale not in (2, 4, 8):
+        raise UserError(f"scale={scale} is not possible: the generator doubles its input, so use 2, 4 or 8.")
+
+
 class Generator(nn.Module):
     """Maps LR images to SR images `scale` times as wide and high; any input size works.
 
@@ -45,8 +51,7 @@ class Generator(nn.Module):
 
     def __init__(self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none") -> None:
         super().__init__()
-        if scale not in (2, 4, 8):
-            raise UserError(f"scale={scale} is not possible: the generator doubles its input, so use 2, 4 or 8.")
+        check_scale(scale)
         if global_skip not in ("none", "bicubic"):
             raise UserError(f"global_skip={global_skip!r} is unknown: use none or bicubic.")
         if not 1 <= channels <= 2048 or not 0 <= blocks <= 512:  # beyond, memory is gone before anyone can say so
