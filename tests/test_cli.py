@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from srgan_lightning.cli import config_dir
 from srgan_lightning.inference.artifact import save_artifact
 from srgan_lightning.networks import Generator
+from srgan_lightning.reporting.runs import find_runs
 from srgan_lightning.train import build_trainer, main
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 
@@ -129,6 +130,12 @@ def test_bad_settings_are_told_before_training(
         (["trainer.accumulate_grad_batches=2"], ["model.accumulate_grad_batches"]),
         (["model=srresnet"], ["SRResNet", "'discriminator'", "do not go together"]),
         (["experiment=srresnet_celeba", "data=synthetic", "loss.adversarial=1"], ["no discriminator", "model=srgan"]),
+        (["scale=3", "data.crop=64"], ["scale=3", "2, 4 or 8"]),
+        (["trainer.max_steps=abc"], ["trainer.max_steps=abc: Trainer takes no text there"]),
+        (["data.batch_size=abc"], ["data.batch_size=abc: SyntheticData takes no text there"]),
+        (["model.generator.blocks=abc"], ["model.generator.blocks=abc: Generator takes no text there"]),
+        (["+trainer.max_stepz=3"], ["trainer.max_stepz: Trainer has no argument", "did you mean trainer.max_steps?"]),
+        (["+data.batch_sise=3"], ["data.batch_sise: SyntheticData has", "did you mean data.batch_size?"]),
         (["scale=3", "data.size=66", "data.crop=33"], ["scale=3", "2, 4 or 8"]),
         (["data.batch_size=99"], ["99", "data.batch_size"]),
         (["degradation=blur"], ["blur needs 13 pixels", "degradation.kernel"]),
@@ -171,6 +178,15 @@ def test_a_resumed_run_takes_hostile_checkpoints_for_errors(command: Callable[..
         code, text = command(*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=1", override)
         assert_one_paragraph(code, text, "evil.ckpt")
     assert not (tmp_path / "exploited").exists()
+
+
+def test_a_run_that_fails_says_why_in_its_log_too(command: Callable[..., Any], tmp_path: Path) -> None:
+    code, text = command(*TINY_SRGAN, *TINY_FACES, "data.batch_size=99", "hydra.run.dir=outputs/quickstart/failed")
+    assert code == 1
+    (run,) = find_runs(tmp_path / "outputs/quickstart")
+    assert run.state == "failed"
+    assert run.failure.startswith("The training set has 8 images but one step takes 99")
+    assert run.failure in text
 
 
 def test_multirun_makes_one_run_directory_per_job(command: Callable[..., Any], tmp_path: Path) -> None:

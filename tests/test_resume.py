@@ -127,12 +127,14 @@ def test_the_newest_checkpoint_is_made_up_for_after_a_kill_between_it_and_the_be
     assert best.read_bytes() == whole
 
 
-def test_a_checkpoint_that_is_gone_back_to_leaves_the_newest(copied: Path) -> None:
+def test_a_checkpoint_that_is_gone_back_to_leaves_the_newest(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
     os.utime(best, ns=(0, 0))
     newest = last.read_bytes()
     train(configuration(copied, SHORT, ckpt_path=str(best)))
     assert last.read_bytes() == newest
+    told = "Already at update 2 of trainer.max_steps=2: nothing left to train; raise trainer.max_steps.\n"
+    assert told in capsys.readouterr().out
 
 
 def test_broken_checkpoints_are_named_and_passed_over(

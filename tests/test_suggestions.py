@@ -1,6 +1,7 @@
 """Misspelt options are told the nearest one, and --help says what there is."""
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -30,13 +31,34 @@ def test_the_nearest_option_is_named(arguments: list[str], said: list[str]) -> N
     assert list(suggest(config_dir(), "train", arguments)) == said
 
 
-def test_the_command_says_it_after_hydra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_it_for_hydra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     GlobalHydra.instance().clear()
     monkeypatch.setattr(sys, "argv", ["train", "trainer.max_stepz=3"])
     with pytest.raises(SystemExit) as stop:
         train.main()
     assert stop.value.code == 1
-    assert capsys.readouterr().err.endswith("trainer.max_stepz: did you mean trainer.max_steps?\n")
+    assert capsys.readouterr().err == "trainer.max_stepz: did you mean trainer.max_steps?\n"
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("qqq=1", ["Could not override 'qqq'", "+qqq=1"]),
+        ("data=celebaa", ["did you mean data=celeba?", "celeba_native"]),
+    ],
+)
+def test_hydra_has_its_say_where_that_does_not_say_all(
+    argument: str, said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["train", argument])
+    with pytest.raises(SystemExit, match="1"):
+        train.main()
+    told = capsys.readouterr().err
+    places = [told.index(words) for words in said]
+    assert places == sorted(places)
+    assert "HYDRA_FULL_ERROR" not in told
+    assert "HYDRA_FULL_ERROR" not in os.environ
 
 
 @pytest.mark.parametrize("command", [train, evaluate, check_data, make_shards])

@@ -27,6 +27,8 @@ def test_a_job_that_fails_is_told_and_the_others_go_on(run_module: Run, tmp_path
     assert told == [("0", "here.pth"), ("1", "there.pth")]
     assert "Traceback" not in done.stdout + done.stderr
     assert "\x1b" not in done.stdout + done.stderr  # no colours in a pipe
+    last = "2 of 4 jobs failed: 0, 1 (see their train.log). The others: python -m srgan_lightning.report sweep"
+    assert done.stderr.splitlines()[-1] == last
     runs = find_runs(tmp_path / "sweep")
     assert [run.state for run in runs] == ["failed", "failed", "finished", "finished"]
     assert runs[0].failure.startswith("loss.vgg.weights=here.pth: no such file")

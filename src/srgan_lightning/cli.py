@@ -5,7 +5,8 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from torch.distributed import DistError
 
 from srgan_lightning.errors import UserError
+from srgan_lightning.refused_options import refused_option
+from srgan_lightning.reporting.runs import find_runs
 from srgan_lightning.suggestions import suggest
 
 
@@ -29,8 +32,19 @@ def config_dir() -> Path:
     return packaged if packaged.is_dir() else package.parents[1] / "conf"
 
 
-def user_error(error: BaseException) -> str | None:
-    """The paragraph for a mistake that a user can mend, or None when the error is a fault of the program."""
+class JobError(CompactHydraException):
+    """What a user can mend about a job, and the directory of the sweep that it is of, if it is."""
+
+    sweep: str | None = None
+
+
+def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | None:
+    """The paragraph for a mistake that a user can mend, or None when the error is a fault of the program.
+
+    Args:
+        error: what was raised.
+        cfg: the configuration of the run, to find the option in that a class refused.
+    """
     cause: BaseException | None = error
     while cause is not None:  # Hydra wraps what an instantiated target raises
         if isinstance(cause, UserError | MisconfigurationException):
@@ -45,7 +59,8 @@ def user_error(error: BaseException) -> str | None:
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
         # Options that their target does not take, such as those of quickstart with model=srresnet.
-        return f"{' '.join(str(error).split())}: these groups or options do not go together."
+        together = f"{' '.join(str(error).split())}: these groups or options do not go together."
+        return (None if cfg is None else refused_option(error, cfg)) or together
     if isinstance(error, MissingMandatoryValue):  # all that conf/ leaves open are folders
         return f"{error.full_key} is not set: give {error.full_key}=FOLDER; --help says what for."
     if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of the wrong type
@@ -54,16 +69,59 @@ def user_error(error: BaseException) -> str | None:
 
 
 def log_failed_job(text: str | None) -> None:
-    """Say at once, and in its run directory's log, why a job of a sweep failed: Hydra tells one of them, at the end."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        log = logging.getLogger(__name__)
-        log.error("Job %s failed. %s", HydraConfig.get().job.num, text or "", exc_info=text is None)
+    """Keep in the run directory's log why a job failed; of a sweep, say it at once: Hydra tells one job, at the end."""
+    if not HydraConfig.initialized():
+        return
+    log, failure = logging.getLogger(__name__), sys.exc_info() if text is None else None
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        log.error("Job %s failed. %s", HydraConfig.get().job.num, text or "", exc_info=failure)
+        return
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "The run failed. %s", (text or "",), failure)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):  # the terminal is told in plain words
+            handler.handle(record)
+
+
+def say_which_failed(sweep: str) -> None:
+    """The last line of a sweep with failed jobs: which, and where to go on with the others."""
+    try:
+        runs = find_runs(Path(os.path.relpath(sweep)))
+    except UserError:
+        return  # a command whose jobs have no directories
+    failed = [run for run in runs if run.state == "failed"]
+    rest = f" The others: python -m srgan_lightning.report {runs[0].path.parent}" if len(failed) < len(runs) else ""
+    names = ", ".join(run.name for run in failed)
+    print(f"{len(failed)} of {len(runs)} jobs failed: {names} (see their train.log).{rest}", file=sys.stderr)
 
 
 def plain_when_piped() -> None:
     """Switch colour off for every library that honours NO_COLOR, where output does not go to a terminal."""
     if "FORCE_COLOR" not in os.environ and not (sys.stdout.isatty() and sys.stderr.isatty()):
         os.environ.setdefault("NO_COLOR", "1")
+
+
+@contextmanager
+def hydra_raises() -> Iterator[bool]:
+    """Inside, Hydra raises its errors instead of printing them; gives whether a user has asked for that already."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield bool(before)
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def tell(error: CompactHydraException, hints: list[str]) -> None:
+    """Print what a user can mend: what was meant, instead of Hydra's advice to add an option that was misspelt."""
+    for hint in hints:
+        print(hint, file=sys.stderr)
+    struct = isinstance(error.__cause__, OmegaConfBaseException)
+    if not (struct and hints):
+        print(error, *([error.__cause__] if struct else []), sep="\n", file=sys.stderr)
+    if isinstance(error, JobError) and error.sweep is not None:
+        say_which_failed(error.sweep)
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
@@ -80,25 +138,28 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             except KeyboardInterrupt:
                 raise SystemExit(130) from None
             except Exception as error:
-                text = user_error(error)
+                text = user_error(error, cfg)
                 log_failed_job(text)
                 if text is None:
                     raise
-                # The one exception that Hydra prints as it stands; other jobs of a sweep go on.
-                raise CompactHydraException(f"\n{text}") from None
+                failure = JobError(f"\n{text}")
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    failure.sweep = os.path.dirname(HydraConfig.get().runtime.output_dir)
+                raise failure from None
 
         with_hydra = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)
 
         @functools.wraps(task)
         def command() -> Any:
             plain_when_piped()
-            try:
-                return with_hydra()
-            except SystemExit as stop:
-                if stop.code == 1:
-                    for sentence in suggest(config_dir(), config_name, sys.argv[1:]):
-                        print(sentence, file=sys.stderr)
-                raise
+            with hydra_raises() as traceback_wanted:
+                try:
+                    return with_hydra()
+                except CompactHydraException as error:
+                    if traceback_wanted:
+                        raise
+                    tell(error, list(suggest(config_dir(), config_name, sys.argv[1:])))
+                    raise SystemExit(1) from None
 
         return command
 
@@ -117,7 +178,7 @@ def run_without_hydra(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Non
     try:
         task(cfg)
     except Exception as error:
-        text = user_error(error)
+        text = user_error(error, cfg)
         if text is None:
             raise
         print(text, file=sys.stderr)

@@ -1,0 +1,44 @@
+"""Which option a class did not take, where Python and Hydra tell only that it raised a TypeError."""
+
+import inspect
+import re
+from difflib import get_close_matches
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+
+def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None:
+    """The option that a TypeError of an instantiated class is about, in one sentence; None where that cannot be told.
+
+    Args:
+        error: raised from a TypeError.
+        cfg: the whole configuration, whose key of the class Hydra has put into its message.
+    """
+    found = re.search(r"full_key: (\S+)", str(error))
+    group = OmegaConf.select(cfg, found[1]) if found else None
+    if found is None or not isinstance(group, DictConfig) or "_target_" not in group:
+        return None
+    key, name, known = found[1], group._target_.rsplit(".", 1)[-1], _arguments(get_object(group._target_))
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error.__cause__))
+    if unknown and unknown[1] in group:
+        near = get_close_matches(unknown[1], known, 1)
+        advice = f"did you mean {key}.{near[0]}?" if near else "these groups or options do not go together."
+        return f"{key}.{unknown[1]}: {name} has no argument '{unknown[1]}'; {advice}"
+    texts = [option for option, value in group.items() if isinstance(value, str) and not known.get(str(option), True)]
+    if texts:
+        return f"{', '.join(f'{key}.{option}={group[option]}' for option in texts)}: {name} takes no text there."
+    return None
+
+
+def _arguments(target: Any) -> dict[str, bool]:
+    """The arguments of a class and those that it passes on to its bases, and whether they may be text."""
+    targets = inspect.getmro(target)[-2::-1] if inspect.isclass(target) else (target,)  # without object; its own last
+    parameters = [parameter for each in targets for parameter in inspect.signature(each).parameters.values()]
+    return {
+        p.name: p.annotation is p.empty or bool(re.search(r"\bstr\b|\bAny\b|Literal|Path", str(p.annotation)))
+        for p in parameters
+        if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+    }
