@@ -27,10 +27,9 @@ def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None
         near = get_close_matches(unknown[1], known, 1)
         advice = f"did you mean {key}.{near[0]}?" if near else "these groups or options do not go together."
         return f"{key}.{unknown[1]}: {name} has no argument '{unknown[1]}'; {advice}"
-    texts = [option for option, value in group.items() if isinstance(value, str) and not known.get(str(option), True)]
-    if texts:
-        return f"{', '.join(f'{key}.{option}={group[option]}' for option in texts)}: {name} takes no text there."
-    return None
+    options = {str(option): value for option, value in group.items()}
+    texts = [f"{key}.{o}={value}" for o, value in options.items() if isinstance(value, str) and not known.get(o, True)]
+    return f"{', '.join(texts)}: {name} takes no text there." if texts else None
 
 
 def _arguments(target: Any) -> dict[str, bool]:
