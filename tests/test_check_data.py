@@ -197,6 +197,7 @@ def test_the_table_says_how_many_files_it_leaves_out(capsys: pytest.CaptureFixtu
     told = capsys.readouterr().out
     assert "a = b = c and 1 more: 4 times the same picture" in told
     assert "e, f: 2 different sizes" in told
+    assert "│ train │ 4     │ more than once" in told
 
 
 def test_real_photos_are_neither_enlarged_nor_alike(shared: Callable[[str], Path]) -> None:

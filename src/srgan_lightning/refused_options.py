@@ -27,17 +27,20 @@ def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None
         near = get_close_matches(unknown[1], known, 1)
         advice = f"did you mean {key}.{near[0]}?" if near else "these groups or options do not go together."
         return f"{key}.{unknown[1]}: {name} has no argument '{unknown[1]}'; {advice}"
-    options = {str(option): value for option, value in group.items()}
-    texts = [f"{key}.{o}={value}" for o, value in options.items() if isinstance(value, str) and not known.get(o, True)]
-    return f"{', '.join(texts)}: {name} takes no text there." if texts else None
+    wrong = [
+        f"{key}.{option}={value}: {name} takes {known[str(option)]} there."
+        for option, value in group.items()
+        if isinstance(value, str) and not re.search(r"\bstr\b|\bAny\b|Literal|Path", known.get(str(option), "Any"))
+    ]
+    return " ".join(wrong) or None
 
 
-def _arguments(target: Any) -> dict[str, bool]:
-    """The arguments of a class and those that it passes on to its bases, and whether they may be text."""
+def _arguments(target: Any) -> dict[str, str]:
+    """The arguments of a class and those that it passes on to its bases, with their types, such as `int`."""
     targets = inspect.getmro(target)[-2::-1] if inspect.isclass(target) else (target,)  # without object; its own last
     parameters = [parameter for each in targets for parameter in inspect.signature(each).parameters.values()]
     return {
-        p.name: p.annotation is p.empty or bool(re.search(r"\bstr\b|\bAny\b|Literal|Path", str(p.annotation)))
+        p.name: "Any" if p.annotation is p.empty else inspect.formatannotation(p.annotation)
         for p in parameters
         if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
     }

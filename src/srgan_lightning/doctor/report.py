@@ -44,9 +44,9 @@ def as_json(items: Sequence[Item], findings: Sequence[Finding], seconds: float) 
 
 def print_report(console: Console, report: dict[str, Any]) -> None:
     """One row for each kind and set, with examples, worst first."""
-    files = ", ".join(f"{count} {split}" for split, count in report["files"].items()) or "none"
+    sets = ", ".join(f"{count} {split}" for split, count in report["files"].items()) or "none"
     speed = f"{report['seconds']} s, {report['images_per_second']} images/s"
-    console.print(f"Checked: {files} ({speed}).", highlight=False)
+    console.print(f"Checked: {sets} ({speed}).", highlight=False)
     rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for finding in report["findings"]:
         rows[finding["kind"], finding["split"]].append(finding)
@@ -58,7 +58,8 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
             examples = [f"{_names(each['files'], name)}: {each['detail']}" for each in shown]
             severity = f"[{COLOURS[kind.severity]}]{kind.severity}[/]"
             what = f"{kind.title} ({kind.advice})"
-            table.add_row(severity, split, str(len(found)), what, escape("\n".join(examples)))
+            files = {file for each in found for file in each["files"]}
+            table.add_row(severity, split, str(len(files)), what, escape("\n".join(examples)))
         console.print(table)
     verdict = f"{report['errors']} errors, {report['warnings']} warnings, {report['notes']} notes."
     console.print(verdict if rows else "Nothing to complain of.", highlight=False)
