@@ -27,10 +27,11 @@ def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None
         near = get_close_matches(unknown[1], known, 1)
         advice = f"did you mean {key}.{near[0]}?" if near else "these groups or options do not go together."
         return f"{key}.{unknown[1]}: {name} has no argument '{unknown[1]}'; {advice}"
+    options = {str(option): value for option, value in group.items()}
     wrong = [
-        f"{key}.{option}={value}: {name} takes {known[str(option)]} there."
-        for option, value in group.items()
-        if isinstance(value, str) and not re.search(r"\bstr\b|\bAny\b|Literal|Path", known.get(str(option), "Any"))
+        f"{key}.{option}={value}: {name} takes {known[option]} there."
+        for option, value in options.items()
+        if isinstance(value, str) and not re.search(r"\bstr\b|\bAny\b|Literal|Path", known.get(option, "Any"))
     ]
     return " ".join(wrong) or None
 
