@@ -26,9 +26,7 @@ def summary_of(cfg: DictConfig) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("experiment", ["paper_srgan", "srgan_celeba", "faces_srgan"])
-def test_without_a_pixel_loss_to_speak_of_the_last_generator_is_delivered(
-    configure: Configure, experiment: str
-) -> None:
+def test_stage_two_delivers_its_last_generator(configure: Configure, experiment: str) -> None:
     """By PSNR it would be the first one: stage two starts at the best PSNR there is."""
     options = [f"experiment={experiment}", "data=synthetic", *TINY_SRGAN, *TINY_FACES, "degradation=bicubic"]
     cfg = configure(*options, "loss.vgg.weights=random", "loss.vgg.layer=relu1_2", "loss.perceptual=10",

@@ -119,7 +119,7 @@ def device_name(device: torch.device) -> str:
 
 def print_scores(scores: dict[str, float], title: str) -> None:
     """A table of the model beside bicubic on the same images."""
-    table = Table("", "model", "bicubic", "gain", title=title)
+    table = Table("score", "model", "bicubic", "gain", title=title)
     for name in NAMES:
         model, bicubic = scores[name], scores[f"bicubic_{name}"]
         digits = 2 if "psnr" in name else 4
