@@ -154,6 +154,13 @@ def test_bad_settings_are_told_before_training(
         assert not list(tmp_path.rglob("*.ckpt")), f"trained in spite of {overrides}"
 
 
+def test_flags_of_the_other_commands_are_told(command: Callable[..., Any]) -> None:
+    code, text = command("--weights", "a.safetensors")
+    assert code == 2
+    assert text.endswith("write weights=... without dashes.\n")
+    assert "without dashes" not in command("--cfg", "nonsense")[1]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpus_that_are_not_there_are_told(command: Callable[..., Any]) -> None:
     assert_one_paragraph(*command(*TINY_SRGAN, *TINY_FACES, "trainer.accelerator=gpu", "trainer.devices=2"), "gpu")

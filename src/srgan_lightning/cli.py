@@ -24,6 +24,9 @@ from srgan_lightning.refused_options import refused_option
 from srgan_lightning.reporting.runs import find_runs
 from srgan_lightning.suggestions import suggest
 
+#: Those of Hydra's own that can be given wrongly.
+HYDRA_FLAGS = ("--cfg", "--info", "--package", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")
+
 
 def config_dir() -> Path:
     """The folder conf/: inside the installed wheel, or at the root of the checkout."""
@@ -160,6 +163,12 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                         raise
                     tell(error, list(suggest(config_dir(), config_name, sys.argv[1:])))
                     raise SystemExit(1) from None
+                except SystemExit as stop:
+                    flags = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
+                    if stop.code == 2 and flags and flags[0] not in HYDRA_FLAGS:  # the other commands take such
+                        option = flags[0][2:].replace("-", "_")
+                        print(f"Here options are KEY=VALUE: write {option}=... without dashes.", file=sys.stderr)
+                    raise
 
         return command
 
