@@ -18,6 +18,7 @@ from PIL import Image
 from srgan_lightning.cli import config_dir
 from srgan_lightning.patch_statistics import PatchDistance
 from srgan_lightning.report import main
+from srgan_lightning.reporting.curves import draw_curves
 from srgan_lightning.reporting.pareto import compromise, pareto_front
 from srgan_lightning.reporting.runs import find_runs
 from srgan_lightning.train import train
@@ -208,6 +209,7 @@ def test_a_run_gets_its_curves(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     curves = find_runs(sweep)[1].curves()
     assert curves["loss/generator"][0] == curves["d_real"][0] == [1, 2, 3, 4]
     assert curves["val/psnr_y"][0] == curves["val/bicubic_psnr_y"][0] == [2, 4]
+    assert "Gradient that each term sends into SR" in [axes.get_title() for axes in draw_curves(curves, "run").axes]
     with Image.open(sweep / "1/curves.png") as picture:
         assert picture.getpixel((2, 2))[:3] == (244, 244, 242)
         shown = {colour[:3] for _, colour in picture.getcolors(picture.width * picture.height)}

@@ -29,6 +29,7 @@ from srgan_lightning.training.provenance import describe_start, record_start
 from srgan_lightning.training.report import ARTIFACT, LAST, add_test_scores, write_results
 from srgan_lightning.training.resume import find_checkpoint, first_process, say_if_done, sole_writer
 
+#: Of Lightning's, those in which images, losses and the metric stay float32 where they must.
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -65,12 +66,10 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if first_process():
         check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg) or not torch.cuda.is_available())
     cfg.ckpt_path = find_checkpoint(cfg.ckpt_path, Path(cfg.run_dir))
-    batches = -1
+    about: dict[str, Any] = {"batches": -1}
     if cfg.ckpt_path is not None:
         about = read_checkpoint(cfg.ckpt_path)[1]
         check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={cfg.ckpt_path}")
-        batches = about.get("batches", 0)
-        say_if_done(cfg.trainer.max_steps, about)
     prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization)
     if processes.must_launch(trainer):
@@ -83,8 +82,9 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             log_config(trainer.loggers, cfg)
             for logger in trainer.loggers:
                 if isinstance(logger, RunCSVLogger):
-                    logger.go_on_from(batches)
+                    logger.go_on_from(about.get("batches", 0))
             if trainer.is_global_zero:
+                say_if_done(cfg.trainer.max_steps, about)
                 print(processes.images_per_update(cfg, trainer.world_size), flush=True)
             stopped = fit(trainer, model, data, cfg)
             summary = write_results(cfg, trainer, start, seconds=time.perf_counter() - started)

@@ -1,5 +1,7 @@
 """The curves of one run."""
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -25,6 +27,16 @@ PANELS: list[tuple[str, dict[str, str], bool]] = [
         True,
     ),
     ("Discriminator: how real it takes", {"d_real": "HR", "d_fake": "SR"}, False),
+    (
+        "Gradient that each term sends into SR",
+        {
+            "health/gradient_pixel": "pixel",
+            "health/gradient_perceptual": "perceptual",
+            "health/gradient_adversarial": "adversarial",
+            "health/gradient_total_variation": "total variation",
+        },
+        True,
+    ),
     ("Learning rates", {"lr/generator": "generator", "lr/discriminator": "discriminator"}, True),
     ("Images per second", {"images_per_second": "training"}, False),
 ]
@@ -55,11 +67,13 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
         if name == "bicubic":
             axes.plot(steps, values, color=FAINT, linestyle="--", label=name)
         else:
-            axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else None)
+            total = column == "loss/generator"  # where one term makes nearly all of it, both must be seen
+            style: dict[str, Any] = {"linestyle": ":", "zorder": 3} if total else {}
+            axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else None, **style)
     # A rate that ends at 0 has no logarithm there; matplotlib would leave the panel empty were all of them 0.
     if logarithmic and any(value > 0 for column in names for value in curves.get(column, ([], []))[1]):
         axes.set_yscale("log", nonpositive="mask")
     if len(names) > 1:
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", frameon=True, framealpha=0.8, edgecolor="none")
     if "d_real" in names:
         axes.set_ylim(0, 1)

@@ -1,5 +1,6 @@
 """What both stages share: the generator, validation by the metric protocol, and facts for checkpoints."""
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -94,6 +95,8 @@ class SuperResolutionModule(lightning.LightningModule):
         self.to(memory_format=self.memory_format)
 
     def on_fit_start(self) -> None:
+        # Before Lightning restores a checkpoint's.
+        self.schedules = [copy.deepcopy(config.scheduler.state_dict()) for config in self.trainer.lr_scheduler_configs]
         self.loss.to(self.device).to(memory_format=self.memory_format)
         if self.compile_mode:
             mode = None if self.compile_mode is True else self.compile_mode

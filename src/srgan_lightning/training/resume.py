@@ -74,14 +74,14 @@ def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
 
 
 def say_if_done(max_steps: int, about: dict[str, Any]) -> None:
-    """Say, on the first process, that a checkpoint is where training would end.
+    """Say that a checkpoint is where training would end.
 
     Args:
         max_steps: `trainer.max_steps`; -1 for no limit.
-        about: the checkpoint's facts, see `artifact.read_checkpoint`.
+        about: the checkpoint's facts, see `artifact.read_checkpoint`; without a recipe nothing is said.
     """
-    updates = about.get("recipe", {}).get("updates", 0)
-    if 0 <= max_steps <= updates and first_process():
+    updates = about.get("recipe", {}).get("updates", -1)
+    if 0 <= max_steps <= updates:
         limit = f"trainer.max_steps={max_steps}"
         print(f"Already at update {updates} of {limit}: nothing left to train; raise trainer.max_steps.", flush=True)
 

@@ -1,6 +1,5 @@
 """Stage two: generator against discriminator (Ledig et al. 2017, sections 2.2 and 3.2)."""
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,7 +88,6 @@ class SRGAN(SuperResolutionModule):
             for factory, optimizer, name in zip(factories, optimizers, names, strict=True)
             if factory is not None
         ]
-        self.schedules = [copy.deepcopy(scheduler.state_dict()) for scheduler in schedulers]
         return optimizers, schedulers
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:

@@ -1,6 +1,5 @@
 """Stage one: the generator alone, on a pixel loss (Ledig et al. 2017, section 3.2, SRResNet)."""
 
-import copy
 from typing import Any
 
 from torch import Tensor
@@ -44,7 +43,6 @@ class SRResNet(SuperResolutionModule):
         if self.scheduler_factory is None:
             return optimizer
         scheduler = make_schedule(self.scheduler_factory, optimizer, "model.generator_scheduler")
-        self.schedules = [copy.deepcopy(scheduler.state_dict())]
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
