@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from srgan_lightning.data.degradation import Bicubic, resize_bicubic
 from srgan_lightning.data.folder import ImageFolder
@@ -20,6 +21,13 @@ def test_luma_is_matlabs() -> None:
     colours = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     expected = [235.0, 16.0, 81.481, 144.553, 40.966]
     assert luma(colours[:, :, None, None]).flatten().tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_luma_is_no_matrix_product() -> None:
+    """CUDA may compute matrix products in TF32, whose 10 bits of mantissa are too few for a score."""
+    with FlopCounterMode(display=False) as products:
+        luma(torch.rand(1, 3, 4, 4))
+    assert products.get_total_flops() == 0
 
 
 @settings(max_examples=20, deadline=None)

@@ -27,8 +27,9 @@ def protocol(scale: int) -> dict[str, str]:
 
 def luma(image: Tensor) -> Tensor:
     """(B, 3, H, W) RGB in [0, 1] to (B, 1, H, W) BT.601 luma in 16..235 (MATLAB's `rgb2ycbcr`)."""
-    weights = image.new_tensor([65.481, 128.553, 24.966])
-    return 16 + torch.einsum("bchw,c->bhw", image, weights)[:, None]
+    # A sum, not a matrix product, which CUDA may compute in TF32 with 10 bits of mantissa.
+    weights = image.new_tensor([65.481, 128.553, 24.966]).view(3, 1, 1)
+    return 16 + (image * weights).sum(dim=1, keepdim=True)
 
 
 def score(sr: Tensor, hr: Tensor, border: int) -> Tensor:
