@@ -10,8 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from srgan_lightning.cli import entry_point, write_text
-from srgan_lightning.doctor.checkup import examine
-from srgan_lightning.doctor.report import as_json, print_report
 
 
 def check_data(cfg: DictConfig) -> dict[str, Any]:
@@ -26,6 +24,10 @@ def check_data(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: there is no such data, or the configuration cannot be trained on whatever the files hold.
     """
+    # Here, so that --help does not wait for torch.
+    from srgan_lightning.doctor.checkup import examine
+    from srgan_lightning.doctor.report import as_json, print_report
+
     started = time.perf_counter()
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))

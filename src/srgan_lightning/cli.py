@@ -14,10 +14,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from torch.distributed import DistError
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.refused_options import refused_option
@@ -35,6 +33,21 @@ def config_dir() -> Path:
     return packaged if packaged.is_dir() else package.parents[1] / "conf"
 
 
+def _resolver(name: str) -> Callable[..., str]:
+    """A resolver of `training.resume`, which imports torch: once a run is to start, not for --help."""
+
+    def resolve(*arguments: Any) -> str:
+        from srgan_lightning.training import resume
+
+        return str(getattr(resume, name)(*arguments))
+
+    return resolve
+
+
+for _name in ("run_directory", "hydra_directory"):  # here, since the processes of a sweep import this module too
+    OmegaConf.register_new_resolver(_name, _resolver(_name), use_cache=True, replace=True)
+
+
 class JobError(CompactHydraException):
     """What a user can mend about a job, and the directory of the sweep that it is of, if it is."""
 
@@ -48,6 +61,10 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
         error: what was raised.
         cfg: the configuration of the run, to find the option in that a class refused.
     """
+    # Here, since --help and misspelt options need neither; what raised has imported them.
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from torch.distributed import DistError
+
     cause: BaseException | None = error
     while cause is not None:  # Hydra wraps what an instantiated target raises
         if isinstance(cause, UserError | MisconfigurationException):

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.exporting import FORMATS, export
-from srgan_lightning.inference.load import load_trained
+
+#: Those of `inference.exporting`, which imports torch.
+FORMATS = ("onnx", "torch_export", "safetensors", "safetensors16")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,6 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to; an existing file is replaced")
     parser.add_argument("--licence", metavar="TEXT", help="of the training photos, for the model card")
     options = parser.parse_args(argv)
+    # Here, so that --help and bad usage do not wait for torch.
+    from srgan_lightning.inference.exporting import export
+    from srgan_lightning.inference.load import load_trained
+
     try:
         trained = load_trained(options.weights)
         if options.licence:

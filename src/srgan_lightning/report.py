@@ -4,23 +4,25 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.device import find_device
 from srgan_lightning.quiet import quieten_lightning
-from srgan_lightning.reporting.curves import draw_curves
-from srgan_lightning.reporting.perception import MEASURES, Choice
 from srgan_lightning.reporting.runs import Run, is_run
-from srgan_lightning.reporting.style import save_figure
-from srgan_lightning.reporting.sweep import Sweep, read_sweep, write_sweep
-from srgan_lightning.reporting.tables import HEAD, cells
+
+if TYPE_CHECKING:
+    from srgan_lightning.reporting.perception import Choice
+    from srgan_lightning.reporting.sweep import Sweep
+
+#: Those of `reporting.perception`, which imports torch.
+MEASURES = ("auto", "lpips", "fid", "kid", "vgg", "swd")
 
 
-def report(path: Path, output: Path, choice: Choice, limit: int, console: Console) -> list[Path]:
+def report(path: Path, output: Path, choice: "Choice", limit: int, console: Console) -> list[Path]:
     """Report on a run or a sweep.
 
     Args:
@@ -36,6 +38,11 @@ def report(path: Path, output: Path, choice: Choice, limit: int, console: Consol
     Raises:
         UserError: there is nothing to report on.
     """
+    # Imported in the functions, so that --help and bad usage do not wait for torch.
+    from srgan_lightning.reporting.curves import draw_curves
+    from srgan_lightning.reporting.style import save_figure
+    from srgan_lightning.reporting.sweep import read_sweep, write_sweep
+
     if is_run(path):
         run = Run(path)
         figure = draw_curves(run.curves(), f"{path.absolute().parent.name}/{path.absolute().name} ({run.state})")
@@ -48,8 +55,10 @@ def report(path: Path, output: Path, choice: Choice, limit: int, console: Consol
     return write_sweep(sweep, output, choice.device)
 
 
-def print_sweep(sweep: Sweep, console: Console) -> None:
+def print_sweep(sweep: "Sweep", console: Console) -> None:
     """The table, and the sentences beneath it."""
+    from srgan_lightning.reporting.tables import HEAD, cells
+
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for title in HEAD:
         table.add_column(title, no_wrap=title != "settings", overflow="fold")
@@ -80,6 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.images < 1:
         parser.error("--images: give 1 or more")
+    from srgan_lightning.inference.device import find_device
+    from srgan_lightning.reporting.perception import Choice
+
     quieten_lightning()
     path = Path(options.path)
     try:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from srgan_lightning.benchmarking.setup import build_data, build_module, with_bare_step
 from srgan_lightning.benchmarking.timing import Result, clock, result
-from srgan_lightning.train import build_trainer
+from srgan_lightning.training.run import build_trainer
 
 WARMUP = 3  # batches until workers are awake, the queue is full and everything is compiled
 FETCH = "[_TrainingEpochLoop].train_dataloader_next"

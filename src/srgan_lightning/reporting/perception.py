@@ -7,13 +7,12 @@ import torch
 
 from srgan_lightning.data.degradation import round_to_8_bits
 from srgan_lightning.errors import UserError
-from srgan_lightning.evaluate import make_upscaler
 from srgan_lightning.inference.evaluation import Pictures
-from srgan_lightning.inference.perceptual_metrics import KNOWN, PerceptualMetrics
+from srgan_lightning.inference.perceptual_metrics import PerceptualMetrics
+from srgan_lightning.inference.scoring import make_upscaler
 from srgan_lightning.reporting.runs import Run
 from srgan_lightning.reporting.validation import Image
 
-MEASURES = ("auto", *KNOWN, "swd")
 SAYS = {
     "lpips": "LPIPS (AlexNet)",
     "fid": "FID",
@@ -38,7 +37,7 @@ class Perception:
 
 @dataclass
 class Choice:
-    """How to measure: one of `MEASURES`, and where the networks' weights are."""
+    """How to measure: `auto` or one of `SAYS`, and where the networks' weights are."""
 
     measure: str = "auto"
     metric_weights: str | None = None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.evaluate import make_upscaler
+from srgan_lightning.inference.scoring import make_upscaler
 from srgan_lightning.metrics import protocol
 from srgan_lightning.reporting.perception import Choice, Perception, measure_perception
 from srgan_lightning.reporting.runs import Run, find_runs

@@ -36,8 +36,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from srgan_lightning.cores import usable_cores
 from srgan_lightning.errors import UserError
+from srgan_lightning.launched import FLAG
 
-FLAG = "--handed"  # python -m srgan_lightning.train --handed PARENT CONFIGURATION: a process that `launch` started
 COMMAND = "SRGAN_LIGHTNING_COMMAND"  # tells a process that `launch` started what the user typed
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # passed on to the processes; not SIGHUP, or nohup would fail
 

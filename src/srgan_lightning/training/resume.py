@@ -10,7 +10,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import OmegaConf
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.training.checkpoint_io import check_whole
@@ -100,10 +99,6 @@ def run_directory(ckpt_path: str | None, new: str) -> str:
 def hydra_directory(run_dir: str, now: str) -> str:
     """Hydra's `${hydra_directory:...}`: `.hydra` for a new run, and one within it for every time that it is resumed."""
     return f".hydra/resumed_{now}" if (Path(run_dir) / ".hydra").exists() else ".hydra"
-
-
-OmegaConf.register_new_resolver("run_directory", run_directory, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("hydra_directory", hydra_directory, use_cache=True, replace=True)
 
 
 @contextmanager

@@ -1,0 +1,129 @@
+"""Generators scored on sets of images, beside bicubic."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig
+from rich.console import Console
+from torch import Tensor
+from torchvision.utils import save_image
+
+from srgan_lightning.cli import write_text
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.comparison_grid import comparison_grid, grid_files
+from srgan_lightning.inference.device import find_device
+from srgan_lightning.inference.evaluation import (
+    EvaluationSet,
+    Pictures,
+    Upscaler,
+    bicubic_upscaler,
+    evaluate_set,
+    self_ensemble,
+)
+from srgan_lightning.inference.load import load_trained
+from srgan_lightning.inference.perceptual_metrics import PerceptualMetrics
+from srgan_lightning.inference.score_tables import print_comparison, print_images, to_markdown
+from srgan_lightning.inference.tiling import receptive_radius, run_tiled
+from srgan_lightning.metrics import protocol
+
+#: Side of a tile in LR pixels.
+TILE = 256
+
+
+def evaluate(cfg: DictConfig) -> dict[str, Any]:
+    """Score by a composed configuration.
+
+    Args:
+        cfg: `conf/evaluate.yaml`.
+
+    Returns:
+        What `json=` is given: `protocol` and `results`, one for each pair of set and weights.
+
+    Raises:
+        UserError: weights, images or settings that do not fit.
+    """
+    console, device = Console(), find_device(cfg.device)
+    degradation = instantiate(cfg.degradation)
+    hr_dirs, lr_dirs = _listed(cfg.hr_dir), _listed(cfg.lr_dir)
+    if lr_dirs and len(lr_dirs) != len(hr_dirs):
+        raise UserError(f"lr_dir names {len(lr_dirs)} folders, hr_dir {len(hr_dirs)}: give one LR folder for each set.")
+    sets = [
+        EvaluationSet(hr, lr, degradation) for hr, lr in zip(hr_dirs, lr_dirs or [None] * len(hr_dirs), strict=True)
+    ]
+    upscalers = {
+        str(name): make_upscaler(str(name), cfg.scale, device, cfg.self_ensemble) for name in _listed(cfg.weights)
+    }
+    perceptual = PerceptualMetrics(_listed(cfg.metrics), cfg.metric_weights, device, cfg.vgg)
+
+    how = dict(protocol(cfg.scale))
+    how["lr"] = "given" if lr_dirs else f"made from HR: {type(degradation).__name__.lower()}, rounded to 8 bits"
+    if getattr(degradation, "jpeg", None) is not None and not lr_dirs:
+        low, high = degradation.jpeg
+        how["lr"] += f", {degradation.jpeg_probability:.0%} of it through JPEG files of quality {low} to {high}"
+    if cfg.self_ensemble:
+        how["self_ensemble"] = "mean over eight flips and turns (not for bicubic)"
+    console.print("Protocol: " + "; ".join(f"{key}: {value}" for key, value in how.items()), highlight=False)
+
+    results: list[dict[str, Any]] = []
+    grids = iter(grid_files(cfg.grid, list(map(str, hr_dirs)), list(upscalers)) if cfg.grid is not None else [])
+    for images in sets:
+        for remark in images.remarks():
+            console.print(f"{images.name}: {remark}", highlight=False)
+        for name, upscale in upscalers.items():
+            kept: list[Pictures] = []
+
+            def seen(pictures: Pictures, kept: list[Pictures] = kept) -> None:
+                perceptual.update(pictures)
+                if cfg.grid is not None and len(kept) < cfg.grid_images:
+                    kept.append(pictures)
+
+            scores = evaluate_set(upscale, images, seen)
+            results.append({"set": images.name, "weights": name, **scores, **perceptual.compute(len(images))})
+            print_images(console, results[-1])
+            if kept:
+                console.print(f"Grid: {write_grid(next(grids), kept)}")
+    print_comparison(console, results)
+    report = {"protocol": how, "results": results}
+    if cfg.json is not None:
+        write_text(cfg.json, json.dumps(report, indent=2) + "\n")
+    if cfg.markdown is not None:
+        write_text(cfg.markdown, to_markdown(results, how))
+    return report
+
+
+def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool) -> Upscaler:
+    """A function from LR to SR, both (1, 3, ...) on the CPU.
+
+    Raises:
+        UserError: the weights are not to be had, or are made for another scale.
+    """
+    if weights == "bicubic":
+        return bicubic_upscaler(scale)
+    generator = load_trained(weights).generator
+    if generator.scale != scale:
+        raise UserError(f"weights={weights} upscale by {generator.scale}, not by {scale}: set scale={generator.scale}.")
+    generator.to(device).to(memory_format=torch.channels_last)
+
+    def forward(lr: Tensor) -> Tensor:
+        return generator(lr.to(device, memory_format=torch.channels_last)).float().cpu()  # type: ignore[no-any-return]
+
+    def upscale(lr: Tensor) -> Tensor:  # large images in tiles, which see as far as the network does: the same result
+        return run_tiled(forward, lr, scale, TILE, receptive_radius(generator))
+
+    return self_ensemble(upscale) if ensemble else upscale
+
+
+def write_grid(target: Path, pictures: list[Pictures]) -> Path:
+    """Write a grid, and give its file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_image(comparison_grid(pictures), target)
+    return target
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, ListConfig) else [value]
