@@ -20,6 +20,9 @@ except ImportError:
     decode_jpeg = None
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+#: The only decoders that a file may reach. PIL goes by the content, not by the name, and has decoders that nobody needs
+#: here: EPS starts Ghostscript, a program of its own. MPO, which some cameras write, is read as JPEG.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF")
 MAX_PIXELS = 89_478_485  # PIL's own threshold for decompression bombs: 256 MB of RGB
 
 #: What is lost of images that are not plain 8-bit RGB, by PIL's mode.
@@ -81,19 +84,19 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 @contextmanager
 def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
-    """An image file of which the header has been read, its size known to be bearable.
+    """Open an image file and read its header. The one place that opens images: of `FORMATS`, and not too large.
 
     Args:
         file: a path or a binary file.
         name: what an error calls it.
 
     Raises:
-        UserError: it has more than `MAX_PIXELS`, or it is no image, which may also turn out inside the `with`.
+        UserError: it has more than `MAX_PIXELS`, or is none of `FORMATS`, which may also turn out inside the `with`.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # told as an error, two lines below
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield image
@@ -105,7 +108,8 @@ def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        reason = "its format is unknown" if _has_content(file) else "it is empty"
+        known = f"its format is unknown; supported are {', '.join(FORMATS)}"
+        reason = known if _has_content(file) else "it is empty"
         raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace it.") from error
     except Exception as error:  # decoders raise nearly anything over damaged data
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -116,6 +120,20 @@ def _has_content(file: str | Path | IO[bytes]) -> bool:
     if isinstance(file, str | Path):
         return Path(file).stat().st_size > 0
     return file.seek(0, io.SEEK_END) > 0
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an image, 1 to 8; 1 (upright) where there is none, or none of these, such as text."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # PIL raises nearly anything over damaged EXIF; the pixels may be whole all the same
+        return 1
+    return int(value) if value in range(1, 9) else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned upright by its EXIF orientation; the image itself, not a copy, where it is upright already."""
+    return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def open_image(file: str | Path | IO[bytes], name: str) -> Image.Image:
@@ -130,9 +148,9 @@ def open_image(file: str | Path | IO[bytes], name: str) -> Image.Image:
     """
     with opened(file, name) as image:
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        turned = upright(image)
         # Here, where an error names the file: some modes, such as LAB, have no way to RGB.
-        return upright if upright.mode in CONVERSIONS else upright.convert("RGB")
+        return turned if turned.mode in CONVERSIONS else turned.convert("RGB")
 
 
 def decode(data: bytes, name: str) -> Tensor:
@@ -149,8 +167,7 @@ def decode(data: bytes, name: str) -> Tensor:
         UserError: it is no image, or is cut short.
     """
     with opened(io.BytesIO(data), name) as image:
-        upright = image.getexif().get(ORIENTATION, 1) == 1
-        plain = image.format == "JPEG" and image.mode in ("RGB", "L") and upright
+        plain = image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1
     if plain and decode_jpeg is not None:
         with suppress(RuntimeError):  # PIL says it better, or forgives it
             pixels: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
@@ -203,5 +220,5 @@ def image_size(path: Path) -> Size:
     """
     with opened(path, str(path)) as image:
         width, height = image.size
-        sideways = image.getexif().get(ORIENTATION, 1) >= 5  # the EXIF orientations that swap width and height
+        sideways = orientation(image) >= 5  # these swap width and height
     return (width, height) if sideways else (height, width)

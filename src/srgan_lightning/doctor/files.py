@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from srgan_lightning.data.images import CONVERSIONS, ORIENTATION, open_image, opened, to_tensor
+from srgan_lightning.data.images import CONVERSIONS, open_image, opened, orientation, to_tensor
 from srgan_lightning.doctor.duplicates import Fingerprint, fingerprint
 from srgan_lightning.doctor.findings import Finding
 from srgan_lightning.doctor.spectrum import LEAST_DETAIL, fine_detail
@@ -107,7 +107,7 @@ def _decoded(item: Item, judged: Judged) -> Image.Image | None:
     try:
         file = item.source()
         with opened(file, item.name) as header:
-            mode, orientation = header.mode, header.getexif().get(ORIENTATION, 1)
+            mode, turned = header.mode, orientation(header)
         if not isinstance(file, str | Path):
             file.seek(0)
         image = Image.fromarray(to_tensor(open_image(file, item.name)).permute(1, 2, 0).numpy())
@@ -118,6 +118,6 @@ def _decoded(item: Item, judged: Judged) -> Image.Image | None:
         return None
     if mode in CONVERSIONS:
         judged.add("mode", CONVERSIONS[mode], item.name)
-    if orientation != 1:
-        judged.add("orientation", f"EXIF orientation {orientation}", item.name)
+    if turned != 1:
+        judged.add("orientation", f"EXIF orientation {turned}", item.name)
     return image

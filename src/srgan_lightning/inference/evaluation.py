@@ -10,7 +10,7 @@ from torch import Tensor
 from srgan_lightning.data.datasets import SSIM_WINDOW, ValidationSet
 from srgan_lightning.data.degradation import Bicubic, resize_bicubic, round_to_8_bits
 from srgan_lightning.data.folder import ImageFolder, PairedFolders
-from srgan_lightning.data.images import CONVERSIONS, ORIENTATION, opened
+from srgan_lightning.data.images import CONVERSIONS, opened, orientation
 from srgan_lightning.errors import UserError
 from srgan_lightning.metrics import NAMES, score
 
@@ -71,7 +71,7 @@ class EvaluationSet:
         for index, path in enumerate(self.source.paths):
             with opened(path, str(path)) as image:
                 what = [CONVERSIONS[image.mode]] if image.mode in CONVERSIONS else []
-                if image.getexif().get(ORIENTATION, 1) != 1:
+                if orientation(image) != 1:
                     what.append("turned upright by its EXIF orientation")
                 if image.width % self.scale or image.height % self.scale:
                     what.append(f"{image.width}x{image.height} cut to a multiple of {self.scale}")

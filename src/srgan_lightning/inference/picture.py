@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
+from srgan_lightning.data.images import ORIENTATION, orientation, upright
 from srgan_lightning.errors import UserError
 
 Pixels = NDArray[Any]  # (H, W, channels), uint8 or uint16
@@ -59,8 +60,8 @@ def from_pil(image: Image.Image) -> Picture:
         UserError: a mode without a range of values (F), or that PIL cannot convert to RGB (LAB).
     """
     notes = ["only its first frame is upscaled"] if getattr(image, "n_frames", 1) > 1 else []
-    icc, exif = image.info.get("icc_profile"), _photo_exif(image)
-    image = ImageOps.exif_transpose(image)
+    icc, exif = image.info.get("icc_profile"), _photo_exif(image, notes)
+    image = upright(image)
     if image.mode == "I" or image.mode.startswith("I;16"):  # 32 bits are how PIL holds 16-bit PGM files
         grey = np.array(image).clip(0, 65535).astype(np.uint16)
         return Picture(grey[..., None], None, icc, exif, notes)
@@ -97,15 +98,22 @@ def to_pil(picture: Picture) -> Image.Image:
     return image
 
 
-def _photo_exif(image: Image.Image) -> bytes | None:
+def _photo_exif(image: Image.Image, notes: list[str]) -> bytes | None:
     exif = Image.Exif()
-    exif.load(image.getexif().tobytes())  # a copy: the image's own must still say how it is turned
-    for tag in STORAGE_TAGS:
-        exif.pop(tag, None)
-    if EXIF_IFD in exif:
-        for tag in (EXIF_WIDTH, EXIF_HEIGHT):  # the size before upscaling
-            exif.get_ifd(EXIF_IFD).pop(tag, None)
-    return exif.tobytes() if len(exif) else None
+    try:
+        own = image.getexif()
+        if orientation(image) == 1:
+            own.pop(ORIENTATION, None)  # where it is text, PIL could not write it
+        exif.load(own.tobytes())  # a copy: the image's own must still say how it is turned
+        for tag in STORAGE_TAGS:
+            exif.pop(tag, None)
+        if EXIF_IFD in exif:
+            for tag in (EXIF_WIDTH, EXIF_HEIGHT):  # the size before upscaling
+                exif.get_ifd(EXIF_IFD).pop(tag, None)
+        return exif.tobytes() if len(exif) else None
+    except Exception:  # PIL raises nearly anything over damaged EXIF; the pixels may be whole all the same
+        notes.append("its EXIF is damaged and is left out")
+        return None
 
 
 def _cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:

@@ -10,7 +10,7 @@ import numpy as np
 import png
 from PIL import Image
 
-from srgan_lightning.data.images import ORIENTATION
+from srgan_lightning.data.images import orientation
 from srgan_lightning.inference.picture import Picture, Pixels, from_pil, split_alpha
 
 STRIP = 64  # rows compressed at a time
@@ -40,7 +40,7 @@ def read_png16(path: Path, image: Image.Image) -> Picture:
         for target, row in zip(pixels, rows, strict=True):
             target[...] = np.asarray(row, np.uint16).reshape(target.shape)
     picture = from_pil(image)
-    picture.colour, picture.alpha = split_alpha(_upright(pixels, image.getexif().get(ORIENTATION, 1)))
+    picture.colour, picture.alpha = split_alpha(_upright(pixels, orientation(image)))
     return picture
 
 
