@@ -4,10 +4,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from srgan_lightning.cli import entry_point
+from srgan_lightning.errors import UserError
 
 
 def make_shards(cfg: DictConfig) -> dict[str, int]:
-    """Write shards by a composed configuration.
+    """Write shards by a composed configuration; splits that a killed run has finished are kept.
 
     Args:
         cfg: `conf/make_shards.yaml` with its groups.
@@ -18,18 +19,25 @@ def make_shards(cfg: DictConfig) -> dict[str, int]:
     Raises:
         UserError: the data cannot be read, or shards are there already.
     """
-    from srgan_lightning.data.sharding import write_shards  # needs the extra `streaming`
+    from srgan_lightning.data.sharding import finished_shards, write_shards  # needs the extra `streaming`
 
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     data.prepare_data()
-    counts: dict[str, int] = {}
+    jobs = {}
     for split in cfg.splits:
-        folder = f"{cfg.output}/{split}"
-        order_seed = cfg.seed if split == "train" else None
-        counts[split] = write_shards(
-            data.source(split), folder, cfg.shard_size, order_seed, data.workers, data.on_error
+        jobs[split] = (
+            data.source(split),
+            f"{cfg.output}/{split}",
+            cfg.shard_size,
+            cfg.seed if split == "train" else None,
         )
-        print(f"{folder}: {counts[split]} images", flush=True)
+    finished = {split: finished_shards(*job) for split, job in jobs.items()}
+    if None not in finished.values():
+        raise UserError(f"output: {cfg.output} is there already, with all of {', '.join(jobs)}. Give a new folder.")
+    counts: dict[str, int] = {}
+    for split, job in jobs.items():
+        counts[split] = finished[split] or write_shards(*job, data.workers, data.on_error)
+        print(f"{job[1]}: {counts[split]} images{' of an earlier run' if finished[split] else ''}", flush=True)
     return counts
 
 

@@ -1,17 +1,23 @@
 """Writing the shards that `data=streaming` reads."""
 
+import json
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from srgan_lightning.data.datasets import OnError
+from srgan_lightning.data.fingerprint import fingerprint
 from srgan_lightning.data.images import EncodedSource, decode
 from srgan_lightning.data.streaming import BinaryWriter
 from srgan_lightning.errors import UserError
+
+#: What the shards beside it were made of, so that a command that was killed does not make them twice.
+RECORD = "source.json"
 
 
 class _Checked(Dataset[tuple[str, bytes]]):
@@ -35,6 +41,31 @@ class _Checked(Dataset[tuple[str, bytes]]):
             warnings.warn(f"data.on_error=skip: {error}", stacklevel=2)
             return name, b""
         return name, data
+
+
+def finished_shards(source: EncodedSource, folder: str | Path, shard_size: str, order_seed: int | None) -> int | None:
+    """The number of images that an earlier run has written to a folder; None if the folder is not there.
+
+    Args:
+        source: see `write_shards`, as the others.
+
+    Raises:
+        UserError: the folder holds anything else than `write_shards` would write there.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return None
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if record["made_of"] == _made_of(source, shard_size, order_seed):
+            return int(record["images"])
+    except (OSError, ValueError, TypeError, LookupError):
+        pass  # not of this command, or of a version that kept no record
+    raise UserError(f"output: {folder} is there already, and holds other data. Give a new folder.")
+
+
+def _made_of(source: EncodedSource, shard_size: str, order_seed: int | None) -> dict[str, Any]:
+    return {"data": fingerprint(source, times=True), "shard_size": shard_size, "seed": order_seed}
 
 
 def write_shards(
@@ -66,6 +97,7 @@ def write_shards(
     if partial.exists():  # of a run that was killed
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
+    made_of = _made_of(source, shard_size, order_seed)
     count = len(source)
     order = list(range(count)) if order_seed is None else np.random.default_rng(order_seed).permutation(count).tolist()
     images = iter(DataLoader(_Checked(source, order, on_error), batch_size=None, num_workers=workers))
@@ -78,5 +110,6 @@ def write_shards(
         raise UserError(f"No image could be read: {folder} was not written.")
     shards.done()
     shards.merge()
+    (partial / RECORD).write_text(json.dumps({"made_of": made_of, "images": written}), encoding="utf-8")
     partial.rename(folder)
     return written

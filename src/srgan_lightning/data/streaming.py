@@ -2,7 +2,9 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ try:
     from litdata import StreamingDataLoader, StreamingDataset
     from litdata.streaming.serializers import Serializer
     from litdata.streaming.writer import BinaryWriter as BinaryWriter  # for `data.sharding`
+
+    from srgan_lightning.data.shard_index import INDEX, PICKLED, check_index, fetch_index
 except ImportError as error:
     raise UserError("Shards need litdata: pip install 'srgan-lightning[streaming]'.") from error
 
@@ -34,10 +38,7 @@ class _Refused(Serializer):  # type: ignore[misc]  # litdata is untyped
         raise UserError("These shards are for images alone.")
 
     def deserialize(self, data: bytes) -> Any:
-        raise UserError(
-            "These shards hold pickled Python objects, which could execute code, and were not written by "
-            "`python -m srgan_lightning.make_shards`: write them anew with it."
-        )
+        raise UserError(PICKLED)
 
     def can_serialize(self, data: Any) -> bool:
         return False
@@ -62,12 +63,21 @@ class Shards:
     def __init__(self, url: str, setting: str, size: tuple[int, int] | None, fit: Fit) -> None:
         self.url, self.size, self.fit = url, size, fit
         self._opened: tuple[int, StreamingDataset] | None = None
+        local = Path(url) if Path(url).is_dir() else None
         try:
-            dataset = StreamingDataset(url, serializers=SERIALIZERS)
+            with tempfile.TemporaryDirectory() as folder:
+                index = fetch_index(url, folder)
+                check_index(index, local)
+                dataset = StreamingDataset(url, serializers=SERIALIZERS, index_path=str(index))
+            #: A folder, or that of litdata's cache with the address: opening it again fetches no other index.
+            self.place = dataset.input_dir
+            check_index(Path(self.place.path, INDEX))  # an earlier run may have left another in the cache
+        except UserError:
+            raise
         except Exception as error:  # litdata passes on whatever its object stores raise
             raise UserError(
-                f"{setting}={url}: no shards can be read there ({error}). Write some with "
-                "`python -m srgan_lightning.make_shards data=folder output=shards ...`."
+                f"{setting}={url}: no shards can be read there ({_reason(error)}). Write some with "
+                "`python -m srgan_lightning.make_shards data=folder output=shards ...`, or copy them again."
             ) from error
         self.chunks = list(zip(dataset.subsampled_files, dataset.region_of_interest, strict=True))
         self.count: int = sum(stop - start for _, (start, stop) in self.chunks)
@@ -83,9 +93,23 @@ class Shards:
 
     def read(self, index: int) -> Tensor:
         # Opened anew in every process: forked workers would move one shared file position under each other's feet.
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), StreamingDataset(self.url, serializers=SERIALIZERS)
-        return self.decode(self._opened[1][index])
+        with self.reading():
+            if self._opened is None or self._opened[0] != os.getpid():
+                self._opened = os.getpid(), StreamingDataset(self.place, serializers=SERIALIZERS)
+            return self.decode(self._opened[1][index])
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Make a UserError of whatever litdata raises for shards that are damaged or cannot be fetched."""
+        try:
+            yield
+        except (UserError, StopIteration):
+            raise
+        except Exception as error:
+            raise UserError(
+                f"The shards in {self.url} cannot be read ({_reason(error)}). Copy them again, or write them anew "
+                "with `python -m srgan_lightning.make_shards`."
+            ) from error
 
     def decode(self, item: dict[str, Any]) -> Tensor:
         """The image of a shard's item, uint8 RGB (3, H, W)."""
@@ -98,6 +122,11 @@ class Shards:
 
     def describe(self) -> str:
         return f"shards, {self.fit if self.size else 'whole'}, {self.size}, {self.chunks}"
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class ShardStream(StreamingDataset):  # type: ignore[misc]
@@ -115,7 +144,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
 
     def __init__(self, shards: Shards, view: TrainingSet, seed: int, cache_size: str | None) -> None:
         super().__init__(
-            shards.url,
+            shards.place,
             shuffle=True,
             drop_last=True,  # all processes take as many steps
             seed=seed,
@@ -125,9 +154,10 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
         self.shards, self.view = shards, view
 
     def __next__(self) -> Sample:
-        item = super().__next__()
-        seed = sample_seed(self.seed, self.current_epoch, item["index"])
-        sample = self.view.vary({"hr": self.shards.decode(item)}, item["name"], item["index"], seed)
+        with self.shards.reading():
+            item = super().__next__()
+            seed = sample_seed(self.seed, self.current_epoch, item["index"])
+            sample = self.view.vary({"hr": self.shards.decode(item)}, item["name"], item["index"], seed)
         return {**sample, "skipped": 0}
 
 

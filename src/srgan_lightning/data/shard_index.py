@@ -1,0 +1,84 @@
+"""index.json of a folder of shards, checked before litdata acts on what it says."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from litdata.streaming.downloader import get_downloader
+
+from srgan_lightning.errors import UserError
+
+INDEX = "index.json"
+FORMATS = {"image": "bytes", "name": "str", "index": "int"}
+PICKLED = (
+    "These shards hold pickled Python objects, which could execute code, and were not written by "
+    "`python -m srgan_lightning.make_shards`: write them anew with it."
+)
+#: A name that stays in the folder it is joined to.
+PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def fetch_index(url: str, folder: str) -> Path:
+    """Copy the index of a folder of shards.
+
+    Args:
+        url: a local folder or an address that litdata reads.
+        folder: where the copy goes.
+
+    Raises:
+        Exception: of many kinds, whatever the object store raises.
+    """
+    target = Path(folder, INDEX)
+    get_downloader(url, folder, []).download_file(os.path.join(url, INDEX), str(target))
+    return target
+
+
+def check_index(path: Path, folder: Path | None = None) -> None:
+    """Refuse an index that `make_shards` did not write so.
+
+    litdata joins the names of shards and the time of writing to the path of its cache, and downloads to there.
+
+    Args:
+        path: the index.
+        folder: the shards, if they are local: each must be there and as long as the index says.
+
+    Raises:
+        UserError: it holds pickled objects.
+        ValueError: anything else is wrong; says what.
+    """
+    try:
+        index = json.loads(path.read_bytes())
+        chunks, config = index["chunks"], index["config"]
+        sizes = [(chunk["filename"], chunk["chunk_size"], chunk["chunk_bytes"]) for chunk in chunks]
+        names = json.loads(json.loads(config["data_spec"])[1]["context"])
+        formats = dict(zip(names, config["data_format"], strict=True))
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise ValueError(f"{INDEX} is damaged, or was not written by make_shards: {error}") from error
+    if "pickle" in formats.values():
+        raise UserError(PICKLED)
+    if formats != FORMATS or any(config.get(key) for key in ("compression", "encryption", "format")):
+        raise ValueError(f"{INDEX} describes other data than make_shards writes")
+    _check_name(index.get("updated_at", "0"), "updated_at")
+    if not sizes:
+        raise ValueError(f"{INDEX} lists no shards")
+    for name, count, size in sizes:
+        _check_name(name, "filename")
+        # A shard starts with its number of images and where each begins, 4 bytes each.
+        if not (type(count) is int and type(size) is int and count > 0 and 4 * (count + 2) <= size):
+            raise ValueError(f"{INDEX} says that {name} holds {count!r} images in {size!r} bytes")
+        if folder is not None:
+            _check_file(folder / name, size)
+
+
+def _check_name(name: Any, key: str) -> None:
+    if not (isinstance(name, str) and PLAIN.fullmatch(name)):
+        raise ValueError(f"{INDEX} says {key}={name!r}, which is no plain name and could lead out of the folder")
+
+
+def _check_file(path: Path, size: int) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing")
+    if path.stat().st_size < size:
+        raise ValueError(f"{path.name} is {path.stat().st_size} bytes long, not {size}")
