@@ -1,5 +1,6 @@
-"""Gradients in 16-mixed, on the CPU: Lightning has no flag for that, but takes the scaler."""
+"""Mixed precision trains as float32 does. 16-mixed here is on the CPU, by the scaler given."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -7,13 +8,19 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.networks import Discriminator, Generator
+from srgan_lightning.train import train
 from srgan_lightning.training import SRGAN
+from tests.conftest import ALL_TERMS, TINY_FACES, TINY_SRGAN
+from tests.spy import Spy
 
+Configure = Callable[..., DictConfig]
+QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=3", "trainer.val_check_interval=3"]
 UPDATES = 3
 
 
@@ -93,3 +100,32 @@ def test_a_scale_that_was_too_large_for_the_discriminator_leaves_the_generators_
     plain, overflowing = recorded(2, discriminator_rate=0), recorded(2, discriminator_rate=0, overflow=True)
     assert overflowing.scales[-1] < plain.scales[-1]
     assert_same(overflowing, plain)
+
+
+def check_precision(configure: Configure, precision: str, *overrides: str) -> None:
+    """All weights move, no update is skipped, and the losses are near those of float32."""
+    overrides = (*QUICK, *ALL_TERMS, "model.generator.global_skip=none", *overrides)
+    spies = {kind: Spy() for kind in ("32-true", precision)}
+    for kind, spy in spies.items():
+        train(configure(*overrides, f"trainer.precision={kind}", run=kind), [spy])
+        assert spy.skipped == 0
+        networks = ("generator", "discriminator") if spy.module.loss.weights["adversarial"] else ("generator",)
+        for name, parameter in spy.module.named_parameters():
+            assert not name.startswith(networks) or not torch.equal(parameter.cpu(), spy.start[name].cpu()), name
+    assert spies[precision].losses == pytest.approx(spies["32-true"].losses, rel=5e-3)
+    assert spies[precision].losses[-1] != spies[precision].losses[0]
+
+
+@pytest.mark.parametrize("adversarial", ["0", "1e-3"])
+def test_precisions_train(configure: Configure, adversarial: str) -> None:
+    check_precision(configure, "bf16-mixed", f"loss.adversarial={adversarial}")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed"])
+def test_precisions_train_on_a_gpu(configure: Configure, precision: str) -> None:
+    overrides = ["trainer.accelerator=gpu", "model.generator_clip=1"]
+    if precision == "16-mixed":
+        overrides += [f"model.{name}_optimizer.fused=false" for name in ("generator", "discriminator")]
+    check_precision(configure, precision, *overrides)

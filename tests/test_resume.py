@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,18 @@ SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
 NOISE = "+callbacks.noise={_target_: tests.stops.Noise}"
 
 
-def stopped(run: Path, overrides: list[str], batch: int, validation: bool = False, number: int = signal.SIGTERM) -> Any:
+def stopped(
+    run: Path,
+    overrides: list[str],
+    batch: int,
+    validation: bool = False,
+    number: int = signal.SIGTERM,
+    callbacks: Sequence[lightning.Callback] = (),
+) -> Any:
     """Train until a signal at a batch; gives the summary."""
     tell = {"_target_": "tests.stops.Tell", "batch": batch, "validation": validation, "number": int(number)}
     with pytest.raises(SystemExit) as ended:
-        train(configuration(run, overrides, ckpt_path="auto", callbacks={"tell": tell}))
+        train(configuration(run, overrides, ckpt_path="auto", callbacks={"tell": tell}), callbacks)
     assert ended.value.code == 128 + number
     return json.loads((run / "summary.json").read_text())
 
@@ -227,19 +234,19 @@ def test_slurm_requeues_after_its_signal(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "asked").read_text() == "requeue 17\n"
 
 
-def test_the_scaler_of_16_mixed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Manual optimisation, a loss scale that grows every other update; on the CPU, which Lightning has no flag for."""
-    init = lightning.Trainer.__init__
+class Scaled(lightning.Callback):
+    """16-mixed on the CPU, which Lightning has no flag for, with a loss scale that grows every other update."""
 
-    def with_scaler(self: Any, *args: Any, plugins: Any, precision: Any, **kwargs: Any) -> None:
+    def setup(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
         scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2)
-        init(self, *args, plugins=[*plugins, MixedPrecision("16-mixed", "cpu", scaler)], **kwargs)
+        trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
 
-    monkeypatch.setattr(lightning.Trainer, "__init__", with_scaler)
+
+def test_the_scaler_of_16_mixed_goes_on(tmp_path: Path) -> None:
     overrides = [*SHORT, "trainer.max_steps=3"]
-    train(configuration(tmp_path / "whole/0", overrides))
-    stopped(tmp_path / "parts/0", overrides, 5)
-    train(configuration(tmp_path / "parts/0", overrides, ckpt_path="last"))
+    train(configuration(tmp_path / "whole/0", overrides), [Scaled()])
+    stopped(tmp_path / "parts/0", overrides, 5, callbacks=[Scaled()])
+    train(configuration(tmp_path / "parts/0", overrides, ckpt_path="last"), [Scaled()])
     assert differences(tmp_path / "whole/0", tmp_path / "parts/0") == []
     state = torch.load(tmp_path / "parts/0/checkpoints/last.ckpt", weights_only=True)["MixedPrecision"]
     assert state["scale"] > 256

@@ -1,6 +1,7 @@
 """A run of `python -m srgan_lightning.train`: train a generator, alone (stage one) or against a discriminator (two)."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,13 @@ from srgan_lightning.training.resume import find_checkpoint, first_process, say_
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
-def train(cfg: DictConfig) -> dict[str, Any]:
+def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict[str, Any]:
     """Train by a composed configuration.
 
     Args:
         cfg: `conf/train.yaml` with its groups; `run_dir` says where everything is written.
+        callbacks: more of them, after those of the configuration; they stay in this process, also where it starts
+            others.
 
     Returns:
         What `summary.json` holds (on the first process; elsewhere nothing).
@@ -70,7 +73,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         about = read_checkpoint(cfg.ckpt_path)[1]
         check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={cfg.ckpt_path}")
     prepare_wandb(cfg)
-    trainer = build_trainer(cfg, manual=not model.automatic_optimization)
+    trainer = build_trainer(cfg, manual=not model.automatic_optimization, more=callbacks)
     if processes.must_launch(trainer):
         return processes.launch(cfg, trainer.num_devices)
     processes.hand_over(cfg)
@@ -128,12 +131,13 @@ def fit(
     return stopped
 
 
-def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
+def build_trainer(cfg: DictConfig, manual: bool, more: Sequence[lightning.Callback] = ()) -> lightning.Trainer:
     """The Lightning Trainer, with the strategy that several processes need.
 
     Args:
         cfg: the run's configuration.
         manual: the module steps its optimisers itself.
+        more: callbacks besides those of the configuration.
 
     Raises:
         UserError: options that do not go with manual optimisation.
@@ -163,7 +167,7 @@ def build_trainer(cfg: DictConfig, manual: bool) -> lightning.Trainer:
         options["strategy"] = "ddp_find_unused_parameters_true" if manual else "ddp"
     if cfg.trainer.sync_batchnorm is None:
         options["sync_batchnorm"] = several and not processes.on_cpu(cfg)  # PyTorch has it for GPUs only
-    callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
+    callbacks = [*(instantiate(callback) for callback in cfg.callbacks.values() if callback), *more]
     return instantiate(  # type: ignore[no-any-return]
         cfg.trainer,
         callbacks=callbacks,
