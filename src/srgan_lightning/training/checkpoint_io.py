@@ -11,6 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from srgan_lightning.atomic import write_atomically
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import read_checkpoint
+from srgan_lightning.plain_load import load_plain
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -25,6 +26,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
+        """Lightning's own would load it without looking through it first."""
+        content: dict[str, Any] = load_plain(path)
+        return content
 
 
 def check_whole(path: Path) -> None:

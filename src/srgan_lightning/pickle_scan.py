@@ -1,0 +1,138 @@
+"""What a pickle of `torch.save` would do, read from its opcodes before any of it is carried out.
+
+`weights_only` keeps code from running, but not memory from being taken: `bytearray(2**31 - 1)` passes it, and so does a
+storage of any size in the format before PyTorch 1.6.
+"""
+
+import pickletools
+from typing import IO, Any, Final, NamedTuple, TypeAlias
+
+import torch
+
+#: Opcodes of one pickle; a training checkpoint of SRGAN has some 20,000. Each may take 64 bytes of memory.
+MAX_OPCODES: Final = 1_000_000
+#: More dimensions than any weight has.
+MAX_DIMENSIONS: Final = 16
+
+TENSORS: Final = tuple(f"torch._utils _rebuild_tensor{version}" for version in ("", "_v2", "_v3"))
+PARAMETERS: Final = ("torch._utils _rebuild_parameter", "torch.nn.parameter Parameter")
+CONTAINERS: Final = ("collections OrderedDict", "collections Counter", "__builtin__ set", "builtins set", "torch Size")
+
+
+class _Name(NamedTuple):
+    """A class or function that the pickle names, as `module name`; nothing is imported."""
+
+    name: str
+
+
+class _Made(NamedTuple):
+    """What a call of it gives."""
+
+    name: str
+
+
+_MARK, _FRESH, _RECALLED = object(), object(), object()
+_Stack: TypeAlias = list[Any]
+
+
+def scan_pickle(pickle: bytes | IO[bytes], size: int) -> None:
+    """Read one pickle through, as `torch.load` would, without making anything.
+
+    Args:
+        pickle: its bytes, or a file at its start, which is left at its end.
+        size: of the whole file in bytes; storages and tensors must fit into it.
+
+    Raises:
+        ValueError: the pickle is damaged, names anything but tensors and plain containers, or claims more numbers
+            than the file has bytes.
+    """
+    stack: _Stack = []
+    memo: dict[Any, Any] = {}
+    storages: dict[Any, int] = {}
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(pickle)):
+        if count == MAX_OPCODES or opcode.proto > 2:
+            raise ValueError("its pickle is of another kind than torch.save writes")
+        try:
+            if opcode.name in ("BINPUT", "LONG_BINPUT"):
+                memo[argument] = stack[-1]
+            elif opcode.name in ("BINGET", "LONG_BINGET"):
+                # A container that is recalled may be copied again and again, at a few bytes of the file each time.
+                value = memo[argument]
+                stack.append(_RECALLED if value is _FRESH or isinstance(value, _Made) else value)
+            else:
+                _step(opcode, argument, stack, storages, size)
+        except (IndexError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError("its pickle is damaged") from error
+
+
+def _step(opcode: pickletools.OpcodeInfo, argument: Any, stack: _Stack, storages: dict[Any, int], size: int) -> None:
+    before, operands = opcode.stack_before, []
+    if pickletools.markobject in before:
+        mark = len(stack) - 1 - stack[::-1].index(_MARK)
+        operands, stack[mark:] = stack[mark + 1 :], []
+        before = before[: before.index(pickletools.markobject)]
+    operands = [stack.pop() for _ in before][::-1] + operands
+    name = opcode.name
+    if name == "MARK":
+        stack.append(_MARK)
+    elif name == "GLOBAL":
+        stack.append(_Name(_allowed(argument)))
+    elif name in ("REDUCE", "NEWOBJ"):
+        stack.append(_call(operands[0], operands[1], storages))
+    elif name == "BUILD":
+        stack.append(_build(operands[0], operands[1]))
+    elif name == "BINPERSID":
+        stack.append(_storage(operands[0], storages, size))
+    elif name in ("APPEND", "APPENDS", "SETITEM", "SETITEMS"):
+        stack.append(operands[0])
+    elif name in ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE"):
+        stack.append(tuple(operands))
+    elif opcode.stack_after:
+        stack.append(_FRESH if argument is None else argument)
+
+
+def _allowed(name: str) -> str:
+    module, _, attribute = name.partition(" ")
+    storage = module in ("torch", "torch.storage") and attribute.endswith("Storage")
+    dtype = module == "torch" and isinstance(getattr(torch, attribute, None), torch.dtype)
+    if not (storage or dtype or name in (*TENSORS, *PARAMETERS, *CONTAINERS)):
+        raise ValueError(f"it holds {name.replace(' ', '.')[:200]}, not tensors and plain values alone")
+    return name
+
+
+def _call(function: _Name, arguments: tuple[Any, ...], storages: dict[Any, int]) -> _Made:
+    name = function.name
+    if name in TENSORS:
+        key, offset, shape, strides = arguments[:4]
+        if not 0 <= len(shape) == len(strides) <= MAX_DIMENSIONS or min((0, offset, *shape, *strides)) < 0:
+            raise ValueError("it holds a tensor of an impossible shape")
+        last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+        numbers = 1
+        for length in shape:
+            numbers *= length
+        if numbers and max(numbers, last + 1) > storages[key]:
+            raise ValueError(f"it claims a tensor of {numbers:,} numbers without holding them")
+    elif name in CONTAINERS:
+        if any(part is not _FRESH and (type(part) is not tuple or len(part) > MAX_DIMENSIONS) for part in arguments):
+            raise ValueError(f"it copies a part of itself into {name.partition(' ')[2]}")
+    elif name not in PARAMETERS:
+        raise ValueError(f"it calls {name.replace(' ', '.')}, as no file of tensors and plain values does")
+    return _Made(name)
+
+
+def _build(made: Any, state: Any) -> _Made:
+    """The attributes of an OrderedDict, or what the first versions of PyTorch kept of a parameter."""
+    if not isinstance(made, _Made) or not (
+        (made.name in CONTAINERS and state is _FRESH)
+        or (made.name in PARAMETERS and type(state) is tuple and len(state) == 3)
+    ):
+        raise ValueError("it sets attributes, as no file of tensors and plain values does")
+    return made
+
+
+def _storage(identity: tuple[Any, ...], storages: dict[Any, int], size: int) -> Any:
+    _, _, key, _, numbers, *view = identity
+    storages.setdefault(key, numbers)  # torch makes it once
+    if view not in ([], [_FRESH]) or numbers < 0 or sum(storages.values()) > size:  # a number is a byte or more
+        raise ValueError(f"it claims to hold {numbers:,} numbers, which is more than it is long")
+    return key
