@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -18,6 +19,7 @@ from srgan_lightning.inference.artifact import save_artifact
 from srgan_lightning.networks import Generator
 from srgan_lightning.reporting.runs import find_runs
 from srgan_lightning.train import build_trainer, main
+from srgan_lightning.upscale import main as upscale
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 
 EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
@@ -161,6 +163,29 @@ def test_flags_of_the_other_commands_are_told(command: Callable[..., Any]) -> No
     assert "without dashes" not in command("--cfg", "nonsense")[1]
 
 
+def test_flags_are_taken_anywhere(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/own.yaml").write_text("# @package _global_\nname: mine\n")
+    for arguments in (
+        ["experiment=own", "--config-dir", "mine", "scale=2", "--cfg", "job", "trainer.max_steps=7"],
+        ["--config-dir=mine", "experiment=own", "-c", "job", "scale=2", "trainer.max_steps=7"],
+    ):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        main()
+        said = yaml.safe_load(capsys.readouterr().out)
+        assert (said["name"], said["scale"], said["trainer"]["max_steps"]) == ("mine", 2, 7)
+    code, text = command("scale=2", "--nonsense", "trainer.max_steps=7")
+    assert (code, "unrecognized arguments: --nonsense" in text) == (2, True)
+
+
+def test_inputs_are_taken_on_both_sides_of_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert upscale(["none.png", "-o", "out", "neither.png"]) == 1
+    assert "none.png" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpus_that_are_not_there_are_told(command: Callable[..., Any]) -> None:
     assert_one_paragraph(*command(*TINY_SRGAN, *TINY_FACES, "trainer.accelerator=gpu", "trainer.devices=2"), "gpu")
@@ -196,8 +221,10 @@ def test_a_run_that_fails_says_why_in_its_log_too(command: Callable[..., Any], t
     assert run.failure in text
 
 
-def test_multirun_makes_one_run_directory_per_job(command: Callable[..., Any], tmp_path: Path) -> None:
-    code, text = command("-m", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=1", "loss.adversarial=0,1e-3")
+@pytest.mark.parametrize("before", [0, 3])
+def test_multirun_makes_one_run_directory_per_job(command: Callable[..., Any], tmp_path: Path, before: int) -> None:
+    options = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=1", "loss.adversarial=0,1e-3"]
+    code, text = command(*options[:before], "-m", *options[before:])
     assert code == 0, text
     (sweep,) = (tmp_path / "multirun/quickstart").iterdir()
     for job in ("0", "1"):

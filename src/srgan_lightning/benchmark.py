@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few rounds, small images where the part chooses them")
     parser.add_argument("--scaling", action="store_true", help="also the step's speed against batch size and HR size")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     # Here, so that --help and bad usage do not wait for torch.
     from srgan_lightning.benchmarking.run import describe_device, print_results, run
     from srgan_lightning.inference.device import find_device

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
@@ -144,6 +145,16 @@ def tell(error: CompactHydraException, hints: list[str]) -> None:
         say_which_failed(error.sweep)
 
 
+def flags_first(arguments: list[str]) -> list[str]:
+    """Sort the overrides of a command line behind the flags: Hydra takes them in one place alone.
+
+    Raises:
+        SystemExit: with code 2, for flags that Hydra does not have.
+    """
+    overrides = get_args_parser().parse_intermixed_args(arguments).overrides
+    return [*(word for word in arguments if word not in overrides), *overrides]
+
+
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
     """Make a Hydra command of a function: its user errors become one paragraph and exit code 1, without a traceback.
 
@@ -174,6 +185,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             plain_when_piped()
             with hydra_raises() as traceback_wanted:
                 try:
+                    sys.argv[1:] = flags_first(sys.argv[1:])
                     return with_hydra()
                 except CompactHydraException as error:
                     if traceback_wanted:

@@ -40,7 +40,7 @@ def positive(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Upscale by a command line; gives the exit code."""
-    options = make_parser().parse_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
     try:
         return run(options)
     except UserError as error:
