@@ -3,14 +3,32 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from srgan_lightning.data.datasets import SSIM_WINDOW
 from srgan_lightning.data.degradation import resize_bicubic, round_to_8_bits
 
+#: Rows of an image that are scored at a time, so that scoring takes some MB beside the images, whatever their height.
+BAND = 64
+
 NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+
+
+def _gaussian_line() -> Tensor:
+    """One line of SSIM's window, in float64, of multiples of 2**-25 that add up to 1 in float32 too.
+
+    Else the error of the sum would shift every variance, a small difference of large moments, the same way.
+    """
+    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    line = torch.exp(-0.5 * (offsets / 1.5).square())
+    line = (line / line.sum() * 2**25).round() / 2**25
+    line[SSIM_WINDOW // 2] += 1 - line.sum()
+    return line
+
+
+GAUSSIAN = _gaussian_line()
 
 
 def protocol(scale: int) -> dict[str, str]:
@@ -53,19 +71,57 @@ def score(sr: Tensor, hr: Tensor, border: int) -> Tensor:
         size = f"{hr.shape[-1]}x{hr.shape[-2]}"
         raise ValueError(f"HR of {size} is too small to score: {SSIM_WINDOW} pixels and {border} of border")
     window = (..., slice(border, border + height), slice(border, border + width))
-    sr, hr = round_to_8_bits(sr.float())[window], hr.float()[window]
-    columns: list[Tensor] = []
-    for a, b in ((luma(sr), luma(hr)), (sr * 255, hr * 255)):
-        columns.append(peak_signal_noise_ratio(a, b, data_range=255.0, reduction="none", dim=(1, 2, 3)))
-        if a.is_cuda:  # float64 there keeps TF32, with its 10 bits of mantissa, out of the convolutions
-            a, b = a.double(), b.double()
-        _, ssim = structural_similarity_index_measure(
-            a, b, data_range=255.0, sigma=1.5, kernel_size=SSIM_WINDOW, reduction="none", return_full_image=True
-        )
-        # torchmetrics reflects the border; the field averages only windows that lie inside the image.
-        inside = slice(SSIM_WINDOW // 2, -(SSIM_WINDOW // 2))
-        columns.append(ssim[..., inside, inside].mean(dim=(1, 2, 3)).float())
-    return torch.stack(columns, dim=1)
+    sr, hr = sr[window], hr[window]
+    halo = SSIM_WINDOW - 1
+    errors: list[Tensor] = []
+    similarities: list[Tensor] = []
+    for top in range(0, height, BAND):
+        rows = (..., slice(top, top + BAND + halo), slice(None))
+        a, b = _luma_and_rgb(round_to_8_bits(sr[rows].float())), _luma_and_rgb(hr[rows].float())
+        errors.append((a - b)[..., :BAND, :].square().sum(dim=(2, 3)))
+        if a.shape[-2] > halo:  # of the last rows, the windows may all lie in the band before
+            similarities.append(ssim_map(a, b).sum(dim=(2, 3)).float())
+    mse = torch.stack(errors).sum(dim=0) / (height * width)
+    ssim = torch.stack(similarities).sum(dim=0) / ((height - halo) * (width - halo))
+    psnr = [-10 * torch.log10(x) for x in (mse[:, 0], mse[:, 1:].mean(dim=1))]
+    return torch.stack([psnr[0], ssim[:, 0], psnr[1], ssim[:, 1:].mean(dim=1)], dim=1)
+
+
+def _luma_and_rgb(image: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB in [0, 1] to (B, 4, H, W): luma in units of 255 levels, R, G, B."""
+    return torch.cat([luma(image) / 255, image], dim=1)
+
+
+def ssim_map(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM (Wang et al. 2004) of each channel at each window that lies inside the images.
+
+    From the moments of a + b and a - b, which are one map less to filter than those of a, b and their product.
+
+    Args:
+        a: (B, C, H, W) in [0, 1], 11 pixels a side at least.
+        b: the same shape.
+
+    Returns:
+        (B, C, H - 10, W - 10), on CUDA in float64.
+    """
+    if a.is_cuda:  # float64 there keeps TF32, with its 10 bits of mantissa, out of the convolutions
+        a, b = a.double(), b.double()
+    total, difference = a + b - 1, a - b  # the sum around 0: smaller squares, smaller rounding errors
+    moments = _gaussian(torch.cat([total, difference, total.square(), difference.square()], dim=1))
+    mean_total, mean_difference, square_total, square_difference = moments.chunk(4, dim=1)
+    variance_total = square_total - mean_total.square()
+    variance_difference = square_difference - mean_difference.square()
+    mean_total, mean_difference = (mean_total + 1).square(), mean_difference.square()
+    c1, c2 = 2 * 0.01**2, 2 * 0.03**2
+    similar = (mean_total - mean_difference + c1) * (variance_total - variance_difference + c2)
+    return similar / ((mean_total + mean_difference + c1) * (variance_total + variance_difference + c2))
+
+
+def _gaussian(maps: Tensor) -> Tensor:
+    """Mean under the 11x11 Gaussian of sigma 1.5 at each window inside: (B, N, H, W) to (B, N, H - 10, W - 10)."""
+    kernel = GAUSSIAN.to(maps).expand(maps.shape[1], 1, 1, SSIM_WINDOW)
+    # The Gaussian is separable: two thin depthwise convolutions.
+    return F.conv2d(F.conv2d(maps, kernel.mT, groups=maps.shape[1]), kernel, groups=maps.shape[1])
 
 
 class Scores(Metric):
