@@ -27,7 +27,6 @@ TINY = [
     "trainer.accelerator=cpu",
     "trainer.log_every_n_steps=1",
     "data.batch_size=2",
-    "data.num_workers=0",
     "~callbacks.progress_bar",
 ]
 TINY_SRGAN = [*TINY, "model.discriminator.channels=4", "model.discriminator.grid=2", "model.discriminator.hidden=8"]

@@ -48,6 +48,7 @@ def test_optuna_searches_loss_weights_through_joblib(run_module: Run, tmp_path: 
         "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2",
         "loss.pixel=choice(0.5,2)",
+        "data.cache=memmap",  # which has a loader of its own
         "hydra.sweep.dir=sweep",
     )
     assert done.returncode == 0, done.stderr

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from srgan_lightning.data.datasets import OnError
 from srgan_lightning.data.fingerprint import fingerprint
 from srgan_lightning.data.images import ImageSource
+from srgan_lightning.data.workers import worker_options
 from srgan_lightning.errors import UserError
 
 # Beside each other in one folder per source:
@@ -178,8 +179,8 @@ def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -
         loader = DataLoader(
             _Decoded(source, len(done), on_error),
             batch_size=None,
-            num_workers=workers,
             generator=torch.Generator(),  # or it would draw from the run's, and change the weights that it starts from
+            **worker_options(workers),
         )
         images = iter(loader)  # workers are forked before the progress bar starts its thread
         rows: list[tuple[int, int, int]] = []

@@ -1,8 +1,6 @@
 """The LightningDataModule that all data groups share."""
 
 import math
-import os
-import signal
 from abc import abstractmethod
 from typing import Any, Literal
 
@@ -17,17 +15,11 @@ from srgan_lightning.data.cache import cached
 from srgan_lightning.data.datasets import SSIM_WINDOW, OnError, Sample, SeededSampler, TrainingSet, ValidationSet
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.images import ImageSource
+from srgan_lightning.data.workers import worker_options
 from srgan_lightning.errors import UserError
 
 Split = Literal["train", "val", "test"]
 MOST_WORKERS = 256  # each is a process of its own
-
-
-def _leave_signals(worker: int) -> None:
-    """Signals to a whole job are the training process's to answer: it needs its workers to end well."""
-    os.setpgid(0, 0)  # Ctrl-C goes to the process group
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
 
 
 class SuperResolutionData(lightning.LightningDataModule):
@@ -204,13 +196,12 @@ class SuperResolutionData(lightning.LightningDataModule):
             dataset,
             batch_size=self.batch_size if train else self.val_batch_size,
             sampler=sampler,
-            num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             drop_last=train,  # batch statistics want full batches
             persistent_workers=train and self.workers > 0,
             # One of its own, or every epoch would draw from the generator whose state training saves.
             generator=torch.Generator().manual_seed(self.seed),
-            worker_init_fn=_leave_signals,
+            **worker_options(self.workers),
         )
 
     def train_dataloader(self) -> DataLoader[Sample]:

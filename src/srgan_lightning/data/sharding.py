@@ -14,6 +14,7 @@ from srgan_lightning.data.datasets import OnError
 from srgan_lightning.data.fingerprint import fingerprint
 from srgan_lightning.data.images import EncodedSource, decode
 from srgan_lightning.data.streaming import BinaryWriter
+from srgan_lightning.data.workers import worker_options
 from srgan_lightning.errors import UserError
 
 #: What the shards beside it were made of, so that a command that was killed does not make them twice.
@@ -100,7 +101,7 @@ def write_shards(
     made_of = _made_of(source, shard_size, order_seed)
     count = len(source)
     order = list(range(count)) if order_seed is None else np.random.default_rng(order_seed).permutation(count).tolist()
-    images = iter(DataLoader(_Checked(source, order, on_error), batch_size=None, num_workers=workers))
+    images = iter(DataLoader(_Checked(source, order, on_error), batch_size=None, **worker_options(workers)))
     shards, written = BinaryWriter(str(partial), chunk_bytes=shard_size), 0
     for name, data in track(images, f"Writing {folder}", total=count):
         if data:

@@ -16,6 +16,7 @@ from srgan_lightning.data.celeba import Fit, check_fit, fit_photo
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.datasets import Sample, TrainingSet, sample_seed
 from srgan_lightning.data.images import decode
+from srgan_lightning.data.workers import worker_options
 from srgan_lightning.errors import UserError
 
 try:
@@ -257,6 +258,6 @@ class StreamingData(SuperResolutionData):
             ShardStream(shards, view, self.seed, self.cache_size),
             seen=(self.epoch, self.batches_seen),
             batch_size=self.batch_size,
-            num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
+            **worker_options(self.workers),
         )

@@ -1,0 +1,38 @@
+"""Loader processes: started by a method of their own, whatever the process that starts them has made its default."""
+
+import multiprocessing
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+
+from srgan_lightning.data.degradation import Bicubic
+from srgan_lightning.data.folder import FolderData
+from srgan_lightning.data.workers import ignore_signals_in_worker
+
+
+@pytest.mark.parametrize("cache", [None, "memmap"])
+def test_workers_may_be_spawned(photos: Callable[..., Path], tmp_path: Path, cache: Literal["memmap"] | None) -> None:
+    """macOS has no safe fork: what a worker gets is pickled there."""
+    folder = str(photos("train", 4))
+    data = FolderData(folder, folder, degradation=Bicubic(4), crop=32, batch_size=2, num_workers=1,
+                      cache=cache, cache_dir=str(tmp_path / "cache"))  # fmt: skip
+    data.setup("fit")
+    loader = data.train_dataloader()
+    dataset, initialise = pickle.loads(pickle.dumps((loader.dataset, loader.worker_init_fn)))
+    assert torch.equal(dataset[2, 7]["hr"], loader.dataset[2, 7]["hr"])
+    assert initialise is ignore_signals_in_worker
+
+
+def test_the_default_of_the_process_is_not_taken(monkeypatch: pytest.MonkeyPatch, photos: Callable[..., Path]) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("started by the process's own default")
+
+    monkeypatch.setattr(multiprocessing.Process, "_Popen", staticmethod(never))
+    folder = str(photos("train", 4))
+    data = FolderData(folder, folder, degradation=Bicubic(4), crop=32, batch_size=2, num_workers=1)
+    data.setup("fit")
+    assert len(list(data.train_dataloader())) == 2
