@@ -158,6 +158,7 @@ def test_broken_checkpoints_are_named_and_passed_over(
     (copied / "checkpoints/best.ckpt").unlink()
     assert find_checkpoint("last", copied.with_name("new")) == str(whole)
     told = capsys.readouterr().out
+    assert told.count("Skipping an invalid checkpoint: ") == 3
     assert [f"/{number}/checkpoints" in told for number in (1, 2, 3)] == [True] * 3
     assert told.endswith(f"Resuming from {whole}\n")
     whole.unlink()

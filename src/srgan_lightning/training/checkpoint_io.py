@@ -3,7 +3,7 @@
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -14,18 +14,36 @@ from srgan_lightning.inference.artifact import read_checkpoint
 from srgan_lightning.plain_load import load_plain
 
 
+class Progress(NamedTuple):
+    """How far a training had come, in generator updates and batches; compares as that."""
+
+    updates: int
+    batches: int
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Never harms the checkpoint that it replaces.
+    """Never harms the checkpoint that it replaces, nor any other file.
 
     Lightning's own goes through the system's temporary folder without fsync: where that is another disk, the
-    checkpoint is copied over its predecessor byte by byte.
+    checkpoint is copied over its predecessor byte by byte. And it removes whole folders, local and remote.
     """
+
+    def __init__(self) -> None:
+        self.folders: set[Path] = set()  # that this run has saved checkpoints to
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
+        self.folders.add(folder.resolve())
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a file of a folder that this run saves its checkpoints to; leave everything else alone."""
+        file = Path(path)
+        if file.parent.resolve() in self.folders and file.is_file() and not file.is_symlink():
+            file.unlink()
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
         """Lightning's own would load it without looking through it first."""
@@ -33,8 +51,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return content
 
 
-def check_whole(path: Path) -> None:
-    """Read a checkpoint through.
+def check_whole(path: Path) -> Progress:
+    """Read a checkpoint through; gives how far its training had come.
 
     Raises:
         UserError: it is cut short, damaged, or not a training checkpoint of this package.
@@ -46,4 +64,9 @@ def check_whole(path: Path) -> None:
         raise UserError(f"{path} is not a whole checkpoint: {error}.") from error
     if damaged is not None:
         raise UserError(f"{path} is not a whole checkpoint: {damaged} in it is damaged.")
-    read_checkpoint(path)
+    return progress(read_checkpoint(path)[1])
+
+
+def progress(about: dict[str, Any]) -> Progress:
+    """How far a checkpoint's training had come; -1 where the facts of `read_checkpoint` do not say it."""
+    return Progress(about.get("recipe", {}).get("updates", -1), about.get("batches", -1))

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.training.checkpoint_io import check_whole
+from srgan_lightning.training.checkpoint_io import Progress, check_whole
 
 
 def first_process() -> bool:
@@ -22,28 +22,45 @@ def first_process() -> bool:
 
 
 @functools.cache
-def _is_whole(path: Path, changed: int) -> bool:
-    """Whether a checkpoint can be gone on from; a broken one is named, once."""
+def _reached(path: Path, changed: int) -> Progress | None:
+    """How far the training of a checkpoint had come; a broken one is None and named, once."""
     try:
-        check_whole(path)
+        return check_whole(path)
     except UserError as error:
         if first_process():
-            print(f"Passed over: {error}", flush=True)
-        return False
-    return True
+            print(f"Skipping an invalid checkpoint: {error}", flush=True)
+        return None
 
 
-def newest_whole(checkpoints: Iterable[Path]) -> Path | None:
-    """The checkpoint written last among those that are whole."""
-    dated = sorted(((path.stat().st_mtime_ns, path) for path in checkpoints), reverse=True)
-    return next((path for changed, path in dated if _is_whole(path, changed)), None)
+def _dated(checkpoints: Iterable[Path]) -> list[tuple[int, Path]]:
+    """The newest first, each with its date in nanoseconds."""
+    return sorted(((path.stat().st_mtime_ns, path) for path in checkpoints if path.is_file()), reverse=True)
+
+
+def newest_run(runs: Path) -> Path | None:
+    """The run below a folder that wrote a checkpoint last, by the dates of those that are whole."""
+    dated = _dated(runs.glob("*/checkpoints/*.ckpt"))
+    return next((path.parents[1] for changed, path in dated if _reached(path, changed) is not None), None)
+
+
+def newest_checkpoint(run_dir: Path) -> Path | None:
+    """The checkpoint of a run that is furthest on, among those that are whole.
+
+    Not by dates, which a copy or a download changes, except between checkpoints of the same batch.
+    """
+    whole = [
+        (reached, changed, path)
+        for changed, path in _dated(run_dir.glob("checkpoints/*.ckpt"))
+        if (reached := _reached(path, changed)) is not None
+    ]
+    return max(whole)[-1] if whole else None
 
 
 def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
     """The file that `ckpt_path` means.
 
-    `last` and `auto` are the newest whole checkpoint: of this very run directory where it has one, else of the runs
-    beside it. The jobs of a sweep look at their own directories alone.
+    `last` and `auto` are the whole checkpoint that is furthest on: of this very run directory where it has one, else of
+    the newest run beside it. The jobs of a sweep look at their own directories alone.
 
     Args:
         ckpt_path: a file, `last`, `auto`, or None.
@@ -58,9 +75,10 @@ def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
     if ckpt_path not in ("last", "auto"):
         return ckpt_path
     sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    found = newest_whole(run_dir.glob("checkpoints/*.ckpt"))
+    found = newest_checkpoint(run_dir)
     if found is None and not sweep:
-        found = newest_whole(run_dir.parent.glob("*/checkpoints/*.ckpt"))
+        run = newest_run(run_dir.parent)
+        found = None if run is None else newest_checkpoint(run)
     if found is None and ckpt_path == "last":
         where = run_dir if sweep else run_dir.parent
         raise UserError(
@@ -92,8 +110,8 @@ def run_directory(ckpt_path: str | None, new: str) -> str:
         ckpt_path: see `find_checkpoint`.
         new: the directory of a new run; its siblings are the runs of the same experiment.
     """
-    found = newest_whole(Path(new).parent.glob("*/checkpoints/*.ckpt")) if ckpt_path in ("last", "auto") else None
-    return new if found is None else str(found.parents[1])
+    found = newest_run(Path(new).parent) if ckpt_path in ("last", "auto") else None
+    return new if found is None else str(found)
 
 
 def hydra_directory(run_dir: str, now: str) -> str:

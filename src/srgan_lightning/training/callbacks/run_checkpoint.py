@@ -1,12 +1,15 @@
 """ModelCheckpoint for runs that are resumed in place."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from srgan_lightning.atomic import write_atomically
+from srgan_lightning.errors import UserError
+from srgan_lightning.training.checkpoint_io import Progress, check_whole
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -15,28 +18,38 @@ class RunCheckpoint(ModelCheckpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the newest checkpoint where a kill came between it and the best, which is written before it.
 
-        The resumed run goes on from the best one then. Where that is the end of the run, no validation follows.
+        The run is then resumed from the best one. Where that is the end of the run, no validation follows.
         """
         if self.monitor is not None or trainer.ckpt_path is None or not trainer.is_global_zero:
             return
         resumed = Path(trainer.ckpt_path)
         newest = Path(str(self.dirpath)) / f"{self.filename}.ckpt"
-        if resumed.resolve().parent == newest.resolve().parent and _changed(resumed) > _changed(newest):
+        if resumed.resolve().parent == newest.resolve().parent and _reached(resumed) > _reached(newest):
             write_atomically(newest, resumed.read_bytes())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lightning compares absolute paths, which a move changes."""
-        best = Path(str(self.dirpath)) / Path(state_dict["best_model_path"]).name
-        if best.is_file():
-            state_dict = {**state_dict, "dirpath": self.dirpath, "best_model_path": str(best)}
-            for key in ("kth_best_model_path", "last_model_path"):
-                state_dict[key] = state_dict[key] and str(best.with_name(Path(state_dict[key]).name))
-            state_dict["best_k_models"] = {
-                str(best.with_name(Path(path).name)): score for path, score in state_dict["best_k_models"].items()
-            }
-        super().load_state_dict(state_dict)
+        """Take over the scores of those checkpoints that are in this run's directory.
+
+        Only the names of the file's paths are used: Lightning removes what they lead to, and they may lead anywhere.
+        """
+        own = {path.name: str(path) for path in Path(str(self.dirpath)).glob("*.ckpt") if not path.is_symlink()}
+
+        def here(path: str) -> str:
+            return own.get(PurePath(path).name, "")
+
+        self.best_model_path = here(state_dict["best_model_path"])
+        self.last_model_path = here(state_dict["last_model_path"])
+        named = {here(path): torch.as_tensor(score) for path, score in state_dict["best_k_models"].items()}
+        scores = {path: score.reshape(()) for path, score in named.items() if path}
+        if scores:
+            ranked = sorted(scores, key=lambda path: float(scores[path]), reverse=self.mode == "max")
+            self.best_k_models = scores
+            self.best_model_path, self.kth_best_model_path = ranked[0], ranked[-1]
+            self.best_model_score, self.kth_value = scores[ranked[0]], scores[ranked[-1]]
 
 
-def _changed(path: Path) -> int:
-    """When a file was written, in nanoseconds; 0 if it never was."""
-    return path.stat().st_mtime_ns if path.exists() else 0
+def _reached(path: Path) -> Progress:
+    try:
+        return check_whole(path)
+    except UserError:
+        return Progress(-1, -1)
