@@ -1,7 +1,10 @@
 """The Hub's folder layout, offline."""
 
 import json
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,3 +105,94 @@ def test_the_card_names_the_licence_of_the_data(data: object, licence: str) -> N
     card = model_card({"scale": 4}, ABOUT | {"data": data})
     assert licence in card
     assert "- licence" not in card
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"channels": 2048, "blocks": 512, "scale": 4, "global_skip": "bicubic"}',
+        '{"channels": 10000000000000000000000, "blocks": 2}',
+        '{"channels": "8"}',
+        '{"scale": null}',
+        '{"scale": NaN}',
+        "[]",
+        "null",
+        '"text"',
+        "{",
+        "",
+        "[" * 100_000,
+        "1" * 5000,
+        b"\xff\xfe\x00",
+        b" " * 2_000_000,
+    ],
+    ids=range(14),
+)
+def test_config_json_is_not_believed(folder: Path, config: str | bytes) -> None:
+    from srgan_lightning.inference.hub import HubGenerator
+
+    (folder / "config.json").write_bytes(config if isinstance(config, bytes) else config.encode())
+    start = time.process_time()
+    with pytest.raises(UserError, match=r"config\.json") as caught:
+        HubGenerator.from_pretrained(folder)
+    assert time.process_time() - start < 3  # building the first took 37 s and 8 GB
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("become", [str, Path.mkdir, os.mkfifo, Path.touch], ids=["none", "folder", "pipe", "empty"])
+def test_hub_folders_with_other_things_for_files_are_refused(folder: Path, name: str, become: Any) -> None:
+    from srgan_lightning.inference.hub import HubGenerator
+
+    (folder / name).unlink()
+    become(folder / name)
+    with pytest.raises(UserError, match=name):
+        HubGenerator.from_pretrained(folder)
+
+
+def test_no_folder_is_told() -> None:
+    from srgan_lightning.inference.hub import HubGenerator
+
+    with pytest.raises(UserError, match="is no folder"):
+        HubGenerator.from_pretrained("no/such/folder")
+
+
+def test_a_card_shows_metadata_as_text() -> None:
+    hostile = "<script>alert(1)</script> [x](javascript:y) ![p](//t) `c` **b** | col\n\n# Title\n---\n<!-- $x$"
+    about = {key: {hostile: hostile, "nested": {hostile: hostile}} for key in ("recipe", "training", "protocol")}
+    about |= {"data": {"set": hostile, "licence": hostile}, "version": hostile}
+    scores = ABOUT["scores"] | {"bicubic_psnr_y": hostile}
+    for card in (
+        model_card({"scale": 4, "global_skip": hostile}, {**about, "scores": scores}),
+        model_card({"scale": 4}, {**about, "scores": {**scores, "psnr_y": hostile}}),
+        model_card({"scale": 4}, {**about, "scores": hostile, "data": hostile, "recipe": f"# {hostile}"}),
+        model_card({"scale": 4}, {"scores": [hostile], "data": [hostile], "recipe": 3, "training": 2.5}),
+    ):
+        body = huggingface_hub.ModelCard(card).text
+        assert "<" not in body
+        assert "](" not in body.replace("\\](", "")
+        assert "\\|" in body or "| col" not in body
+        assert [line for line in body.splitlines() if line.startswith("#")] == [
+            "# SRGAN generator, x4",
+            *(f"## {title}" for title in ("Architecture", "Training recipe", "Data", "Scores", "Limits")),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("data", "licence", "datasets"),
+    [
+        ({"set": "CelebAData"}, "other", ["celeba"]),
+        ({"set": "FolderData", "licence": "public domain"}, "other", None),
+        ({"set": "FolderData"}, "unknown", None),
+    ],
+)
+def test_the_hub_reads_licence_data_and_scores(data: dict[str, str], licence: str, datasets: list[str] | None) -> None:
+    card = huggingface_hub.ModelCard(model_card({"scale": 4}, ABOUT | {"data": data}))
+    assert card.data.license == licence
+    assert card.data.datasets == datasets
+    scores = {result.metric_name: (result.metric_type, result.metric_value) for result in card.data.eval_results}
+    assert scores["psnr_y"] == ("psnr", 30.125)
+    assert scores["ssim_rgb"] == ("ssim", 0.8)
+    assert card.data.to_dict()["model-index"][0]["results"][0]["task"]["type"] == card.data.pipeline_tag
+    assert huggingface_hub.ModelCard(model_card({"scale": 4}, {})).data.eval_results is None

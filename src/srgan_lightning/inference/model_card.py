@@ -1,7 +1,15 @@
-"""The model card (README.md) of a generator, from what its artifact says of it."""
+"""The model card (README.md) of a generator, from what its artifact says of it.
 
+An artifact may be a stranger's: its metadata become text, never HTML or Markdown.
+"""
+
+import html
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
+
+import yaml
 
 from srgan_lightning.metrics import NAMES
 
@@ -13,16 +21,20 @@ LICENCES = {
 }
 UNKNOWN_LICENCE = "Not recorded. Whoever publishes these weights should state it here."
 
+#: The same for the Hub, which knows neither of them by a name.
+HUB_LICENCES = {
+    "CelebAData": {
+        "license": "other",
+        "license_name": "celeba-non-commercial",
+        "license_link": "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+    },
+}
+TASK = "image-to-image"
+MOST_CHARACTERS = 2000
+
 CARD = """\
 ---
-library_name: srgan-lightning
-pipeline_tag: image-to-image
-tags:
-- super-resolution
-- srgan
-- model_hub_mixin
-- pytorch_model_hub_mixin
----
+{header}---
 
 # SRGAN generator, x{scale}
 
@@ -77,16 +89,61 @@ def model_card(arguments: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """
     data = about.get("data")
     facts = data if isinstance(data, dict) else {}
+    licence = facts.get("licence")
     return CARD.format(
+        header=yaml.safe_dump(hub_header(arguments, about, facts), sort_keys=False, allow_unicode=True),
         scale=arguments["scale"],
-        version=about.get("version", ""),
+        version=plain(about.get("version", "")),
         arguments=bullets(arguments),
         recipe=bullets(about.get("recipe")),
         training=bullets(about.get("training")),
         data=bullets({key: value for key, value in facts.items() if key != "licence"} or data),
-        licence=facts.get("licence") or LICENCES.get(facts.get("set", ""), UNKNOWN_LICENCE),
+        licence=plain(licence) if licence else LICENCES.get(str(facts.get("set")), UNKNOWN_LICENCE),
         scores=score_table(about.get("scores"), about.get("protocol")),
     )
+
+
+def hub_header(arguments: Mapping[str, Any], about: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Hub reads of a card, as `huggingface_hub.ModelCardData` writes it.
+
+    Args:
+        arguments: the generator's.
+        about: its artifact's metadata.
+        facts: those of the data.
+    """
+    kind = str(facts.get("set") or "unknown")[:100]
+    unnamed = {"license": "other", "license_name": "see-model-card", "license_link": "README.md"}
+    licence = unnamed if facts.get("licence") else HUB_LICENCES.get(kind, {"license": "unknown"})
+    header: dict[str, Any] = {"library_name": "srgan-lightning", **licence, "pipeline_tag": TASK}
+    if kind == "CelebAData":  # the only set that has a name beyond the machine that trained
+        header["datasets"] = ["celeba"]
+    header["tags"] = ["super-resolution", "srgan", "model_hub_mixin", "pytorch_model_hub_mixin"]
+    scores = about.get("scores")
+    known = [name for name in NAMES if isinstance(scores, Mapping) and _number(scores.get(name)) is not None]
+    if known and isinstance(scores, Mapping):
+        metrics = [
+            {"type": name.partition("_")[0], "value": round(float(scores[name]), 4), "name": name} for name in known
+        ]
+        result = {
+            "task": {"type": TASK, "name": "super-resolution"},
+            "dataset": {"name": f"validation images of {kind}", "type": kind.lower()},
+            "metrics": metrics,
+        }
+        header["model-index"] = [{"name": f"SRGAN generator, x{arguments['scale']}", "results": [result]}]
+    return header
+
+
+def plain(value: Any) -> str:
+    """A value as one line of text that Markdown shows as it is: no HTML, links, pictures, code or columns."""
+    text = " ".join(str(value).split())
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]}..."
+    return html.escape(re.sub(r"([\\`*\[\]|~$])", r"\\\1", text), quote=False)
+
+
+def _unlike_markup(text: str) -> str:
+    """A line whose beginning starts no heading, list or rule."""
+    return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", text)
 
 
 def bullets(facts: Any) -> str:
@@ -94,24 +151,29 @@ def bullets(facts: Any) -> str:
     if not facts:
         return "Not recorded."
     if not isinstance(facts, Mapping):
-        return str(facts)
+        return _unlike_markup(plain(facts))
     rows = []
     for name, value in facts.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{key} {number}" for key, number in value.items())
-        rows.append(f"- {name}: {value}")
+        rows.append(f"- {_unlike_markup(plain(name))}: {plain(value)}")
     return "\n".join(rows)
 
 
 def score_table(scores: Any, protocol: Any) -> str:
     """The model beside bicubic on the same validation images, and the protocol of the scores."""
-    if not isinstance(scores, Mapping) or not {*NAMES} <= scores.keys():
+    if not isinstance(scores, Mapping) or any(_number(scores.get(name)) is None for name in NAMES):
         return bullets(scores)
     rows = ["| | model | bicubic |", "| --- | --- | --- |"]
     for name in NAMES:
         digits = 2 if "psnr" in name else 4
-        values = [scores[name], scores.get(f"bicubic_{name}")]
+        values = [_number(scores.get(key)) for key in (name, f"bicubic_{name}")]
         rows.append(
             " | ".join([f"| {name}", *("" if value is None else f"{value:.{digits}f}" for value in values)]) + " |"
         )
     return "\n".join(rows) + "\n\nValidation images of the training run, scored so:\n\n" + bullets(protocol)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number as float; None for anything else."""
+    return float(value) if type(value) in (int, float) and abs(value) < 1e9 and math.isfinite(value) else None
