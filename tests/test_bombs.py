@@ -204,7 +204,7 @@ def test_huge_options_are_refused_before_memory_is_taken(tmp_path: Path, little_
 
 def test_pictures_whose_results_never_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler = TiledUpscaler(tiny_generator())
-    monkeypatch.setattr("srgan_lightning.inference.upscaling.memory_of", lambda device: 16 * 3 * 100 * 100 - 1)
+    monkeypatch.setattr("srgan_lightning.inference.upscaling.available_memory", lambda: 16 * 3 * 100 * 100 - 1)
     with pytest.raises(UserError, match="its result would take"):
         upscaler.upscale(Picture(np.zeros((100, 100, 3), np.uint8)))
 

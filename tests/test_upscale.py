@@ -19,6 +19,7 @@ from PIL import Image
 
 from srgan_lightning import upscale_image
 from srgan_lightning.errors import UserError
+from srgan_lightning.inference.record import NAME
 from srgan_lightning.upscale import main
 from tests.generators import tiny_artifact
 from tests.pictures import SRGB, smooth, upscale, write_png16
@@ -58,8 +59,9 @@ def broken_folder(folder: Path) -> tuple[set[str], set[str]]:
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    """Every file, hidden ones too, with what is in it."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file, hidden ones too, with what is in it; the record of what made them aside."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != NAME]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 WRITTEN = {"good_x4.jpg", "deeper/good_x4.png", "one_x4.png"}
@@ -89,7 +91,7 @@ def test_resume_skips_what_is_there(tmp_path: Path, weights: str, capsys: pytest
     assert "2 of 3 images written" in capsys.readouterr().out
     assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, "--resume") == 0
     assert "0 of 3 images written" in capsys.readouterr().out
-    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights) == 0  # without it, all anew
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, "--overwrite") == 0
     assert Image.open(tmp_path / "out/b_x4.png").size == (92, 68)
 
 
@@ -140,7 +142,7 @@ def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
 def test_results_inside_an_input_folder_are_no_inputs(tmp_path: Path, weights: str) -> None:
     smooth().save(tmp_path / "a.png")
     for _ in range(2):
-        assert upscale(tmp_path, "-o", tmp_path / "out", "--weights", weights) == 0
+        assert upscale(tmp_path, "-o", tmp_path / "out", "--weights", weights, "--overwrite") == 0
     assert set(files_below(tmp_path / "out")) == {"a_x4.png"}
 
 

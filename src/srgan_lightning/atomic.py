@@ -1,7 +1,10 @@
 """Files that are whole or absent, whatever happens while they are written."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -15,23 +18,41 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         OSError: the disk is full, or the folder cannot be written to; names the file.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # the same folder: a rename across disks copies
+    with replacing(path, f".{path.name}.{os.getpid()}.partial") as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path, partial_name: str) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` at the end of the `with`, unless that ends in an exception.
+
+    Args:
+        path: the file; its folder must be there.
+        partial_name: what the file is called until then, in the same folder: a rename across disks copies.
+
+    Raises:
+        OSError: see `write_atomically`.
+    """
+    partial = path.with_name(partial_name)
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name itself
-        finally:
-            os.close(folder)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # the new name itself
+            finally:
+                os.close(folder)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        # Where the file could not be made, removing it fails as well, and would hide the reason.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def remove_partials(folder: str | Path) -> None:

@@ -1,4 +1,20 @@
-"""The one exception for mistakes a user can mend."""
+"""The one exception for mistakes a user can mend, and text that is safe to print."""
+
+import re
+import unicodedata
+
+
+def printable(text: object) -> str:
+    """Escape what a terminal would obey and not show: control characters, line ends, changes of direction.
+
+    File names may hold any of them, also bytes that are no text.
+    """
+    return "".join(
+        character
+        if character.isprintable() or unicodedata.category(character) == "Zs"  # spaces of all widths
+        else character.encode("unicode_escape").decode("ascii")
+        for character in str(text)
+    )
 
 
 class UserError(Exception):
@@ -7,5 +23,6 @@ class UserError(Exception):
     def __init__(self, message: str) -> None:
         # A DataLoader worker's exception arrives with the worker's traceback in front of our sentence.
         if message.startswith("Caught ") and "UserError: " in message:
-            message = message.rsplit("UserError: ", 1)[1].strip()
-        super().__init__(message)
+            message = message.rsplit("UserError: ", 1)[1]
+        # Messages of other libraries, quoted in ours, have lines; no name in them may reach the terminal as it is.
+        super().__init__(printable(re.sub(r"\s*\n\s*", " ", message.strip())))

@@ -1,8 +1,9 @@
-"""What can never fit into memory, told before any of it is taken: a kernel that runs out kills without a word."""
+"""What can never fit into memory, refused before any of it is taken: a kernel that runs out kills without a word."""
 
-import os
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; `max` where there is none
@@ -12,11 +13,26 @@ def memory_of(device: torch.device) -> int:
     """Bytes that a device, or the machine, has in all, used or not."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(total, int(CGROUP_LIMIT.read_text()))
-    except (OSError, ValueError):
-        return total
+    total: int = psutil.virtual_memory().total
+    with suppress(OSError, ValueError):
+        total = min(total, int(CGROUP_LIMIT.read_text()))
+    return total
+
+
+def available_memory() -> int:
+    """Bytes that this process can still take: of the machine's, its container's and its own limit, the least."""
+    left: list[int] = [psutil.virtual_memory().available]
+    with suppress(OSError, ValueError, KeyError):
+        used = int(CGROUP_LIMIT.with_name("memory.current").read_text())
+        counts = dict(line.split() for line in CGROUP_LIMIT.with_name("memory.stat").read_text().splitlines())
+        cached = int(counts["inactive_file"])  # the kernel gives it up when memory is short
+        left.append(int(CGROUP_LIMIT.read_text()) - used + cached)
+    with suppress(AttributeError):  # `ulimit -v`; not on Windows
+        process = psutil.Process()
+        limit = process.rlimit(psutil.RLIMIT_AS)[0]
+        if limit != psutil.RLIM_INFINITY:
+            left.append(limit - process.memory_info().vms)
+    return max(min(left), 0)
 
 
 def gigabytes(count: float) -> str:

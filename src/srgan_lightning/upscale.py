@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.errors import UserError, printable
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -26,7 +26,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="for transparency (default: %(default)s)",
     )
     add("--jobs", type=positive, default=1, metavar="N", help="processes that share the files, on GPUs one on each")
-    add("--resume", action="store_true", help="skip images whose result is there")
+    add("--resume", action="store_true", help="skip images whose result these weights have made")
+    add("--overwrite", action="store_true", help="replace results that are there; without it, nothing is replaced")
     return parser
 
 
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
     from srgan_lightning.inference.device import find_device
     from srgan_lightning.inference.folder_run import upscale_files
-    from srgan_lightning.inference.image_list import list_jobs
+    from srgan_lightning.inference.image_list import list_jobs, without_done
     from srgan_lightning.inference.load import load_generator
     from srgan_lightning.inference.upscaling import TiledUpscaler
 
@@ -65,16 +66,21 @@ def run(options: argparse.Namespace) -> int:
     )
     jobs = list_jobs(options.inputs, options.output, f"_x{upscaler.scale}", options.format)
     # Processes of one run all come here before any of them writes, so all leave out the same.
-    waiting = [job for job in jobs if not (options.resume and job.target.exists())]
+    waiting, replaced = without_done(jobs, options.resume, options.overwrite, upscaler.fingerprint())
     failures = upscale_files(waiting, upscaler, device, options.jobs) if waiting else {}
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-        return 0  # the first process tells all; Lightning would take another code for a crash
+        return 0  # the first process reports all; Lightning would take another code for a crash
     done = f"{len(waiting) - len(failures)} of {len(jobs)} images written to {options.output}"
-    print(f"{done}, {len(jobs) - len(waiting)} were there already." if options.resume else f"{done}.")
+    if options.overwrite:
+        anew = [job for job in waiting if job.target in replaced and str(job.source) not in failures]
+        done += f", {len(anew)} of them in place of older results"
+    if options.resume:
+        done += f", {len(jobs) - len(waiting)} skipped that were there already"
+    print(printable(f"{done}."))
     if failures:
         print(f"{len(failures)} could not be upscaled:", file=sys.stderr)
         for path, reason in sorted(failures.items()):
-            print(f"  {path}: {reason}", file=sys.stderr)
+            print(printable(f"  {path}: {reason}"), file=sys.stderr)
     return 1 if failures else 0
 
 

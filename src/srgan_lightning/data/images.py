@@ -1,6 +1,7 @@
 """Reading images, and the protocol every source of them follows."""
 
 import io
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.errors import UserError, printable
 
 try:  # deprecated since torchvision 0.29: PIL does alone once it is gone
     from torchvision.io import decode_jpeg
@@ -191,11 +192,40 @@ def no_such_folder(folder: str | Path, setting: str, otherwise: str = "") -> Use
     )
 
 
+def files_below(folder: str | Path) -> list[Path]:
+    """All files below a folder, sorted; links to folders are followed.
+
+    Each folder is entered once, by its own name before that of a link to it, so links in a circle end. What cannot be
+    read is left out with a warning.
+    """
+    found: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    waiting = [str(folder)]
+    while waiting:
+        links: list[str] = []
+        for top in waiting:
+            for parent, folders, files in os.walk(top, onerror=_warn_left_out):
+                status = os.stat(parent)
+                if (status.st_dev, status.st_ino) in entered:
+                    folders.clear()
+                    continue
+                entered.add((status.st_dev, status.st_ino))
+                links += (path for name in folders if os.path.islink(path := os.path.join(parent, name)))
+                paths = (os.path.join(parent, name) for name in files)
+                found += (Path(path) for path in paths if os.path.isfile(path))  # no pipes and devices
+        waiting = sorted(links)
+    return sorted(found)
+
+
+def _warn_left_out(error: OSError) -> None:
+    warnings.warn(printable(f"{error.filename} cannot be read and is left out: {error.strerror}"), stacklevel=2)
+
+
 def find_images(folder: str | Path, setting: str) -> list[Path]:
     """All image files below a folder, sorted.
 
     Args:
-        folder: searched recursively.
+        folder: searched recursively, links to folders too.
         setting: the option that named it, for the error.
 
     Raises:
@@ -204,7 +234,7 @@ def find_images(folder: str | Path, setting: str) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise no_such_folder(folder, setting)
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = [path for path in files_below(root) if path.suffix.lower() in SUFFIXES]
     if not found:
         raise UserError(
             f"{setting}={folder}: no image files ({', '.join(sorted(SUFFIXES))}) in {root.absolute()} or below."

@@ -21,7 +21,7 @@ from srgan_lightning.data.celeba import (
 )
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.folder import FolderData, PairedData, pair_key
-from srgan_lightning.data.images import find_images
+from srgan_lightning.data.images import files_below, find_images
 from srgan_lightning.doctor.files import Item
 from srgan_lightning.doctor.findings import Finding
 from srgan_lightning.errors import UserError
@@ -51,7 +51,7 @@ def list_items(data: SuperResolutionData, stack: ExitStack) -> tuple[list[Item],
 
 def _images(folder: str, setting: str, split: Split, findings: list[Finding]) -> list[Path]:
     found = find_images(folder, setting)
-    others = Counter(path.suffix.lower() for path in Path(folder).rglob("*") if path.is_file()) - Counter(
+    others = Counter(path.suffix.lower() for path in files_below(folder)) - Counter(
         path.suffix.lower() for path in found
     )
     for suffix, count in sorted(others.items()):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch import distributed
 from torch.utils.data import DataLoader
 
 from srgan_lightning.cores import usable_cores
-from srgan_lightning.errors import UserError
-from srgan_lightning.inference.image_files import check_writable, read_picture, write_picture
+from srgan_lightning.errors import UserError, printable
+from srgan_lightning.inference.image_files import read_picture, write_picture
 from srgan_lightning.inference.image_list import Job
 from srgan_lightning.inference.picture import Picture
+from srgan_lightning.inference.record import add_to_record
+from srgan_lightning.inference.room import check_room
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.quiet import quieten_lightning
 
@@ -38,23 +41,25 @@ class UpscalingModule(LightningModule):
 
     def predict_step(self, batch: Job, batch_idx: int) -> Picture | UserError:
         try:
-            picture = read_picture(batch.source)
-            height, width = (self.upscaler.scale * side for side in picture.colour.shape[:2])
-            check_writable(batch.target, height, width)
-            return self.upscaler.upscale(picture)
+            check_room(batch.source, batch.target, self.upscaler.scale, self.trainer.world_size)
+            return self.upscaler.upscale(read_picture(batch.source))
         except UserError as error:
-            return error  # told at the end; the other files go on
+            return error  # reported at the end; the other files go on
 
 
 class ImageWriter(BasePredictionWriter):
     """Writes each result as soon as it is there.
 
+    Args:
+        fingerprint: of the upscaler, for the record of what made each result.
+
     Attributes:
         failures: what is wrong with each broken file, by its path; after the run, those of all processes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fingerprint: str) -> None:
         super().__init__(write_interval="batch")
+        self.fingerprint = fingerprint
         self.failures: dict[str, str] = {}
 
     def write_on_batch_end(
@@ -71,8 +76,10 @@ class ImageWriter(BasePredictionWriter):
             if isinstance(prediction, UserError):
                 raise prediction
             write_picture(batch.target, prediction)
+            with suppress(OSError):  # a result that is not in the record counts as made by whatever resumes
+                add_to_record(batch.target, self.fingerprint)
             if prediction.notes:
-                print(f"{batch.source}: {'; '.join(prediction.notes)}.", file=sys.stderr, flush=True)
+                print(printable(f"{batch.source}: {'; '.join(prediction.notes)}."), file=sys.stderr, flush=True)
         except UserError as error:
             self.failures[str(batch.source)] = str(error)
 
@@ -107,7 +114,7 @@ def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.de
     if device.type == "cpu" and processes > 2 * usable_cores():
         raise UserError(f"--jobs {processes}: this machine's cores are enough for {2 * usable_cores()}.")
     quieten_lightning()
-    writer = ImageWriter()
+    writer = ImageWriter(upscaler.fingerprint())
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=processes if device.index is None else [device.index],

@@ -1,16 +1,17 @@
 """Image files in and out: every kind kept as far as its format can, and no file ever half written."""
 
-import os
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from srgan_lightning.atomic import replacing
 from srgan_lightning.data.images import MAX_PIXELS, opened
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.picture import Picture, from_pil, to_pil
-from srgan_lightning.inference.png16 import is_png16, read_png16, write_png16
+from srgan_lightning.inference.png16 import is_png16, read_png16, write_png
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Format:
 
 
 PNG = Format("PNG", alpha=True, grey16=True)
-JPEG = Format("JPEG", longest=65535, options={"quality": 95, "subsampling": 0})
+JPEG = Format("JPEG", longest=65500, options={"quality": 95, "subsampling": 0})
 TIFF = Format("TIFF", alpha=True, grey16=True, options={"compression": "tiff_deflate"})
 FORMATS = {
     ".png": PNG,
@@ -94,26 +95,28 @@ def write_picture(path: Path, picture: Picture) -> None:
     """
     form = FORMATS[path.suffix.lower()]
     _fit(picture, form)
-    # Always the same name, so that a run that resumes a killed one also cleans up after it.
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            if picture.colour.dtype == np.uint16 and form is PNG:
-                write_png16(file, picture)
+        with replacing(path, partial_name(path)) as file:
+            if form is PNG:
+                write_png(file, picture)
             else:
                 options = dict(form.options)
                 if picture.exif:
                     options["exif"] = picture.exif
                     options.pop("compression", None)  # libtiff's compressors fail over nested EXIF tags
                 to_pil(picture).save(file, form.name, icc_profile=picture.icc, **options)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} cannot be written: {error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        raise UserError(f"{path} cannot be written: {reason}.") from error
+
+
+def partial_name(path: Path) -> str:
+    """What a file is called while it is written.
+
+    Always the same, so that a run that resumes a killed one also cleans up after it, and never too long for a folder.
+    """
+    return f".{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:16]}.partial"
 
 
 def _fit(picture: Picture, form: Format) -> None:

@@ -37,9 +37,17 @@ class Picture:
     exif: bytes | None = None
     notes: list[str] = field(default_factory=list)
 
-    def stacked(self) -> Pixels:
-        """Colour and alpha in one array, (H, W, 1 to 4)."""
-        return self.colour if self.alpha is None else np.concatenate([self.colour, self.alpha], axis=2)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels, alpha included."""
+        height, width, channels = self.colour.shape
+        return height, width, channels + (self.alpha is not None)
+
+    def stacked(self, rows: slice = slice(None)) -> Pixels:
+        """Colour and alpha of some rows in one array, (H, W, 1 to 4)."""
+        if self.alpha is None:
+            return self.colour[rows]
+        return np.concatenate([self.colour[rows], self.alpha[rows]], axis=2)
 
     def to_8_bits(self) -> None:
         """Round 16-bit pixels to 8 bits, in place."""

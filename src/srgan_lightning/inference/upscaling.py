@@ -1,5 +1,7 @@
 """Upscaling one image: tiles in, a whole image out, with bounded memory."""
 
+import hashlib
+import math
 import sys
 from collections import abc
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from srgan_lightning.inference.folding import fold_batchnorm
 from srgan_lightning.inference.load import load_generator
 from srgan_lightning.inference.picture import Picture, Pixels, from_pil, to_pil
 from srgan_lightning.inference.tiling import receptive_radius, reconstruction_radius, run_tiled, tiles
-from srgan_lightning.memory import gigabytes, memory_of
+from srgan_lightning.memory import available_memory, gigabytes, memory_of
 from srgan_lightning.networks import Generator
 
 TILE = 512
@@ -73,6 +75,15 @@ class TiledUpscaler:
         self.precision = PRECISIONS[precision]
         self.alpha = alpha
 
+    def fingerprint(self) -> str:
+        """Equal for upscalers of equal weights and options, whose results are equal too."""
+        options = (self.generator.arguments, self.overlap, self.precision, self.alpha)
+        digest = hashlib.sha256(str(options).encode())
+        for name, tensor in self.generator.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def upscale(self, picture: Picture) -> Picture:
         """`scale` times as high and wide, of the same kind and with the same metadata.
 
@@ -90,9 +101,12 @@ class TiledUpscaler:
     @torch.inference_mode()
     def upscale_in_steps(self, picture: Picture) -> Steps[Picture]:
         """`upscale` for those who show progress or may stop: yields the share that is done after each tile."""
-        result = self.scale**2 * picture.stacked().nbytes
-        if result > memory_of(torch.device("cpu")):
-            raise UserError(f"its result would take {gigabytes(result)}, more than there is memory: cut it up.")
+        result = self.scale**2 * math.prod(picture.shape) * picture.colour.itemsize
+        if result > (available := available_memory()):
+            raise UserError(
+                f"its result would take {gigabytes(result)} of memory, and {gigabytes(available)} are available: "
+                "cut it up."
+            )
         alpha = picture.alpha
         if alpha is not None and self.alpha != "drop":
             alpha = yield from self._run(self._bicubic if self.alpha == "bicubic" else self._super_resolve, alpha)
