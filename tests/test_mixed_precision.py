@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.networks import Discriminator, Generator
 from srgan_lightning.train import train
-from srgan_lightning.training import SRGAN
-from tests.conftest import ALL_TERMS, TINY_FACES, TINY_SRGAN
+from srgan_lightning.training import SRGAN, SRResNet
+from tests.conftest import ALL_TERMS, TINY, TINY_FACES, TINY_SRGAN
 from tests.spy import Spy
 
 Configure = Callable[..., DictConfig]
@@ -129,3 +129,47 @@ def test_precisions_train_on_a_gpu(configure: Configure, precision: str) -> None
     if precision == "16-mixed":
         overrides += [f"model.{name}_optimizer.fused=false" for name in ("generator", "discriminator")]
     check_precision(configure, precision, *overrides)
+
+
+class Scaled(lightning.Callback):
+    """16-mixed on the CPU, for a Trainer that is built elsewhere."""
+
+    def setup(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=256)
+        trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_stage_one_clips_in_every_precision(configure: Configure, precision: str, algorithm: str) -> None:
+    spy, limit = Spy(), 1e-3
+    overrides = ["experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES, "trainer.max_steps=2"]
+    overrides += [f"trainer.gradient_clip_val={limit}", f"+trainer.gradient_clip_algorithm={algorithm}"]
+    if precision == "16-mixed":
+        train(configure(*overrides, "model.generator_optimizer.fused=false"), [spy, Scaled()])
+    else:
+        train(configure(*overrides, f"trainer.precision={precision}"), [spy])
+    for before, seen in zip(spy.gradients["generator"], spy.stepped["generator"], strict=True):
+        assert before > 2 * limit
+        if algorithm == "norm":
+            assert seen == pytest.approx(limit, rel=0.02)
+        else:
+            assert limit < seen < before
+
+
+def test_a_scaled_gradient_is_not_clipped() -> None:
+    """Fused optimisers scale gradients back by themselves, after any clipping: Lightning's error stays."""
+    module = SRResNet(Generator(4, 1), GeneratorLoss(1, 0, 0), partial(torch.optim.Adam, fused=True))
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        gradient_clip_val=1e-3,
+        plugins=[MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    batch = {"hr": torch.rand(2, 3, 32, 32), "lr": torch.rand(2, 3, 8, 8), "index": torch.arange(2)}
+    with pytest.raises(RuntimeError, match="fused"):
+        trainer.fit(module, DataLoader([batch], batch_size=None))  # type: ignore[arg-type]

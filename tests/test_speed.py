@@ -143,3 +143,14 @@ def test_an_unknown_way_of_compiling_is_told(configure: Configure) -> None:
     cfg = configure(*TRAINED, "model.compile=fast")
     with pytest.raises(Exception, match="reduce-overhead"):
         instantiate(cfg.model, loss=instantiate(cfg.loss))
+
+
+@pytest.mark.parametrize(("stage", "owner"), [("srgan", "model"), ("srresnet", "trainer")])
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_cuda_graphs_refuse_accumulated_gradients(configure: Configure, stage: str, owner: str, mode: str) -> None:
+    tiny = [*TINY, *TINY_FACES, "trainer.max_steps=1"]
+    overrides = TRAINED if stage == "srgan" else ["experiment=srresnet_celeba", "data=synthetic", *tiny]
+    cfg = configure(*overrides, f"model.compile={mode}", f"{owner}.accumulate_grad_batches=2")
+    with pytest.raises(UserError, match=rf"model\.compile=true, or {owner}\.accumulate_grad_batches=1"):
+        train(cfg)
+    assert not (Path(cfg.run_dir) / "checkpoints").exists()

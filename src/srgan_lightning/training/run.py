@@ -10,7 +10,7 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning.atomic import remove_partials
 from srgan_lightning.data.datamodule import SuperResolutionData
@@ -29,6 +29,8 @@ from srgan_lightning.training.provenance import describe_start, record_start
 from srgan_lightning.training.report import ARTIFACT, LAST, add_test_scores, write_results
 from srgan_lightning.training.resume import find_checkpoint, first_process, say_if_done, sole_writer
 
+#: Modes of torch.compile that keep gradients in the memory of a CUDA graph.
+CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
 #: Of Lightning's, those in which images, losses and the metric stay float32 where they must.
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
@@ -157,6 +159,12 @@ def build_trainer(cfg: DictConfig, manual: bool, more: Sequence[lightning.Callba
         raise UserError(
             "Clipping in 16-mixed needs gradients that the optimiser has not scaled back by itself, as fused ones do: "
             f"set {' '.join(f'model.{name}.fused=false' for name in optimizers)}, or trainer.precision=bf16-mixed."
+        )
+    option = "model.accumulate_grad_batches" if manual else "trainer.accumulate_grad_batches"
+    if cfg.model.get("compile") in CUDA_GRAPH_MODES and OmegaConf.select(cfg, option) != 1:
+        raise UserError(
+            f"model.compile={cfg.model.compile} replays CUDA graphs, which write over the gradients that wait for more "
+            f"batches: set model.compile=true, or {option}=1 with a larger data.batch_size."
         )
     if cfg.trainer.precision not in PRECISIONS:
         raise UserError(f"trainer.precision={cfg.trainer.precision}: use one of {', '.join(PRECISIONS)}.")

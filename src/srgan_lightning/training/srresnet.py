@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
+from torch.optim import Optimizer
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.losses import GeneratorLoss
@@ -52,3 +55,18 @@ class SRResNet(SuperResolutionModule):
         weighted = {f"loss/{name}": term for name, term in terms.items()}
         self.log_training({"loss/generator": loss, **weighted, "lr/generator": rate})
         return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        plugin = self.trainer.precision_plugin
+        if getattr(plugin, "scaler", None) is not None:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        # Fused optimisers unscale gradients after clipping, so Lightning refuses them in every mixed precision,
+        # but bf16-mixed has no loss scale: the clipping of full precision is right.
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
