@@ -83,6 +83,21 @@ class TellParent(Callback):
             time.sleep(1)
 
 
+class InterruptParent(Callback):
+    """Sends SIGINT to the command that started this process, a second apart, in an update that takes long."""
+
+    def __init__(self, times: int, seconds: float) -> None:
+        self.times, self.seconds = times, seconds
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.is_global_zero and trainer.global_step == 0:
+            for _time in range(self.times):
+                time.sleep(1)
+                os.kill(os.getppid(), signal.SIGINT)
+            print(f"interrupted at {time.time()}", flush=True)
+            time.sleep(self.seconds)
+
+
 class Noise(Callback):
     """Moves the generator's weights by random numbers of all three kinds."""
 

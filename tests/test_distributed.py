@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -173,22 +172,6 @@ def test_a_dead_process_ends_the_run_on_all_machines(tmp_path: Path) -> None:
     assert "SIGKILL" in done[1][1]
 
 
-def test_processes_end_with_the_command_that_started_them() -> None:
-    """However that ended: a rank left behind by SIGKILL would train on, and write into a resumed run."""
-    reader, writer = os.pipe()
-    command = os.fork()
-    if command == 0:
-        if os.fork() == 0:
-            processes.end_with(os.getppid())
-        time.sleep(60)
-        os._exit(0)
-    os.close(writer)
-    time.sleep(0.1)
-    os.kill(command, signal.SIGKILL)
-    os.waitpid(command, 0)
-    assert os.read(reader, 1) == b""  # the last writer is gone
-
-
 def test_too_few_or_too_many_processes_are_told(
     configure: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,12 +180,12 @@ def test_too_few_or_too_many_processes_are_told(
         monkeypatch.setenv(name, value)
     cfg = configure(*TINY_SRGAN, *TINY_FACES, "trainer.devices=2")
     with pytest.raises(UserError, match=r"started 4 processes.*trainer\.devices=2 x trainer\.num_nodes=1"):
-        processes.must_launch(build_trainer(cfg, manual=True))
+        processes.needs_launch(build_trainer(cfg, manual=True))
     cfg.trainer.num_nodes = 2
-    assert not processes.must_launch(build_trainer(cfg, manual=True))
+    assert not processes.needs_launch(build_trainer(cfg, manual=True))
     monkeypatch.setattr(sys, "argv", ["train", "-m", "seed=1,2"])
     with pytest.raises(SystemExit, match=r"leave torchrun or srun away"):
-        processes.handed_configuration()
+        processes.receive_configuration()
 
 
 def test_the_effective_batch(configure: Callable[..., DictConfig]) -> None:

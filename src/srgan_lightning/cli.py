@@ -4,6 +4,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from srgan_lightning.suggestions import suggest
 
 #: Those of Hydra's own that can be given wrongly.
 HYDRA_FLAGS = ("--cfg", "--info", "--package", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")
+#: What gloo's errors begin with, which have no class of their own: the line of its source.
+GLOO_ERROR = re.compile(r"(Gloo connectFullMesh failed with )?\[\S*/gloo/\S+\.(cc|h):\d+\] ")
 
 
 def config_dir() -> Path:
@@ -75,7 +78,7 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
                 f"{cause.filename or 'A file'} cannot be written: {os.strerror(cause.errno)}. What was there before is "
                 "whole: free some space and run the command again; a training goes on with ckpt_path=last."
             )
-        if isinstance(cause, DistError) or "gloo" in str(cause):
+        if isinstance(cause, DistError) or (isinstance(cause, RuntimeError) and GLOO_ERROR.match(str(cause))):
             return f"The connection to another process of this run broke; that one's own words say why. ({cause})"
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):

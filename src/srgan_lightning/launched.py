@@ -3,10 +3,10 @@
 import os
 import sys
 
-#: `python -m srgan_lightning.train --handed ...`: a process that `training.processes.launch` started.
-FLAG = "--handed"
+#: `python -m srgan_lightning.train --worker PARENT`: a process that `training.launcher.launch` started.
+WORKER = "--worker"
 
 
 def is_launched() -> bool:
     """Whether torchrun, srun or `launch` may have started this process, so that it must look for the others."""
-    return sys.argv[1:2] == [FLAG] or bool({"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"} & os.environ.keys())
+    return sys.argv[1:2] == [WORKER] or bool({"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"} & os.environ.keys())

@@ -30,21 +30,21 @@ def from_command_line(cfg: DictConfig) -> float | list[float] | None:
 
 
 def main() -> None:
-    """Train by the command line or, in all processes but the first, by the configuration that the first hands over."""
+    """Train by the command line or, in all processes but the first, by the configuration of the first."""
     if not is_launched():
         from_command_line()
         return
     from srgan_lightning.training import processes
     from srgan_lightning.training.run import train
 
-    handed = processes.handed_configuration()
+    handed = processes.receive_configuration()
     if handed is not None:
         run_without_hydra(train, handed)
         return
     try:
         from_command_line()
     finally:
-        processes.hand_over(None)
+        processes.broadcast_configuration(None)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from srgan_lightning import __version__
 from srgan_lightning.atomic import write_atomically
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.data.fingerprint import fingerprint
-from srgan_lightning.training.processes import COMMAND
+from srgan_lightning.training.launcher import COMMAND
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow")
 

@@ -22,6 +22,7 @@ from srgan_lightning.training import processes
 from srgan_lightning.training.callbacks import Interruption, NonFinite, Stopped
 from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
 from srgan_lightning.training.csv_history import RunCSVLogger
+from srgan_lightning.training.launcher import connect, launch
 from srgan_lightning.training.loggers import finish_wandb, log_config, prepare_wandb
 from srgan_lightning.training.memory import check_batches_fit
 from srgan_lightning.training.module import SuperResolutionModule
@@ -76,9 +77,10 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
         check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={cfg.ckpt_path}")
     prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization, more=callbacks)
-    if processes.must_launch(trainer):
-        return processes.launch(cfg, trainer.num_devices)
-    processes.hand_over(cfg)
+    if processes.needs_launch(trainer):
+        return launch(cfg, trainer.num_devices)
+    processes.broadcast_configuration(cfg)
+    connect(trainer)
 
     with sole_writer(Path(cfg.run_dir)):
         start = begin(cfg, data)
@@ -99,7 +101,7 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
                 summary = add_test_scores(cfg, trainer, summary)
         finally:
             finish_wandb(trainer.loggers)
-    if trainer.is_global_zero:  # the others end with 0, lest their launcher kill the first, which has files to write
+    if trainer.is_global_zero:  # the others end with 0: their launcher would kill the first, which has files to write
         failure = next((c.failure for c in trainer.callbacks if isinstance(c, NonFinite)), None)  # type: ignore[attr-defined]
         if failure:
             raise UserError(failure)

@@ -1,0 +1,194 @@
+"""Start the processes of a run on one machine, pass signals on to them, and end them together.
+
+Own code instead of torchelastic's agent, whose rendezvous listens on every network interface and unpickles what it
+receives, and which kills a process that has not saved its work within 30 seconds. Here nothing listens beyond the
+loopback interface: the processes meet in a file of a private temporary folder.
+"""
+
+import atexit
+import json
+import math
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+import torch.distributed
+from omegaconf import DictConfig, OmegaConf
+from torch._C._distributed_c10d import FileStore
+from torch.distributed.constants import default_pg_timeout
+
+from srgan_lightning.cores import usable_cores
+from srgan_lightning.errors import UserError
+from srgan_lightning.launched import WORKER
+
+COMMAND = "SRGAN_LIGHTNING_COMMAND"  # what the user typed, for a process that `launch` started
+FOLDER = "SRGAN_LIGHTNING_FOLDER"  # the private folder, for the same
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # passed on to the processes; not SIGHUP, or nohup would fail
+TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: a long update, compile's first, a slow upload
+TIME_TO_END = 30.0  # the same from the failure of another process, without which no update is finished
+
+
+def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
+    """Run `train` in several processes of this machine.
+
+    Args:
+        cfg: the run's configuration.
+        processes: how many.
+
+    Returns:
+        The summary of the run.
+
+    Raises:
+        UserError: a process failed; the others have been ended then.
+        SystemExit: a signal ended the processes, and they have saved their work; or Ctrl-C came twice.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # open to this user alone
+        text = json.dumps(OmegaConf.to_container(cfg, resolve=True))  # Hydra's own values are known here alone
+        (Path(folder) / "configuration.json").write_text(text, encoding="utf-8")
+        workers = Workers()
+        with workers.forward_signals():
+            for rank in range(processes):
+                workers.start(rank, processes, folder)
+            failure = workers.wait()
+    if failure is not None:
+        rank, code = failure
+        if workers.signal is not None and (code < 0 or code == 128 + workers.signal):
+            raise SystemExit(128 + workers.signal)
+        if code - 128 in SIGNALS:  # a signal to that process alone, which has saved its work
+            raise SystemExit(code)
+        how = f"with exit code {code}; what it had to say stands above"
+        if code < 0:
+            how = f"by {signal.Signals(-code).name}, which the system sends too when memory is short"
+        raise UserError(f"Process {rank} of {processes} ended {how}. The others were ended with it.")
+    summary: dict[str, Any] = json.loads((Path(cfg.run_dir) / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+class Workers:
+    """The processes of one run, each in its own session, so that Ctrl-C reaches them through this process alone."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.signal: signal.Signals | None = None  # the last one that was passed on
+        self.deadline = math.inf  # when those that are left are killed
+
+    def start(self, rank: int, processes: int, folder: str) -> None:
+        """Start one process, with the variables that torchrun would set, and sockets on the loopback interface."""
+        names = [name for _, name in socket.if_nameindex()]
+        loopback = next((name for name in ("lo", "lo0") if name in names), "lo")
+        environment = {
+            "OMP_NUM_THREADS": str(max(usable_cores() // processes, 1)),
+            **os.environ,
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "GROUP_RANK": "0",
+            "WORLD_SIZE": str(processes),
+            "LOCAL_WORLD_SIZE": str(processes),
+            "TORCHELASTIC_RUN_ID": uuid.uuid4().hex,
+            "GLOO_SOCKET_IFNAME": loopback,
+            "NCCL_SOCKET_IFNAME": loopback,
+            COMMAND: shlex.join(sys.orig_argv),
+            FOLDER: folder,
+        }
+        command = [sys.executable, "-m", "srgan_lightning.train", WORKER, str(os.getpid())]
+        self.started.append(subprocess.Popen(command, env=environment, start_new_session=True))
+
+    @contextmanager
+    def forward_signals(self) -> Iterator[None]:
+        """Pass signals on inside; leave no process behind."""
+        before = {number: signal.signal(number, self._forward) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            self._kill()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        if number == self.signal == signal.SIGINT:
+            self.deadline = -math.inf  # `wait` kills: a handler may interrupt it in the midst of a lock
+            return
+        self.signal = signal.Signals(number)
+        self._tell(self.signal, TIME_TO_SAVE)
+
+    def _tell(self, number: signal.Signals, seconds: float) -> None:
+        self.deadline = min(self.deadline, time.monotonic() + seconds)
+        for process in self.started:
+            process.send_signal(number)  # none of its children: compile's workers are needed to finish an update
+
+    def _kill(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def wait(self) -> tuple[int, int] | None:
+        """Wait for the end of all; end all when one fails.
+
+        Returns:
+            Rank and exit code of the process that failed first, minus the signal's number where one killed it; None
+            where all succeeded.
+        """
+        failure = None
+        while any(process.poll() is None for process in self.started):
+            if failure is None and (failure := self._failure()):
+                self._tell(signal.SIGTERM, TIME_TO_END)
+            if time.monotonic() > self.deadline:
+                self._kill()
+            time.sleep(0.1)
+        return failure or self._failure()
+
+    def _failure(self) -> tuple[int, int] | None:
+        codes = [(rank, process.poll()) for rank, process in enumerate(self.started)]
+        failed = [(rank, code) for rank, code in codes if code]
+        return min(failed, key=lambda item: item[1] > 0, default=None)  # who was killed before who lost a connection
+
+
+def launched() -> bool:
+    """Whether `launch` started this process."""
+    return sys.argv[1:2] == [WORKER]
+
+
+def configuration() -> DictConfig:
+    """The configuration of a process that `launch` started."""
+    threading.Thread(target=exit_with_parent, args=(int(sys.argv[2]),), daemon=True).start()
+    return DictConfig(json.loads((Path(os.environ[FOLDER]) / "configuration.json").read_text(encoding="utf-8")))
+
+
+def exit_with_parent(parent: int) -> None:
+    """Exit when the parent dies, even by SIGKILL, so that no orphan keeps training."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def connect(trainer: lightning.Trainer) -> None:
+    """Open the process group in a file, where `launch` started this process: Lightning would listen on a port."""
+    if not launched():
+        return
+    strategy: Any = trainer.strategy
+    device = strategy.root_device
+    backend = getattr(strategy, "process_group_backend", None)
+    strategy.accelerator.setup_device(device)
+    torch.distributed.init_process_group(
+        backend or torch.distributed.Backend.default_device_backend_map.get(device.type, "gloo"),
+        store=FileStore(str(Path(os.environ[FOLDER]) / "store"), trainer.world_size),
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+        timeout=getattr(strategy, "_timeout", default_pg_timeout),
+        device_id=None if device.type == "cpu" else device,
+    )
+    atexit.register(torch.distributed.destroy_process_group)
