@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.quiet import quieten_lightning
+from srgan_lightning.reporting.reading import printable
 from srgan_lightning.reporting.runs import Run, is_run
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def report(path: Path, output: Path, choice: "Choice", limit: int, console: Cons
 
     if is_run(path):
         run = Run(path)
-        figure = draw_curves(run.curves(), f"{path.absolute().parent.name}/{path.absolute().name} ({run.state})")
+        title = printable(f"{path.absolute().parent.name}/{path.absolute().name} ({run.state})")
+        figure = draw_curves(run.curves(), title)
         output.mkdir(parents=True, exist_ok=True)
         save_figure(figure, output / "curves.png")
         return [output / "curves.png"]
@@ -63,10 +66,10 @@ def print_sweep(sweep: "Sweep", console: Console) -> None:
     for title in HEAD:
         table.add_column(title, no_wrap=title != "settings", overflow="fold")
     for row in sweep.rows:
-        table.add_row(*(cell.replace(", ", "\n") for cell in cells(row)))  # one setting a line
+        table.add_row(*(Text(cell.replace(", ", "\n")) for cell in cells(row)))  # one setting a line
     console.print(table)
     for line in [*sweep.best, *sweep.notes]:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(printable(line, 2000), soft_wrap=True, highlight=False, markup=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,7 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"Written: {', '.join(map(str, written))}")
+    except OSError as error:
+        named = printable(error.filename or path)
+        print(
+            f"{named}: {error.strerror or error}. Files go beside the runs; -o DIR names another folder.",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"Written: {', '.join(printable(file) for file in written)}")
     return 0
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from srgan_lightning.errors import UserError
 from srgan_lightning.reporting.style import FAINT, styled
 
 Curves = dict[str, tuple[list[int], list[float]]]
@@ -26,7 +27,7 @@ PANELS: list[tuple[str, dict[str, str], bool]] = [
         },
         True,
     ),
-    ("Discriminator: how real it takes", {"d_real": "HR", "d_fake": "SR"}, False),
+    ("D(x) of real and fake", {"d_real": "HR", "d_fake": "SR"}, False),
     (
         "Gradient that each term sends into SR",
         {
@@ -43,13 +44,15 @@ PANELS: list[tuple[str, dict[str, str], bool]] = [
 
 
 def draw_curves(curves: Curves, title: str) -> Figure:
-    """A figure with a panel for each thing that was logged."""
+    """A figure with a panel for each thing that was logged; raises UserError if there is none."""
     shown = [panel for panel in PANELS if any(column in curves for column in panel[1])]
+    if not shown:
+        raise UserError(f"{title}: its metrics.csv holds none of the measurements that training logs.")
     columns = min(len(shown), 3)
     rows = -(-len(shown) // columns)
     with styled():
         figure = Figure(figsize=(4.2 * columns, 2.9 * rows), layout="constrained")
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
         for number, (name, names, logarithmic) in enumerate(shown):
             axes = figure.add_subplot(rows, columns, number + 1)
             _draw_panel(axes, curves, names, logarithmic)

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srgan_lightning.atomic import write_atomically
 from srgan_lightning.errors import UserError
+from srgan_lightning.inference.model_card import plain
 from srgan_lightning.inference.scoring import make_upscaler
 from srgan_lightning.metrics import protocol
 from srgan_lightning.reporting.perception import Choice, Perception, measure_perception
+from srgan_lightning.reporting.reading import printable
 from srgan_lightning.reporting.runs import Run, find_runs
 from srgan_lightning.reporting.style import save_figure
 from srgan_lightning.reporting.sweep_figure import draw_sweep
@@ -57,9 +60,10 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
     notes = [f"Run {run.name} failed: {run.failure}" for run in runs if run.state == "failed"]
     if unfinished := [run.name for run in runs if run.state == "unfinished"]:
         notes.append(f"Unfinished (stopped, or still running): {', '.join(unfinished)}.")
+    notes += [f"Run {run.name} is skipped: {run.damage}" for run in runs if run.state == "damaged"]
     if not finished:
         return Sweep(path, table(runs, None), [], notes=["No run is finished: nothing to compare.", *notes])
-    if len({run.config.scale for run in finished}) > 1:
+    if len({run.scale for run in finished}) > 1:
         raise UserError(f"{path}: its runs have different scales, so that their scores cannot be compared.")
     if len({round(run.summary["bicubic_psnr_y"], 3) for run in finished}) > 1:
         notes.append("The runs were not validated on the same images: their bicubic scores differ.")
@@ -72,7 +76,7 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
     notes = [
         f"Perception is {perception.measure}: {perception.title}; lower is better.",
         *perception.notes,
-        f"Protocol: {'; '.join(f'{key}: {value}' for key, value in protocol(finished[0].config.scale).items())}.",
+        f"Protocol: {'; '.join(f'{key}: {value}' for key, value in protocol(finished[0].scale).items())}.",
         *notes,
     ]
     return Sweep(path, table(runs, perception), finished, perception, images, best_for(finished, perception), notes)
@@ -81,13 +85,13 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
 def write_sweep(sweep: Sweep, output: Path, device: torch.device) -> list[Path]:
     """Write `report.md`, `report.csv` and, where runs are finished, `report.png`; gives their paths."""
     picture = "![Distortion against perception](report.png)\n\n" if sweep.perception is not None else ""
-    lines = "".join(f"- {line}\n" for line in [*sweep.best, *sweep.notes])
+    lines = "".join(f"- {plain(printable(line, 2000))}\n" for line in [*sweep.best, *sweep.notes])
     files = {
-        "report.md": f"# {sweep.path}\n\n{to_markdown(sweep.rows)}\n{picture}{lines}",
+        "report.md": f"# {plain(printable(sweep.path))}\n\n{to_markdown(sweep.rows)}\n{picture}{lines}",
         "report.csv": to_csv(sweep.rows),
     }
     for name, text in files.items():
-        (output / name).write_text(text, encoding="utf-8")
+        write_atomically(output / name, text.encode())
     written = [output / name for name in files]
     if sweep.perception is not None:
         distances = sweep.perception.distances
@@ -106,7 +110,7 @@ def crops(runs: list[Run], images: list[Image], device: torch.device) -> dict[st
     if not images:
         return {}
     crop = telling_crop(images)
-    scale = runs[0].config.scale
+    scale = runs[0].scale
     weights = {"bicubic": "bicubic"} | {f"{run.name}\n{run.label}": str(run.artifact) for run in runs}
     strip = {f"truth\n{crop.image.name}": crop.of(crop.image.hr)}
     for title, source in weights.items():

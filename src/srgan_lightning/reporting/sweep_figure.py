@@ -50,7 +50,7 @@ def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: P
             axes.scatter(*zip(*chosen, strict=True), **look)
     axes.scatter(*baseline, marker="x", s=60, color=INK, label="bicubic", zorder=3)
     for name, point in points.items():
-        axes.annotate(name, point, xytext=(7, -14), textcoords="offset points")
+        axes.annotate(name, point, xytext=(7, -14), textcoords="offset points", parse_math=False)
     axes.margins(0.12)
     axes.set_xlabel("PSNR-Y, dB (to the right is better)")
     axes.set_ylabel("perceptual distance (below is better)")
@@ -63,5 +63,5 @@ def _strip(figure: SubFigure, crops: dict[str, Tensor], rows: int) -> None:
         axes = figure.add_subplot(rows, PER_ROW, number + 1)
         # Nearest: a zoom must show pixels, not smooth them.
         axes.imshow(crop.permute(1, 2, 0).numpy(), interpolation="nearest")
-        axes.set_title(title, fontsize="x-small")
+        axes.set_title(title, fontsize="x-small", parse_math=False)
         axes.set_axis_off()

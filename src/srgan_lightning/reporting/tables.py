@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+from srgan_lightning.inference.model_card import plain
 from srgan_lightning.reporting.pareto import compromise, pareto_front
 from srgan_lightning.reporting.perception import Perception
 from srgan_lightning.reporting.runs import Run
@@ -56,7 +57,7 @@ def _text(key: str, value: Any) -> str:
 def to_markdown(rows: list[dict[str, Any]]) -> str:
     """The table as Markdown."""
     lines = [HEAD, ["---"] * 2 + ["---:"] * 3 + ["---"] * 2, *map(cells, rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(map(plain, line)) + " |" for line in lines) + "\n"
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from srgan_lightning.cli import user_error
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.errors import UserError
+from srgan_lightning.reporting.reading import printable
 from srgan_lightning.reporting.runs import Run
 
 #: All that a run directory may name, for it may be a stranger's. Whole names: modules also hold what they import.
@@ -45,33 +45,31 @@ def validation_images(run: Run, limit: int) -> list[Image]:
     Raises:
         UserError: the data are not where they were, or are no data of this package.
     """
-    # Few images are read: no cache is built for them, wherever the run had its own.
-    fixed = {"val_batch_size": 1, "num_workers": 0, "cache": None}
-    data = _make(run, "data", degradation=_make(run, "degradation"), **fixed)
-    data.setup("validate")
-    images: list[Image] = []
-    for batch in itertools.islice(data.val_dataloader(), limit):
-        batch = data.on_after_batch_transfer(batch, 0)
-        images.append(Image(data.sources["val"].name(int(batch["index"][0])), batch["lr"], batch["hr"]))
-    return images
+    try:
+        # Few images are read: no cache is built for them, wherever the run had its own.
+        fixed = {"val_batch_size": 1, "num_workers": 0, "cache": None}
+        data = _make(run, "data", degradation=_make(run, "degradation"), **fixed)
+        data.setup("validate")
+        images: list[Image] = []
+        for batch in itertools.islice(data.val_dataloader(), limit):
+            batch = data.on_after_batch_transfer(batch, 0)
+            images.append(Image(data.sources["val"].name(int(batch["index"][0])), batch["lr"], batch["hr"]))
+        return images
+    except UserError:
+        raise
+    except Exception as error:  # whatever the options of a stranger lead to
+        text = user_error(error) or f"{type(error).__name__}: {error}"
+        raise UserError(f"{printable(run.path)}: its validation images are not available: {printable(text)}") from error
 
 
 def _make(run: Run, group: str, **arguments: Any) -> Any:
     """The object of a group of a run's configuration; raises UserError where it would be another than those allowed."""
-    try:
-        node = run.config.get(group)
-        options = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else {}
-        assert isinstance(options, dict)
-        target, nested = options.get("_target_"), _targets(list(options.values()))
-        if target not in ALLOWED[group] or nested:
-            foreign = nested[0] if target in ALLOWED[group] else target
-            raise UserError(f"{run.path}: its {group} is {foreign}, which is none of this package's.")
-        return instantiate(options, **arguments, _recursive_=False, _partial_=False)
-    except Exception as error:
-        text = user_error(error)
-        if text is None:
-            raise
-        raise UserError(text) from error
+    options = run.option(group, dict)
+    target, nested = options.get("_target_"), _targets(list(options.values()))
+    if target not in ALLOWED[group] or nested:
+        foreign = printable(nested[0] if target in ALLOWED[group] else target)
+        raise UserError(f"{printable(run.path)}: its {group} is {foreign}, which is none of this package's.")
+    return instantiate(options, **arguments, _recursive_=False, _partial_=False)
 
 
 def _targets(value: Any) -> list[Any]:

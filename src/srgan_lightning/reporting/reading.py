@@ -1,0 +1,103 @@
+"""Files of a run directory, which may be damaged or a stranger's: bounded in size, time and what they refer to."""
+
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+MOST_BYTES = 200_000
+#: Nodes and characters that references may expand to.
+MOST_EXPANDED = 1_000_000
+REFERENCE = re.compile(r"\$\{([^${}]+)\}")
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The text of a regular file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is a pipe, a device or longer than `most` bytes.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("is no regular file")
+    if path.stat().st_size > most:
+        raise ValueError(f"is longer than {most} bytes")
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def printable(text: Any, most: int = 300) -> str:
+    """One line without control characters, for terminals, pictures and files."""
+    line = "".join(character if character.isprintable() else " " for character in str(text)[: 4 * most])
+    line = " ".join(line.split())
+    return line if len(line) <= most else f"{line[:most]}..."
+
+
+def read_yaml(path: Path) -> Any:
+    """What Hydra wrote, references unresolved.
+
+    Raises:
+        OSError: it cannot be read.
+        Exception: of many kinds, if it is damaged; aliases, by which few bytes become a structure without end, too.
+    """
+    text = read_text(path)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
+        raise ValueError("has aliases, which Hydra does not write")
+    return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+
+
+class References:
+    """Resolves `${...}` in a configuration, as OmegaConf does, but with an end.
+
+    Args:
+        root: the whole configuration, as `read_yaml` gives it.
+    """
+
+    def __init__(self, root: Any) -> None:
+        self.root, self.left = root, MOST_EXPANDED
+
+    def resolve(self, *keys: str) -> Any:
+        """The value under keys, with all that it refers to.
+
+        Raises:
+            ValueError: a reference leads nowhere, in a circle or beyond `MOST_EXPANDED`.
+        """
+        return self._follow(keys)
+
+    def _follow(self, keys: tuple[str, ...], depth: int = 0) -> Any:
+        node = self.root
+        try:
+            for key in keys:
+                node = node[int(key)] if isinstance(node, list) else node[key]
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"has no {printable('.'.join(keys))}") from error
+        return self._value(node, keys, depth)
+
+    def _value(self, value: Any, place: tuple[str, ...], depth: int) -> Any:
+        self.left -= len(value) if isinstance(value, str) else 1
+        if self.left < 0 or depth > 100:
+            raise ValueError("has references without end")
+        if isinstance(value, dict):
+            return {key: self._value(child, (*place, str(key)), depth + 1) for key, child in value.items()}
+        if isinstance(value, list):
+            return [self._value(child, (*place, str(i)), depth + 1) for i, child in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        if whole := REFERENCE.fullmatch(value):
+            return self._reference(whole[1], place, depth + 1)
+        text = REFERENCE.sub(lambda found: str(self._reference(found[1], place, depth + 1)), value)
+        if "${" in text:  # whoever takes this value would resolve it
+            raise ValueError("has references in references")
+        return text
+
+    def _reference(self, name: str, place: tuple[str, ...], depth: int) -> Any:
+        if name.startswith("oc.env:"):
+            variable, _, default = name.removeprefix("oc.env:").partition(",")
+            return self._value(os.environ.get(variable, default), place, depth)
+        inner = name.lstrip(".")
+        dots = len(name) - len(inner)
+        return self._follow((*(place[:-dots] if dots else ()), *inner.split(".")), depth)
