@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -213,7 +214,7 @@ def test_long_work_can_be_stopped(page: Any, site: Site) -> None:
 
 
 class Visitor:
-    """A client of the API, without a browser."""
+    """Asks what the page asks, without a browser."""
 
     def __init__(self, site: Site) -> None:
         self.site, self.http = site, httpx.Client(base_url=f"{site.url}gradio_api/", timeout=120)
@@ -227,9 +228,16 @@ class Visitor:
         """The last event that an order gives, `complete` or `error`, and its data."""
         values = {"weights": "srresnet.safetensors", "second": "none", "amount": 0.5, "own": None, "truth": None}
         data = [photo, *(values | changes).values()]
-        event = self.http.post("call/upscale", json={"data": data}).raise_for_status().json()["event_id"]
-        *_, kind, content = self.http.get(f"call/upscale/{event}").text.strip().splitlines()
-        return kind.removeprefix("event: "), json.loads(content.removeprefix("data: "))
+        visitor = secrets.token_hex(8)
+        order = {"data": data, "fn_index": 0, "session_hash": visitor}
+        self.http.post("queue/join", json=order).raise_for_status()
+        return self.result(visitor)
+
+    def result(self, visitor: str) -> tuple[str, Any]:
+        with self.http.stream("GET", "queue/data", params={"session_hash": visitor}) as lines:
+            events = [json.loads(line.removeprefix("data: ")) for line in lines.iter_lines() if line]
+        (last,) = [event for event in events if event["msg"] == "process_completed"]
+        return ("complete", last["output"]["data"]) if last["success"] else ("error", last["output"]["error"])
 
     def refused(self, photo: Any, **changes: Any) -> str:
         kind, content = self.order(photo, **changes)

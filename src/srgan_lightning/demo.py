@@ -1,10 +1,14 @@
 """`python -m srgan_lightning.demo`: upscale photos on a web page."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from srgan_lightning.errors import UserError
+
+PASSWORD = "SRGAN_DEMO_AUTH"
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -16,6 +20,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=7860, metavar="N", help="(default: %(default)s)")
     add("--max-megapixels", type=positive, default=4, metavar="N", help="of a photo (default: %(default)s)")
     add("--max-megabytes", type=positive, default=32, metavar="N", help="of an uploaded file (default: %(default)s)")
+    add("--max-total-megabytes", type=positive, default=2000, metavar="N", help="of all files (default: %(default)s)")
+    add("--auth", metavar="USER:PASSWORD", help=f"ask for these; {PASSWORD} keeps them out of the list of processes")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="a further name that the page is called by")
     return parser
 
 
@@ -38,8 +45,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def login_of(options: argparse.Namespace) -> tuple[str, str] | None:
+    """User and password, of the option or the environment; None where neither is given.
+
+    Raises:
+        UserError: one of the two is empty.
+    """
+    given = options.auth if options.auth is not None else os.environ.get(PASSWORD)
+    if given is None:
+        return None
+    user, _, password = given.partition(":")
+    if not (user and password):
+        raise UserError(f"--auth (or {PASSWORD}) needs a user and a password: USER:PASSWORD.")
+    return user, password
+
+
 def run(options: argparse.Namespace) -> None:
     """Serve by parsed options, until interrupted."""
+    login = login_of(options)
+    if login is None and options.host not in LOOPBACK:
+        print(
+            f"Warning: --host {options.host} lets everybody in who reaches this machine, without a password: give "
+            f"--auth USER:PASSWORD, or set {PASSWORD}=USER:PASSWORD.",
+            file=sys.stderr,
+        )
     # Here, so that --help and bad usage need not wait for torch.
     from srgan_lightning.inference.bundled import bundled_names
     from srgan_lightning.inference.device import find_device
@@ -56,10 +85,13 @@ def run(options: argparse.Namespace) -> None:
     choices = {name: name for name in [*options.weights, *bundled_names(), "bicubic"]}
     max_pixels = round(options.max_megapixels * 1e6)
     serve(
-        lambda folder: make_page(choices, device, max_pixels, folder),
+        lambda folder, audience: make_page(choices, device, max_pixels, folder, audience),
         options.host,
         options.port,
         round(options.max_megabytes * 1e6),
+        round(options.max_total_megabytes * 1e6),
+        options.allow_host,
+        login,
     )
 
 

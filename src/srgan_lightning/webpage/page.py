@@ -1,6 +1,7 @@
 """The page: what stands on it, and what a click does."""
 
 import html
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import torch
 from gradio.data_classes import ImageData
 
 from srgan_lightning.errors import UserError
+from srgan_lightning.webpage.guard import KEEP_SECONDS, Audience
 from srgan_lightning.webpage.order import Order, carry_out
 
 QUEUE = 64  # orders that wait; further ones are told that it is full
-KEEP_SECONDS = 3600  # uploads and results are deleted when older
 ALONE = "none"
 
 
@@ -33,7 +34,9 @@ def uploaded_file(payload: ImageData | None) -> str | None:
     return None if payload is None else payload.path
 
 
-def make_page(choices: dict[str, str], device: torch.device, max_pixels: int, folder: Path) -> gr.Blocks:
+def make_page(
+    choices: dict[str, str], device: torch.device, max_pixels: int, folder: Path, audience: Audience
+) -> gr.Blocks:
     """Lay out the page.
 
     Args:
@@ -41,6 +44,7 @@ def make_page(choices: dict[str, str], device: torch.device, max_pixels: int, fo
         device: for the network.
         max_pixels: most that a photo may have.
         folder: for results; Gradio's own, which it serves files from.
+        audience: knows who still waits for a result.
     """
     names = list(choices)
     lifetime = (KEEP_SECONDS // 6, KEEP_SECONDS)
@@ -73,10 +77,10 @@ def make_page(choices: dict[str, str], device: torch.device, max_pixels: int, fo
                 download = gr.DownloadButton("Download PNG", interactive=False)
                 facts = gr.Markdown(container=True, padding=True, visible=False)
         event = start.click(
-            make_handler(choices, device, max_pixels, folder),
+            make_handler(choices, device, max_pixels, folder, audience),
             [photo, weights, second, amount, own, truth],
             [slider, facts, download],
-            api_name="upscale",
+            api_visibility="private",
             concurrency_limit=1,
             show_progress_on=slider,
         )
@@ -86,7 +90,7 @@ def make_page(choices: dict[str, str], device: torch.device, max_pixels: int, fo
 
 
 def make_handler(
-    choices: dict[str, str], device: torch.device, max_pixels: int, folder: Path
+    choices: dict[str, str], device: torch.device, max_pixels: int, folder: Path, audience: Audience
 ) -> Callable[..., Iterator[tuple[Any, ...]]]:
     """What a click on Upscale does; for the arguments see `make_page`."""
 
@@ -97,6 +101,7 @@ def make_handler(
         amount: float,
         own: str | None,
         truth: str | None,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio knows that it is wanted
     ) -> Iterator[tuple[Any, ...]]:
         try:
@@ -110,7 +115,10 @@ def make_handler(
                 None if truth is None else Path(truth),
             )
             progress(0.0, desc="Upscaling")
+            visitor, start = str(request.session_hash), time.monotonic()
             for step in carry_out(order, device, max_pixels, folder):
+                if audience.has_left(visitor, start):
+                    return
                 if isinstance(step, float):
                     progress(step, desc="Upscaling")
                     yield (gr.skip(),) * 3  # here Gradio ends the work of those who pressed Stop or left

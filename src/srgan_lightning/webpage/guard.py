@@ -1,0 +1,115 @@
+"""What stands before Gradio: the paths that only programs ask for, uploads and their sum, and who still listens."""
+
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+API = "/gradio_api"
+CLOSED = (*(f"{API}/{name}" for name in ("api", "call", "run", "openapi.json")), "/openapi.json", "/docs", "/redoc")
+KEEP_SECONDS = 3600  # uploads and results are deleted when older
+PATIENCE = 15.0  # seconds that an order goes on while its visitor does not listen
+
+
+class Audience:
+    """The visitors who listen for results; an order for nobody only holds up the others."""
+
+    def __init__(self) -> None:
+        self.listening: Counter[str] = Counter()
+        self.last_seen: dict[str, float] = {}
+
+    def come(self, visitor: str) -> None:
+        self.listening[visitor] += 1
+
+    def leave(self, visitor: str) -> None:
+        self.listening[visitor] -= 1
+        self.last_seen = {who: when for who, when in self.last_seen.items() if time.monotonic() - when < KEEP_SECONDS}
+        self.last_seen[visitor] = time.monotonic()
+
+    def has_left(self, visitor: str, since: float) -> bool:
+        """Whether nobody has listened for `PATIENCE`, counted at the earliest from `since` of `time.monotonic`."""
+        away = time.monotonic() - max(since, self.last_seen.get(visitor, since))
+        return self.listening[visitor] <= 0 and away > PATIENCE
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        app: Gradio's.
+        folder: holds uploads and results.
+        max_bytes: most that an uploaded file may have.
+        max_total: most bytes that the folder may hold with an upload.
+        audience: is told of visitors who come and leave.
+    """
+
+    def __init__(self, app: ASGIApp, folder: Path, max_bytes: int, max_total: int, audience: Audience) -> None:
+        self.app, self.folder, self.audience = app, folder, audience
+        self.max_bytes, self.max_total, self.arriving = max_bytes, max_total, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "").rstrip("/")
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif any(path == closed or path.startswith(f"{closed}/") for closed in CLOSED):
+            await PlainTextResponse("Not Found", 404)(scope, receive, send)
+        elif path == f"{API}/upload":
+            await self.upload(scope, receive, send)
+        elif path == f"{API}/queue/data":
+            (visitor,) = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[:1]
+            self.audience.come(visitor)
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.audience.leave(visitor)
+        else:
+            await self.app(scope, receive, send)
+
+    async def upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on an upload that there is room for."""
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if not length.isdigit():
+            await PlainTextResponse("The length of an upload is needed.", 411)(scope, receive, send)
+            return
+        size = int(length)
+        if size > self.max_bytes + 2**16:  # the form around the file
+            text = f"The file exceeds the maximum allowed size of {self.max_bytes} bytes."
+            await PlainTextResponse(text, 413)(scope, receive, send)
+            return
+        if held(self.folder) + self.arriving + size > self.max_total:
+            await PlainTextResponse("There is no room for more photos: try later.", 507)(scope, receive, send)
+            return
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        self.arriving += size
+        try:
+            await self.app(scope, receive, answer)
+        except Exception:  # of Gradio's parser, for a form or a file name that it does not expect, such as ""
+            if started:
+                raise
+            await PlainTextResponse("The upload cannot be read.", 400)(scope, receive, send)
+        finally:
+            self.arriving -= size
+
+
+def held(folder: Path) -> int:
+    """Bytes in a folder, after all that is older than `KEEP_SECONDS` has been deleted."""
+    total, oldest = 0, time.time() - KEEP_SECONDS
+    for child in folder.iterdir():
+        try:
+            if child.stat().st_mtime < oldest:
+                shutil.rmtree(child) if child.is_dir() else child.unlink()
+            else:
+                total += sum(file.stat().st_size for file in [child, *child.rglob("*")] if file.is_file())
+        except OSError:  # deleted meanwhile
+            continue
+    return total
