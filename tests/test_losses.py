@@ -60,6 +60,27 @@ def test_every_term_sends_gradient_to_the_image(term: str) -> None:
     assert sr.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("kind", ["bce", "hinge", "least_squares", "linear"])
+def test_losses_of_half_precision_are_computed_in_float32(kind: str) -> None:
+    real, fake = torch.randn(4, 1).half(), torch.randn(4, 1).half()
+    game = AdversarialLoss(kind)
+    torch.testing.assert_close(game.generator(fake), game.generator(fake.float()), rtol=0, atol=0)
+    expected = game.discriminator(real.float(), fake.float())
+    torch.testing.assert_close(game.discriminator(real, fake), expected, rtol=0, atol=0)
+
+
+def test_total_variation_of_half_precision_does_not_vanish() -> None:
+    """The seed system's weight of 2e-8 is 0 in float16, and so are the squares of small differences."""
+    sr = (0.5 + 1e-3 * torch.rand(1, 3, 8, 8)).half().requires_grad_()
+    with torch.autocast("cpu", torch.float16):
+        loss, _ = GeneratorLoss(0, 0, 0, 2e-8)(sr, torch.zeros(1, 3, 8, 8).half())
+    assert loss.dtype == torch.float32
+    assert loss > 0
+    (1e6 * loss).backward()  # as a loss scale does
+    assert sr.grad is not None
+    assert sr.grad.abs().sum() > 0
+
+
 def test_weights_scale_their_terms() -> None:
     sr, hr, fake = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.randn(2, 1)
     one = GeneratorLoss(1.0, 0.0, 1.0, 1.0)(sr, hr, fake)[1]

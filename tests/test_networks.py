@@ -5,10 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.errors import UserError
 from srgan_lightning.networks import Discriminator, Generator
+from srgan_lightning.networks.discriminator import GridMean
 
 
 def test_generator_has_the_papers_size_and_layers() -> None:
@@ -64,3 +66,14 @@ def test_discriminator_has_the_papers_layers() -> None:
 @pytest.mark.parametrize("size", [(96, 96), (128, 128), (176, 216), (256, 256), (16, 16)])
 def test_discriminator_takes_any_hr_size(size: tuple[int, int]) -> None:
     assert Discriminator(4, hidden=8)(torch.rand(2, 3, *size)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (12, 18), (6, 12), (11, 14), (3, 3)])
+def test_the_discriminators_pool_is_the_adaptive_one(size: tuple[int, int]) -> None:
+    """Without its backward pass, which deterministic mode refuses on CUDA, where the grid divides the size."""
+    x = torch.rand(2, 4, *size).contiguous(memory_format=torch.channels_last).requires_grad_()
+    pooled = GridMean(6)(x)
+    torch.testing.assert_close(pooled, adaptive_avg_pool2d(x, 6))
+    divides = size[0] % 6 == size[1] % 6 == 0
+    assert (x is pooled) == (size == (6, 6))
+    assert divides != (type(pooled.grad_fn).__name__ == "AdaptiveAvgPool2DBackward0")

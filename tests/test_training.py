@@ -245,3 +245,53 @@ def test_modules_work_from_a_plain_script() -> None:
     loss = GeneratorLoss(1, 0, 1e-3)
     module = SRGAN(Generator(4, 1), Discriminator(4, 2, 8), loss, torch.optim.Adam, torch.optim.Adam)  # type: ignore[arg-type]
     assert module(torch.rand(1, 3, 8, 8)).shape == (1, 3, 32, 32)
+
+
+class OnGPU(Callback):
+    """Reports a GPU as the device of a training when it has ended."""
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
+        trainer.strategy._root_device = torch.device("cuda", 0)  # type: ignore[attr-defined]
+
+
+def test_summary_and_artifact_name_the_device_of_the_training(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning moves the module back to the CPU before the results are written."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Accelerator {device}")
+    cfg = configure(*QUICK)
+    assert train(cfg, [OnGPU()])["device"] == "Accelerator cuda:0"
+    _, metadata = read_artifact(Path(cfg.run_dir) / "generator.safetensors")
+    assert json.loads(metadata["training"])["device"] == "Accelerator cuda:0"
+
+
+class Settings(Callback):
+    """Whether cuDNN times its algorithms, in training and validation, and whether batches are pinned."""
+
+    def __init__(self) -> None:
+        self.benchmark: list[tuple[str, bool]] = []
+        self.pinned: bool | None = None
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.benchmark.append(("train", torch.backends.cudnn.benchmark))
+        self.pinned = trainer.train_dataloader.pin_memory  # type: ignore[union-attr]
+
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
+        self.benchmark.append(("validate", torch.backends.cudnn.benchmark))
+
+
+def test_a_cpu_training_on_a_gpu_machine_leaves_the_gpu_alone(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    cfg = configure(*QUICK)
+    data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
+    data.setup("fit")
+    assert not data.train_dataloader().pin_memory
+
+
+def test_cudnn_times_its_algorithms_in_training_alone(configure: Configure) -> None:
+    settings = Settings()
+    train(configure(*QUICK, "trainer.max_steps=2", "trainer.val_check_interval=1"), [settings])
+    assert {*settings.benchmark} == {("train", True), ("validate", False)}
+    assert settings.pinned is False

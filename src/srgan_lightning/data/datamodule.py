@@ -196,7 +196,7 @@ class SuperResolutionData(lightning.LightningDataModule):
             dataset,
             batch_size=self.batch_size if train else self.val_batch_size,
             sampler=sampler,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             drop_last=train,  # batch statistics want full batches
             persistent_workers=train and self.workers > 0,
             # One of its own, or every epoch would draw from the generator whose state training saves.

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -258,6 +257,6 @@ class StreamingData(SuperResolutionData):
             ShardStream(shards, view, self.seed, self.cache_size),
             seen=(self.epoch, self.batches_seen),
             batch_size=self.batch_size,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **worker_options(self.workers),
         )

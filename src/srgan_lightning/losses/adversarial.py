@@ -10,7 +10,7 @@ KINDS = ("bce", "hinge", "least_squares", "linear")
 
 
 class AdversarialLoss:
-    """Both sides of the game, each a scalar mean over the batch.
+    """Both sides of the game, each a scalar mean over the batch, in float32 whatever the logits are.
 
     Args:
         kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, or `linear`, the seed system's: the
@@ -24,6 +24,7 @@ class AdversarialLoss:
 
     def generator(self, fake: Tensor) -> Tensor:
         """Low when the discriminator takes SR for real; fake: (B, 1) logits of SR."""
+        fake = fake.float()
         if self.kind == "bce":
             return F.softplus(-fake).mean()  # -log D(sr), not the saturating log(1 - D(sr))
         if self.kind == "hinge":
@@ -34,6 +35,7 @@ class AdversarialLoss:
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Low when HR and SR are told apart; real, fake: (B, 1) logits of HR and of SR."""
+        real, fake = real.float(), fake.float()
         if self.kind == "bce":
             return F.softplus(-real).mean() + F.softplus(fake).mean()
         if self.kind == "hinge":

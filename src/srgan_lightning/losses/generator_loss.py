@@ -15,6 +15,7 @@ PIXEL_KINDS = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 def total_variation(image: Tensor) -> Tensor:
     """Mean squared difference of neighbours, rows plus columns, of (B, 3, H, W); a scalar."""
+    image = image.float()  # half precision makes 0 of small differences
     rows = (image[..., 1:, :] - image[..., :-1, :]).square().mean()
     columns = (image[..., :, 1:] - image[..., :, :-1]).square().mean()
     return rows + columns
@@ -88,6 +89,7 @@ class GeneratorLoss(nn.Module):
         Returns:
             The weighted sum, and each weighted term by name.
         """
+        sr, hr = sr.float(), hr.float()  # half precision has too few digits for differences of pixels
         terms: dict[str, Tensor] = {}
         if self.weights["pixel"]:
             terms["pixel"] = PIXEL_KINDS[self.pixel_kind](sr, hr)

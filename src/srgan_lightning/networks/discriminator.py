@@ -1,8 +1,29 @@
 """The discriminator of SRGAN (Ledig et al. 2017, section 2.1 and figure 4)."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan_lightning.errors import UserError
+
+
+class GridMean(nn.Module):
+    """Average (B, C, H, W) to (B, C, grid, grid), as `nn.AdaptiveAvgPool2d` does.
+
+    The backward pass of that one is not deterministic on CUDA: it is used only where `grid` does not divide the size.
+    """
+
+    def __init__(self, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        if height == width == self.grid:
+            return x
+        if height % self.grid or width % self.grid:
+            return F.adaptive_avg_pool2d(x, self.grid)
+        g = self.grid
+        return x.reshape(*x.shape[:2], g, height // g, g, width // g).mean(dim=(3, 5))
 
 
 class Discriminator(nn.Module):
@@ -38,7 +59,7 @@ class Discriminator(nn.Module):
             width = factor * channels
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(grid),
+            GridMean(grid),
             nn.Flatten(),
             nn.Linear(width * grid * grid, hidden),
             nn.LeakyReLU(0.2, inplace=True),

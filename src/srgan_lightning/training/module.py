@@ -188,6 +188,13 @@ class SuperResolutionModule(lightning.LightningModule):
             self.scores.update(sr, batch["hr"], batch["lr"], batch["index"])
         return sr
 
+    def on_validation_start(self) -> None:
+        # Photos of many sizes: timing all of cuDNN's algorithms for each takes longer than any of them.
+        self.benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+
+    def on_validation_end(self) -> None:
+        torch.backends.cudnn.benchmark = self.benchmark
+
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val")
 

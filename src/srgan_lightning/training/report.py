@@ -50,7 +50,7 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
     training = {
         "seconds": round(seconds + (throughput.earlier if throughput else 0), 1),
         "images_per_second": round(throughput.mean, 2) if throughput else None,
-        "device": device_name(module.device),
+        "device": device_name(trainer.strategy.root_device),
         "processes": trainer.world_size,
         "precision": trainer.precision,
     }
