@@ -24,6 +24,7 @@ class Format:
         alpha: has an alpha channel.
         grey16: has 16 bits in grey.
         metadata: has EXIF and a colour profile.
+        copied: bytes that encoding takes for a pixel, beside the picture's own: 4 for PIL's copy of it.
         options: for PIL's `save`.
     """
 
@@ -32,17 +33,18 @@ class Format:
     alpha: bool = False
     grey16: bool = False
     metadata: bool = True
+    copied: int = 4
     options: dict[str, Any] = field(default_factory=dict)
 
 
-PNG = Format("PNG", alpha=True, grey16=True)
+PNG = Format("PNG", alpha=True, grey16=True, copied=0)
 JPEG = Format("JPEG", longest=65500, options={"quality": 95, "subsampling": 0})
 TIFF = Format("TIFF", alpha=True, grey16=True, options={"compression": "tiff_deflate"})
 FORMATS = {
     ".png": PNG,
     ".jpg": JPEG,
     ".jpeg": JPEG,
-    ".webp": Format("WEBP", longest=16383, alpha=True, options={"quality": 95}),
+    ".webp": Format("WEBP", longest=16383, alpha=True, copied=12, options={"quality": 95}),
     ".tif": TIFF,
     ".tiff": TIFF,
     ".bmp": Format("BMP", metadata=False),

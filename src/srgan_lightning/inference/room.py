@@ -4,7 +4,7 @@ from pathlib import Path
 
 from srgan_lightning.data.images import opened, orientation
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.image_files import FORMATS, PNG, check_writable
+from srgan_lightning.inference.image_files import FORMATS, PNG, Format, check_writable
 from srgan_lightning.inference.png16 import is_png16
 from srgan_lightning.memory import available_memory, gigabytes
 
@@ -27,9 +27,9 @@ def check_room(source: Path, target: Path, scale: int, share: int = 1) -> None:
         channels = (1 if grey else 3) + image.has_transparency_data
         depth = 2 if image.mode.startswith("I") or is_png16(source) else 1
     check_writable(target, scale * height, scale * width)
-    needed = memory_needed(height * width, channels, depth, scale, png=FORMATS[target.suffix.lower()] is PNG)
+    needed = memory_needed(height * width, channels, depth, scale, FORMATS[target.suffix.lower()])
     if needed > (available := available_memory() // share):
-        as_png = memory_needed(height * width, channels, depth, scale, png=True)
+        as_png = memory_needed(height * width, channels, depth, scale, PNG)
         advice = f" Writing PNG takes {gigabytes(as_png)}: use --format png." if as_png < available else ""
         raise UserError(
             f"it has {width}x{height} pixels: with its result of {scale * width}x{scale * height} it takes "
@@ -38,7 +38,7 @@ def check_room(source: Path, target: Path, scale: int, share: int = 1) -> None:
         )
 
 
-def memory_needed(pixels: int, channels: int, depth: int, scale: int, png: bool) -> int:
+def memory_needed(pixels: int, channels: int, depth: int, scale: int, form: Format) -> int:
     """Bytes that the input, the result and their copies take at most at one time, without the network's.
 
     Args:
@@ -46,10 +46,9 @@ def memory_needed(pixels: int, channels: int, depth: int, scale: int, png: bool)
         channels: 1 to 4.
         depth: bytes of a channel, 1 or 2.
         scale: see `check_room`.
-        png: whether the result is written as PNG, strip by strip; PIL copies it whole for all other formats.
+        form: of the result. PNG is written strip by strip; for the others PIL copies it whole.
     """
-    pil = 4  # bytes that PIL takes for a pixel, whatever its mode
     held = channels * depth
-    reading = 2 * pil + held  # as decoded, and turned upright or converted
-    copies = 0 if png else pil + (held if channels in (2, 4) else 0)  # PIL's, and colour and alpha put together
-    return pixels * max(reading, held + scale**2 * (held + copies))
+    reading = 4 + 4 + held  # by PIL, as decoded, and turned upright or converted; and as an array
+    together = held if form is not PNG and channels in (2, 4) else 0  # colour and alpha in one array
+    return pixels * max(reading, held + scale**2 * (held + together + form.copied))
