@@ -23,6 +23,7 @@ from srgan_lightning.inference.comparison_grid import grid_files
 from srgan_lightning.inference.evaluation import Pictures, bicubic_upscaler, self_ensemble
 from srgan_lightning.inference.perceptual_metrics import PerceptualMetrics
 from srgan_lightning.losses import PerceptualLoss
+from srgan_lightning.metrics import score
 from srgan_lightning.networks import Generator
 
 
@@ -87,6 +88,26 @@ def test_several_sets_and_weights_make_one_table(
     assert grids == {f"g_{folder}_{weights}.png" for folder in "ab" for weights in ("bicubic", "tiny")}
     with Image.open(tmp_path / "g_b_tiny.png") as grid:
         assert grid.size == (6 * 260 + 4, 3 * 260 + 4)
+
+
+def test_bicubic_is_scored_once_for_all_weights(
+    evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[torch.Tensor] = []
+
+    def counted(sr: torch.Tensor, hr: torch.Tensor, border: int) -> torch.Tensor:
+        scored.append(sr)
+        return score(sr, hr, border)
+
+    monkeypatch.setattr("srgan_lightning.inference.evaluation.score", counted)
+    weights = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    for file in weights:
+        save_artifact(file, Generator(8, 1), {})
+    code, _, err = evaluate(f"hr_dir={photos('set', 3)}", f"weights=[{weights[0]},{weights[1]}]", "json=o.json")
+    assert code == 0, err
+    a, b = json.loads((tmp_path / "o.json").read_text())["results"]
+    assert len(scored) == 3 * (2 + 1)
+    assert a["bicubic_psnr_y"] == b["bicubic_psnr_y"] != a["psnr_y"]
 
 
 def test_grids_of_equal_names_are_kept_apart(

@@ -47,6 +47,7 @@ class EvaluationSet:
         else:
             self.source = PairedFolders(hr_dir, lr_dir, self.scale, "hr_dir")
         self.view = ValidationSet(self.source, self.scale)
+        self.bicubic: dict[str, list[float]] = {}  # its scores by image, made once for all weights that are compared
 
     def __len__(self) -> int:
         return len(self.source)
@@ -119,8 +120,9 @@ def evaluate_set(
     for name, lr, hr in images:
         sr = upscale(lr)
         row: dict[str, Any] = {"name": name}
-        for prefix, picture in (("", sr), ("bicubic_", bicubic(lr))):
-            values = score(picture, hr, images.scale)[0].tolist()
+        if name not in images.bicubic:
+            images.bicubic[name] = score(bicubic(lr), hr, images.scale)[0].tolist()
+        for prefix, values in (("", score(sr, hr, images.scale)[0].tolist()), ("bicubic_", images.bicubic[name])):
             row |= {prefix + key: value for key, value in zip(NAMES, values, strict=True)}
         rows.append(row)
         if seen is not None:

@@ -26,11 +26,8 @@ from srgan_lightning.inference.evaluation import (
 from srgan_lightning.inference.load import load_trained
 from srgan_lightning.inference.perceptual_metrics import PerceptualMetrics
 from srgan_lightning.inference.score_tables import print_comparison, print_images, to_markdown
-from srgan_lightning.inference.tiling import receptive_radius, run_tiled
+from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.metrics import protocol
-
-#: Side of a tile in LR pixels.
-TILE = 256
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
@@ -107,11 +104,8 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
         raise UserError(f"weights={weights} upscale by {generator.scale}, not by {scale}: set scale={generator.scale}.")
     generator.to(device).to(memory_format=torch.channels_last)
 
-    def forward(lr: Tensor) -> Tensor:
-        return generator(lr.to(device, memory_format=torch.channels_last)).float().cpu()  # type: ignore[no-any-return]
-
-    def upscale(lr: Tensor) -> Tensor:  # large images in tiles, which see as far as the network does: the same result
-        return run_tiled(forward, lr, scale, TILE, receptive_radius(generator))
+    def upscale(lr: Tensor) -> Tensor:
+        return super_resolve(generator, lr.to(device, memory_format=torch.channels_last)).cpu()
 
     return self_ensemble(upscale) if ensemble else upscale
 

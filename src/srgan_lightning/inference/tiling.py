@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.networks import Generator
+
+#: Side of a tile in LR pixels for scores.
+TILE = 256
+#: Features at the size of SR take most memory: they are made for this many LR pixels squared at a time.
+RECONSTRUCTION_TILE = 64
 
 Box = tuple[slice, slice]  # rows, columns
 
@@ -49,11 +56,11 @@ def tiles(height: int, width: int, tile: int, overlap: int) -> Iterator[Tile]:
 
 
 def run_tiled(function: Callable[[Tensor], Tensor], image: Tensor, scale: int, tile: int, overlap: int) -> Tensor:
-    """Apply an upscaling function tile by tile: (1, C, H, W) to (1, C', scale * H, scale * W).
+    """Apply an upscaling function tile by tile: (B, C, H, W) to (B, C', scale * H, scale * W).
 
     Args:
-        function: maps (1, C, h, w) to (1, C', scale * h, scale * w).
-        image: (1, C, H, W).
+        function: maps (B, C, h, w) to (B, C', scale * h, scale * w).
+        image: (B, C, H, W).
         scale: how many times larger the result is.
         tile: see `tiles`.
         overlap: see `tiles`; from `function`'s radius on, the result is that of one call with the whole image.
@@ -63,12 +70,41 @@ def run_tiled(function: Callable[[Tensor], Tensor], image: Tensor, scale: int, t
     for part in tiles(height, width, tile, overlap):
         piece = function(image[..., part.crop[0], part.crop[1]])
         if result is None:  # only now is the number of channels known
-            result = piece.new_empty((1, piece.shape[1], scale * height, scale * width))
+            result = piece.new_empty((*piece.shape[:2], scale * height, scale * width))
         rows, columns = part.kept(scale)
         target_rows, target_columns = part.target(scale)
         result[..., target_rows, target_columns] = piece[..., rows, columns]
     assert result is not None, "an image has pixels"
     return result
+
+
+def super_resolve(generator: nn.Module, lr: Tensor) -> Tensor:
+    """`generator.forward` of whole images in tiles, whose features are all that is held besides SR.
+
+    Args:
+        generator: has `scale`. Of a network that is no `Generator` nobody knows how far it sees: it gets whole images.
+        lr: (B, 3, H, W) RGB in [0, 1].
+
+    Returns:
+        (B, 3, scale * H, scale * W) RGB, not clamped.
+    """
+    # Not called: a compiled generator would be compiled again for every size of photo.
+    if not isinstance(generator, Generator):
+        whole: Tensor = generator.forward(lr)
+        return whole
+    return run_tiled(partial(forward_lean, generator), lr, generator.scale, TILE, receptive_radius(generator))
+
+
+def forward_lean(generator: Generator, lr: Tensor) -> Tensor:
+    """`Generator.forward`, its upper layers in smaller tiles."""
+    features = generator.head(lr)
+    features = features + generator.trunk(features)
+    radius, scale = reconstruction_radius(generator), generator.scale
+    residual = run_tiled(generator.enlarge, features, scale, RECONSTRUCTION_TILE, radius).float()
+    if generator.global_skip == "none":
+        return residual
+    height, width = lr.shape[-2:]
+    return residual + resize_bicubic(lr, (scale * height, scale * width))
 
 
 def reconstruction_radius(generator: Generator) -> int:
