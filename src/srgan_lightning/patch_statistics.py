@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from srgan_lightning.data.degradation import resize_bicubic, round_to_8_bits
 
 FILTERS, SIDE, STRIDE = 32, 7, 3
+BAND = 64  # rows of patches whose responses are held at a time
 BINS, REACH = 4096, 1.0  # of the histograms: from -REACH to REACH
 
 
@@ -53,12 +54,20 @@ class PatchDistance(Metric):
             height, width = image.shape[-2:]
             smaller = resize_bicubic(image, (height // 2, width // 2))
             detail = image - resize_bicubic(smaller, (height, width))
-            responses = F.conv2d(detail, self.filters, stride=STRIDE).transpose(0, 1).flatten(1)  # FILTERS, positions
-            bins = ((responses / REACH + 1) * (BINS / 2)).long().clamp(0, BINS - 1)
-            bins += BINS * torch.arange(FILTERS, device=bins.device)[:, None]
-            counts.append(torch.bincount(bins.flatten(), minlength=FILTERS * BINS).view(FILTERS, BINS))
+            counts.append(self._histograms(detail))
             image = smaller
         return torch.stack(counts)
+
+    def _histograms(self, detail: Tensor) -> Tensor:
+        """(FILTERS, BINS) counts of the responses, by bands of rows: of a photo they take many times its memory."""
+        counts = torch.zeros(FILTERS * BINS, dtype=torch.long, device=detail.device)
+        for top in range(0, detail.shape[-2] - SIDE + 1, BAND * STRIDE):
+            band = detail[..., top : top + (BAND - 1) * STRIDE + SIDE, :]
+            responses = F.conv2d(band, self.filters, stride=STRIDE).transpose(0, 1).flatten(1)  # FILTERS, positions
+            bins = ((responses / REACH + 1) * (BINS / 2)).long().clamp(0, BINS - 1)
+            bins += BINS * torch.arange(FILTERS, device=bins.device)[:, None]
+            counts += torch.bincount(bins.flatten(), minlength=FILTERS * BINS)
+        return counts.view(FILTERS, BINS)
 
     def compute(self) -> Tensor:
         """The distance, a scalar: the mean over octaves and filters."""

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from srgan_lightning.data.datasets import OnError
 from srgan_lightning.data.fingerprint import fingerprint
-from srgan_lightning.data.images import ImageSource
+from srgan_lightning.data.images import ImageSource, Size
 from srgan_lightning.data.workers import worker_options
 from srgan_lightning.errors import UserError
 
@@ -69,6 +69,11 @@ class CachedSource:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def sizes(self) -> list[Size]:
+        """Of each image; 0 high for one that cannot be read."""
+        return [(height, width) for height, width, _ in self.index.tolist()]
 
     def name(self, index: int) -> str:
         return self.source.name(index)

@@ -25,6 +25,7 @@ class ImageFolder:
 
     def __init__(self, folder: str | Path, setting: str) -> None:
         self.root, self.paths = Path(folder), find_images(folder, setting)
+        self.sizes: list[Size] = []  # of each, once `readable_sizes` has looked
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -41,6 +42,7 @@ class ImageFolder:
     def keep(self, wanted: list[bool]) -> None:
         """Leave the others out."""
         self.paths = list(compress(self.paths, wanted))
+        self.sizes = list(compress(self.sizes, wanted))
 
     def files(self) -> list[Path]:
         return self.paths
@@ -78,7 +80,8 @@ class FolderData(SuperResolutionData):
     def source(self, split: Split) -> ImageFolder:
         setting = f"data.{split}_dir"
         images = ImageFolder(_required(self.dirs[split], setting), setting)
-        check_sizes(self, images, readable_sizes(images, images.paths, self.on_error), split, setting)
+        images.sizes = readable_sizes(images, images.paths, self.on_error)
+        check_sizes(self, images, images.sizes, split, setting)
         return images
 
 
@@ -197,7 +200,6 @@ class PairedFolders(ImageFolder):
                 "Each LR needs an HR of the same stem, and the other way round."
             )
         self.lr_paths = [lr[pair_key(path, scale)] for path in self.paths]
-        self.sizes: list[Size] = []
         self.sizes = readable_sizes(self, self.paths, on_error)
         lr_sizes = readable_sizes(self, self.lr_paths, on_error)
         pairs = zip(self.sizes, lr_sizes, self.paths, self.lr_paths, strict=True)
@@ -216,7 +218,6 @@ class PairedFolders(ImageFolder):
     def keep(self, wanted: list[bool]) -> None:
         super().keep(wanted)
         self.lr_paths = list(compress(self.lr_paths, wanted))
-        self.sizes = list(compress(self.sizes, wanted))
 
     def files(self) -> list[Path]:
         return self.paths + self.lr_paths

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import architecture_of, load_generator_weights
+from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
 from srgan_lightning.networks import Generator
@@ -183,8 +184,7 @@ class SuperResolutionModule(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # float32 whatever the training precision: bf16 has 8 bits of mantissa, too few for an image.
         with torch.autocast(self.device.type, enabled=False):
-            # Not called: a compiled generator would be compiled again for every size of photo.
-            sr = self.generator.forward(batch["lr"])
+            sr = super_resolve(self.generator, batch["lr"])
             self.scores.update(sr, batch["hr"], batch["lr"], batch["index"])
         return sr
 

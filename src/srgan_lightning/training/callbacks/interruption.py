@@ -24,6 +24,8 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
     A validation is not waited for: it is cut short, or not begun, and the resumed run makes up for it. At the last
     update of a run nothing is left to stop, and it ends as it would.
 
+    A new run's first validation has a checkpoint before it too: what it takes of memory may end the process.
+
     Args:
         path: the checkpoint.
     """
@@ -33,6 +35,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         self.signal: signal.Signals | None = None  # that this process was told by
         self.stopped = False
         self.validation_due = False
+        self.saved = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # In place of Lightning's handlers, which talk to other processes and save in the midst of an update. It puts
@@ -63,11 +66,24 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not self._should_stop(trainer):
+        stop = self._should_stop(trainer)
+        loop = trainer.fit_loop.epoch_loop
+        due = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+        if not stop and not (due and trainer.ckpt_path is None and not self.saved):
             return
+        self.saved = True
+        self.validation_due = due
+        self._save(trainer)
+        if not stop:
+            self.validation_due = False  # it follows now
+            return
+        self.stopped = trainer.should_stop = True
+        trainer.limit_val_batches = 0  # or Lightning would validate before it stops
+
+    def _save(self, trainer: Trainer) -> None:
+        """Write the checkpoint of a batch that has ended."""
         loop = trainer.fit_loop.epoch_loop
         progress = loop.batch_progress
-        self.validation_due = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
         # Counted as Lightning does right after this hook, or it would take the batch for an unfinished one.
         logged = not self.validation_due and not loop._should_accumulate()
         progress.increment_completed()
@@ -76,8 +92,6 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         loop._batches_that_stepped -= logged
         for count in (progress.total, progress.current):
             count.completed -= 1
-        self.stopped = trainer.should_stop = True
-        trainer.limit_val_batches = 0  # or Lightning would validate before it stops
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         if trainer.state.fn == TrainerFn.FITTING and self._should_stop(trainer):

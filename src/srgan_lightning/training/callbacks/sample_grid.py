@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import center_crop, to_pil_image
 from torchvision.utils import make_grid, save_image
 
 from srgan_lightning.data.degradation import resize_bicubic
-from srgan_lightning.metrics import score
+from srgan_lightning.metrics import NAMES
 
 
 class Row(NamedTuple):
@@ -57,15 +57,18 @@ class SampleGrid(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         source = trainer.datamodule.sources["val"]  # type: ignore[attr-defined]
-        for lr, sr, hr, index in zip(batch["lr"], outputs, batch["hr"], batch["index"].tolist(), strict=True):
+        if len(self.rows) == self.images:
+            return
+        # What the validation has just computed, of whole images, though a picture may be an image's centre alone.
+        scores = pl_module.scores.rows[-1][:, [0, len(NAMES)]].tolist()  # type: ignore[union-attr, index]
+        columns = (batch["lr"], outputs, batch["hr"], batch["index"].tolist(), scores)
+        for lr, sr, hr, index, (psnr, bicubic) in zip(*columns, strict=True):
             if len(self.rows) == self.images:
                 return
             up = resize_bicubic(lr[None], (hr.shape[-2], hr.shape[-1]))[0]
-            # Of the whole image, though the picture may be its centre alone.
-            bicubic, psnr = score(torch.stack([up, sr]), hr.expand(2, -1, -1, -1), hr.shape[-1] // lr.shape[-1])[:, 0]
-            pictures = torch.stack([up, sr, hr]).clamp(0, 1).cpu()
-            pictures = center_crop(pictures, [min(self.size, hr.shape[-2]), min(self.size, hr.shape[-1])])
-            self.rows.append(Row(pictures, source.name(index), psnr.item(), bicubic.item()))
+            size = [min(self.size, side) for side in hr.shape[-2:]]
+            pictures = torch.stack([center_crop(picture, size) for picture in (up, sr, hr)])
+            self.rows.append(Row(pictures.clamp(0, 1).cpu(), source.name(index), psnr, bicubic))
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
