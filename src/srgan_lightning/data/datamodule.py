@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from srgan_lightning.cores import usable_cores
+from srgan_lightning.cores import share_of_cores, usable_cores
 from srgan_lightning.data.augmentation import augment
 from srgan_lightning.data.cache import cached
 from srgan_lightning.data.datasets import SSIM_WINDOW, OnError, Sample, SeededSampler, TrainingSet, ValidationSet
@@ -82,6 +82,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.skipped = 0  # broken images that others stood in for, in this process
         self.sources: dict[str, ImageSource] = {}
         self.epoch, self.batches_seen = 0, 0  # where a resumed run goes on
+        self.cores: int | None = None  # of this process, once others are there
         if cache not in (None, "memmap"):
             raise UserError(f"data.cache={cache!r} is unknown: use null or memmap.")
         if on_error not in ("raise", "skip"):
@@ -165,6 +166,8 @@ class SuperResolutionData(lightning.LightningDataModule):
         self._open(*splits.get(stage, ()))
         if stage == "fit":
             self._check_batches()
+        if self.trainer is not None:
+            self.cores = share_of_cores(self.trainer.node_rank)
 
     def _check_batches(self) -> None:
         images, needed = len(self.sources["train"]), self.batch_size * self._world_size
@@ -187,9 +190,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         """Loader processes of this process."""
         if self.num_workers is not None:
             return self.num_workers
-        # The training process itself wants a core.
-        share = usable_cores() // (self.trainer.num_devices if self.trainer else 1)
-        return min(max(share - 1, 1), 8)
+        return min(max((self.cores or usable_cores()) - 1, 1), 8)  # the training process itself wants a core
 
     def _loader(self, dataset: Dataset[Sample], sampler: DistributedSampler[Any], train: bool) -> DataLoader[Sample]:
         return DataLoader(

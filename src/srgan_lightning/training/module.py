@@ -18,6 +18,7 @@ from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
 from srgan_lightning.networks import Generator
 from srgan_lightning.training import random_state
+from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.training.schedules import SchedulerFactory, follow_options
 
 OptimizerFactory = Callable[[Iterator[nn.Parameter]], Optimizer]
@@ -189,6 +190,10 @@ class SuperResolutionModule(lightning.LightningModule):
         return sr
 
     def on_validation_start(self) -> None:
+        # After `GeneratorEMA` has put its average in place: so all processes score the generator that is saved.
+        means = process_mean(self.trainer, dict(self.generator.named_buffers()))
+        for name, mean in means.items():
+            self.generator.get_buffer(name).copy_(mean)
         # Photos of many sizes: timing all of cuDNN's algorithms for each takes longer than any of them.
         self.benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
 
@@ -221,7 +226,10 @@ class SuperResolutionModule(lightning.LightningModule):
             "recipe": {"stage": type(self).__name__, "loss": self.loss.recipe, "updates": self.global_step},
         }
         waiting = {name: p.grad for name, p in self.named_parameters() if p.grad is not None and self.accumulating}
-        checkpoint["gradients"] = self.resumed.get("gradients", waiting)  # those that are not put back yet
+        # The sum over the batches so far differs by process. Those that are not put back yet are means already.
+        checkpoint["gradients"] = self.resumed.get("gradients") or process_mean(self.trainer, waiting)
+        state = checkpoint["state_dict"]
+        state |= process_mean(self.trainer, {name: state[name] for name, _ in self.named_buffers() if name in state})
         checkpoint["random"] = random_state.capture(self.device)
         # A checkpoint between validations has no scores: the last ones are those of older weights.
         metrics = self.trainer.callback_metrics if self.scored_at == self.global_step else {}

@@ -26,6 +26,8 @@ from srgan_lightning.cores import usable_cores
 from srgan_lightning.errors import UserError
 from srgan_lightning.training import launcher
 
+SMALL_BATCH = 8  # images of one process
+
 
 def cluster() -> ClusterEnvironment | None:
     """What started this process among others: torchrun, srun, or None for a process on its own."""
@@ -40,6 +42,31 @@ def on_cpu(cfg: DictConfig) -> bool:
     """Whether the run's processes are CPU processes."""
     accelerator = cfg.trainer.accelerator
     return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+
+
+def count(cfg: DictConfig) -> int:
+    """The processes that `trainer.devices` and `trainer.num_nodes` ask for; as Lightning reads them: -1, auto, [1]."""
+    asked = cfg.trainer
+    if asked.devices == 1 and asked.num_nodes == 1:
+        return 1
+    trainer = lightning.Trainer(
+        accelerator=asked.accelerator,
+        devices=asked.devices,
+        num_nodes=asked.num_nodes,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    return trainer.num_devices * trainer.num_nodes
+
+
+def needs_sync_batchnorm(cfg: DictConfig) -> bool:
+    """Whether a process of several has too few images for BatchNorm's statistics.
+
+    SyncBatchNorm makes all processes wait twice in every layer of every step, and cuts a compiled network into pieces.
+    """
+    return cfg.data.batch_size < SMALL_BATCH and not cfg.model.compile and not on_cpu(cfg)  # PyTorch has it for GPUs
 
 
 def check_devices(cfg: DictConfig) -> None:

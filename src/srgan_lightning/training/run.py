@@ -29,6 +29,7 @@ from srgan_lightning.training.module import SuperResolutionModule
 from srgan_lightning.training.provenance import describe_start, record_start
 from srgan_lightning.training.report import ARTIFACT, LAST, add_test_scores, write_results
 from srgan_lightning.training.resume import find_checkpoint, first_process, say_if_done, sole_writer
+from srgan_lightning.training.strategy import PerNetworkDDP
 
 #: Modes of torch.compile that keep gradients in the memory of a CUDA graph.
 CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
@@ -155,6 +156,11 @@ def build_trainer(cfg: DictConfig, manual: bool, more: Sequence[lightning.Callba
         raise UserError(
             "trainer.accumulate_grad_batches does not work with two optimisers: set model.accumulate_grad_batches."
         )
+    if cfg.trainer.sync_batchnorm and (cfg.model.compile or processes.on_cpu(cfg)):
+        raise UserError(
+            "trainer.sync_batchnorm=true needs GPUs, and networks that are not compiled, since it breaks these up: "
+            "leave it out, or train on GPUs with model.compile=false."
+        )
     optimizers = [f"{name}_optimizer" for name in ("generator", "discriminator") if f"{name}_optimizer" in cfg.model]
     clipped = cfg.trainer.gradient_clip_val or cfg.model.get("generator_clip") or cfg.model.get("discriminator_clip")
     if cfg.trainer.precision == "16-mixed" and clipped and any(cfg.model[name].get("fused") for name in optimizers):
@@ -171,12 +177,11 @@ def build_trainer(cfg: DictConfig, manual: bool, more: Sequence[lightning.Callba
     if cfg.trainer.precision not in PRECISIONS:
         raise UserError(f"trainer.precision={cfg.trainer.precision}: use one of {', '.join(PRECISIONS)}.")
     options: dict[str, Any] = {}
-    several = cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1
+    several = processes.count(cfg) > 1
     if cfg.trainer.strategy == "auto" and several:
-        # Each backward pass of two optimisers leaves the other network's parameters unused, which plain DDP refuses.
-        options["strategy"] = "ddp_find_unused_parameters_true" if manual else "ddp"
+        options["strategy"] = PerNetworkDDP() if manual else "ddp"
     if cfg.trainer.sync_batchnorm is None:
-        options["sync_batchnorm"] = several and not processes.on_cpu(cfg)  # PyTorch has it for GPUs only
+        options["sync_batchnorm"] = several and processes.needs_sync_batchnorm(cfg)
     callbacks = [*(instantiate(callback) for callback in cfg.callbacks.values() if callback), *more]
     return instantiate(  # type: ignore[no-any-return]
         cfg.trainer,

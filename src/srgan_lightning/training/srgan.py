@@ -59,6 +59,7 @@ class SRGAN(SuperResolutionModule):
         self.clips = (generator_clip, discriminator_clip)
         self.accumulate_grad_batches = accumulate_grad_batches
         self.accumulated = 0
+        self.synced: str | None = None  # see `PerNetworkDDP`
 
     def trained_networks(self) -> Iterator[nn.Module]:
         yield from super().trained_networks()
@@ -101,7 +102,7 @@ class SRGAN(SuperResolutionModule):
         if self.loss.weights["adversarial"]:
             real, fake = self.discriminator(hr), self.discriminator(sr.detach())
             discriminator_loss = self.loss.game.discriminator(real, fake)
-            self.manual_backward(discriminator_loss / self.accumulate_grad_batches)
+            self._backward("discriminator", discriminator_loss, update)
             if update:
                 self._step_discriminator(discriminator_optimizer)
             values["loss/discriminator"] = discriminator_loss
@@ -110,7 +111,7 @@ class SRGAN(SuperResolutionModule):
         with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
             fake = self.discriminator(sr) if self.loss.weights["adversarial"] else None
             loss, terms = self.loss(sr, hr, fake)
-            self.manual_backward(loss / self.accumulate_grad_batches)
+            self._backward("generator", loss, update)
         if update:
             self.optimizers()[0].step()  # type: ignore[index]  # this one counts
             generator_optimizer.zero_grad()
@@ -122,6 +123,10 @@ class SRGAN(SuperResolutionModule):
         for name, optimizer in zip(("generator", "discriminator"), self.trainer.optimizers, strict=True):
             values[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
         self.log_training(values)
+
+    def _backward(self, network: str, loss: Tensor, update: bool) -> None:
+        self.synced = network if update else None
+        self.manual_backward(loss / self.accumulate_grad_batches)
 
     def _step_discriminator(self, optimizer: Optimizer) -> None:
         # That of 16-mixed may change its scale in any step.

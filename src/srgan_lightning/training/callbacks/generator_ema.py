@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from srgan_lightning.errors import UserError
+from srgan_lightning.training.process_mean import process_mean
 
 
 def _generator(pl_module: LightningModule) -> nn.Module:
@@ -73,7 +74,11 @@ class GeneratorEMA(Callback):
             self._swap(pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["generator_ema"] = {name: value.cpu() for name, value in self.average.items()}
+        buffers = {
+            name: self.average[name] for name, _ in _generator(pl_module).named_buffers() if name in self.average
+        }
+        average = self.average | process_mean(trainer, buffers)  # of BatchNorm, whose statistics differ by process
+        checkpoint["generator_ema"] = {name: value.cpu() for name, value in average.items()}
 
     def state_dict(self) -> dict[str, int]:
         return {"updates": self.updates}

@@ -1,0 +1,28 @@
+"""Equal state on all processes: BatchNorm's running statistics and gradients that wait differ between them."""
+
+import lightning
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def process_mean(trainer: lightning.Trainer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Average tensors over all processes, in one message.
+
+    Args:
+        trainer: with its processes connected; all of them must call this.
+        tensors: the same names and shapes on each process; those that are not floating point are left out.
+
+    Returns:
+        The means by name, with devices, types and memory formats of their tensors; with one process the tensors.
+    """
+    floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    if trainer.world_size == 1 or not floats:
+        return floats
+    device = trainer.strategy.root_device
+    message = torch.cat([tensor.to(device, torch.float32).flatten() for tensor in floats.values()])
+    parts = trainer.strategy.reduce(message, reduce_op="mean").split([tensor.numel() for tensor in floats.values()])
+    return {
+        name: torch.empty_like(tensor).copy_(part.view(tensor.shape))
+        for (name, tensor), part in zip(floats.items(), parts, strict=True)
+    }
