@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test faults lint clean
+.PHONY: setup quickstart test test-min test-newest faults lint clean
 
 setup: $(VENV)/.installed
 
@@ -20,6 +20,11 @@ quickstart: setup
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
+test-min test-newest: test-%:       # in an environment of its own, with the versions of constraints/
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --editable '.[dev]' --constraint constraints/$*.txt
+	$(VENV)-$*/bin/python -m pytest -n auto --maxprocesses 4
+
 faults: setup
 	SRGAN_FAULTS_KILLS=50 SRGAN_FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -m faults
 
@@ -29,4 +34,4 @@ lint: setup
 	$(BIN)/python -m mypy
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-min $(VENV)-newest

@@ -25,7 +25,7 @@ try:
 
     from srgan_lightning.data.shard_index import INDEX, PICKLED, check_index, fetch_index
 except ImportError as error:
-    raise UserError("Shards need litdata: pip install 'srgan-lightning[streaming]'.") from error
+    raise UserError("Shards need litdata: pip install '.[streaming]'.") from error
 
 
 logging.getLogger("litdata").setLevel(logging.WARNING)  # it tells of its cache in every process

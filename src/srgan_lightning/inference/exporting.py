@@ -53,7 +53,7 @@ def export(trained: Trained, form: str, path: str | Path) -> dict[tuple[int, int
                 raise UserError(
                     f"{path} was not written: as {form} the generator's output differs from torch's by {wrong[0]:.1e}, "
                     f"and {TOLERANCE:.0e} is allowed. If the weights are finite, versions do not fit together: "
-                    "pip install -U 'srgan-lightning[export]'."
+                    "pip install -U '.[export]'."
                 )
             partial.replace(path)
     except OSError as error:

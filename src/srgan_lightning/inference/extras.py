@@ -13,5 +13,6 @@ def needs_extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise UserError(
-            f"This needs the package {error.name}, which is not installed: pip install 'srgan-lightning[{name}]'."
+            f"This needs the package {error.name}, which is not installed: pip install '.[{name}]' in the checkout of "
+            "srgan-lightning."
         ) from error

@@ -80,7 +80,7 @@ class PerceptualMetrics:
                 return FrechetInceptionDistance(normalize=True, feature_extractor_weights_path=path)
             return KernelInceptionDistance(normalize=True, feature_extractor_weights_path=path, subset_size=2)
         except ModuleNotFoundError as error:
-            raise UserError(f"{name} needs more packages ({error}): pip install 'srgan-lightning[metrics]'.") from error
+            raise UserError(f"{name} needs more packages ({error}): pip install '.[metrics]'.") from error
         except Exception as error:  # urllib, ssl, hash and file errors of the weights
             raise UserError(
                 f"The network of {name} could not be loaded ({error}). It is downloaded once; without network, copy "
