@@ -1,10 +1,21 @@
 """What a terminal is sent: names and messages of others never as control characters."""
 
+import io
 import pickle
+from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from rich.console import Console
 
+from srgan_lightning.check_data import check_data
+from srgan_lightning.cli import config_dir
+from srgan_lightning.data.images import find_images
+from srgan_lightning.doctor.report import print_report
 from srgan_lightning.errors import UserError, printable
+from srgan_lightning.inference.score_tables import print_images
+from srgan_lightning.metrics import NAMES
+from tests.pictures import smooth
 
 
 @pytest.mark.parametrize(
@@ -22,6 +33,32 @@ def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable(shown) == shown
     assert str(UserError(f"{text} is bad.")) == f"{shown} is bad."
+
+
+def test_check_data_and_training_follow_links_and_escape_names(tmp_path: Path) -> None:
+    """One folder elsewhere, linked twice and with a link back: each photo once."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    smooth(size=(64, 64)).save(tmp_path / "elsewhere/a.png")
+    (tmp_path / "elsewhere/\x1b[2J.png").write_text("no image")
+    for link in ("photos/far", "photos/far_again", "elsewhere/back"):
+        (tmp_path / link).symlink_to(tmp_path / ("photos" if "back" in link else "elsewhere"))
+    found = find_images(tmp_path / "photos", "data.train_dir")
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["photos/far/\x1b[2J.png", "photos/far/a.png"]
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        report = check_data(compose("check_data", [f"data.train_dir={tmp_path}/photos"]))
+    text = io.StringIO()
+    print_report(Console(file=text, width=200), report)
+    assert r"\x1b[2J.png" in text.getvalue()
+    assert "\x1b" not in text.getvalue()
+
+
+def test_tables_of_scores_show_names_as_text() -> None:
+    scores = {prefix + key: 1.0 for key in NAMES for prefix in ("", "bicubic_")}
+    text = io.StringIO()
+    report = {"weights": "w", "set": "[/y]", "n": 1, **scores, "images": [{"name": "\x1b[2J[/x].png", **scores}]}
+    print_images(Console(file=text, width=200), report)
+    assert r"\x1b[2J[/x].png" in text.getvalue()
 
 
 def test_a_user_error_is_one_paragraph() -> None:

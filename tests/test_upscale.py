@@ -183,7 +183,10 @@ def test_a_kill_and_resume_give_the_files_of_one_run(run_module: Run, tmp_path: 
     killed = tmp_path / "killed"
     deadline = time.monotonic() + 120
     # In the middle of a file, where possible: once its hidden partial file is there.
-    while not (len(list(killed.glob("*_x4.png"))) >= 2 and list(killed.glob(".*"))) and time.monotonic() < deadline:
+    while (
+        not (len(list(killed.glob("*_x4.png"))) >= 2 and list(killed.glob(".*.partial")))
+        and time.monotonic() < deadline
+    ):
         if process.poll() is not None:
             break
     process.send_signal(signal.SIGKILL)

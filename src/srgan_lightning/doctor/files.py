@@ -12,7 +12,7 @@ from srgan_lightning.data.images import CONVERSIONS, open_image, opened, orienta
 from srgan_lightning.doctor.duplicates import Fingerprint, fingerprint
 from srgan_lightning.doctor.findings import Finding
 from srgan_lightning.doctor.spectrum import LEAST_DETAIL, fine_detail
-from srgan_lightning.errors import UserError
+from srgan_lightning.errors import UserError, printable
 
 #: Below, LR shows something else: two portraits correlate by up to 0.74; LR blurred by a sigma of 2 by 0.79 or more.
 LEAST_CORRELATION = 0.75
@@ -113,7 +113,7 @@ def _decoded(item: Item, judged: Judged) -> Image.Image | None:
         image = Image.fromarray(to_tensor(open_image(file, item.name)).permute(1, 2, 0).numpy())
     except UserError as error:
         # The report has the file's name and the advice beside it.
-        reason = str(error).removeprefix(f"{item.name} ").removeprefix("cannot be read as an image: ")
+        reason = str(error).removeprefix(f"{printable(item.name)} ").removeprefix("cannot be read as an image: ")
         judged.add("unreadable", reason.rsplit(". Remove or replace ", 1)[0], item.name)
         return None
     if mode in CONVERSIONS:

@@ -13,6 +13,7 @@ from srgan_lightning.doctor.duplicates import MOST_BITS, MOST_LEVELS
 from srgan_lightning.doctor.files import LEAST_CORRELATION, LEAST_PSNR, Item
 from srgan_lightning.doctor.findings import KINDS, SEVERITIES, Finding
 from srgan_lightning.doctor.spectrum import LEAST_DETAIL
+from srgan_lightning.errors import printable
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 SHOWN = 3  # examples of each kind in the table
@@ -55,7 +56,7 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
         for (name, split), found in rows.items():
             kind = KINDS[name]
             shown = found[: 1 if kind.severity == "note" else SHOWN]
-            examples = [f"{_names(each['files'], name)}: {each['detail']}" for each in shown]
+            examples = [printable(f"{_names(each['files'], name)}: {each['detail']}") for each in shown]
             severity = f"[{COLOURS[kind.severity]}]{kind.severity}[/]"
             what = f"{kind.title} ({kind.advice})"
             files = {file for each in found for file in each["files"]}

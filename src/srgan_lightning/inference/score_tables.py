@@ -4,8 +4,10 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from srgan_lightning.errors import printable
 from srgan_lightning.inference.perceptual_metrics import KNOWN
 from srgan_lightning.metrics import NAMES
 
@@ -29,7 +31,7 @@ def _number(key: str, value: float) -> str:
 
 def print_images(console: Console, result: dict[str, Any]) -> None:
     """Every image of a result and the mean; model and bicubic side by side."""
-    title = f"{result['weights']} on {result['set']} ({result['n']} images)"
+    title = escape(printable(f"{result['weights']} on {result['set']} ({result['n']} images)"))
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold")
     for key in NAMES:
@@ -38,7 +40,8 @@ def print_images(console: Console, result: dict[str, Any]) -> None:
     for row in [*result["images"], {"name": "mean", **result}]:
         if row["name"] == "mean":
             table.add_section()
-        table.add_row(row["name"], *(_number(key, row[k]) for key in NAMES for k in (key, f"bicubic_{key}")))
+        name = escape(printable(row["name"]))
+        table.add_row(name, *(_number(key, row[k]) for key in NAMES for k in (key, f"bicubic_{key}")))
     console.print(table)
 
 

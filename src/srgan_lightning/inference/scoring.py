@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from srgan_lightning.cli import write_text
-from srgan_lightning.errors import UserError
+from srgan_lightning.errors import UserError, printable
 from srgan_lightning.inference.comparison_grid import comparison_grid, grid_files
 from srgan_lightning.inference.device import find_device
 from srgan_lightning.inference.evaluation import (
@@ -68,7 +68,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     grids = iter(grid_files(cfg.grid, list(map(str, hr_dirs)), list(upscalers)) if cfg.grid is not None else [])
     for images in sets:
         for remark in images.remarks():
-            console.print(f"{images.name}: {remark}", highlight=False)
+            console.print(printable(f"{images.name}: {remark}"), highlight=False, markup=False)
         for name, upscale in upscalers.items():
             kept: list[Pictures] = []
 
