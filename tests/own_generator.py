@@ -27,3 +27,11 @@ class Espcn(nn.Module):
 
 class Generator(Espcn):
     """Called as the package's own is."""
+
+
+class Wide(Espcn):
+    """With arguments of the same names as the package's."""
+
+    def __init__(self, scale: int, channels: int = 12, blocks: int = 3) -> None:
+        super().__init__(channels, scale)
+        self.arguments = {"channels": channels, "blocks": blocks, "scale": scale}

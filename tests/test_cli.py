@@ -130,7 +130,8 @@ def test_bad_settings_are_told_before_training(
         (["trainer.precision=bf16-true"], ["bf16-true", "bf16-mixed"]),
         (["trainer.gradient_clip_val=1"], ["model.generator_clip"]),
         (["trainer.accumulate_grad_batches=2"], ["model.accumulate_grad_batches"]),
-        (["model=srresnet"], ["SRResNet", "'discriminator'", "do not go together"]),
+        (["+model.width=1"], ["SRGAN", "'width'", "~model.width"]),
+        (["seed=-1"], ["seed=-1", "from 0 to 4294967295"]),
         (["experiment=srresnet_celeba", "data=synthetic", "loss.adversarial=1"], ["no discriminator", "model=srgan"]),
         (["scale=3", "data.crop=64"], ["scale=3", "2, 4 or 8"]),
         (["trainer.max_steps=abc"], ["trainer.max_steps=abc: Trainer takes int there."]),
@@ -226,7 +227,7 @@ def test_multirun_makes_one_run_directory_per_job(command: Callable[..., Any], t
     options = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=1", "loss.adversarial=0,1e-3"]
     code, text = command(*options[:before], "-m", *options[before:])
     assert code == 0, text
-    (sweep,) = (tmp_path / "multirun/quickstart").iterdir()
+    (sweep,) = (tmp_path / "multirun/custom").iterdir()
     for job in ("0", "1"):
         assert json.loads((sweep / job / "summary.json").read_text())["steps"] == 1
 
@@ -236,7 +237,7 @@ def test_module_trains_as_a_user_would(run_module: Callable[..., Any], tmp_path:
     done = run_module("train", *TINY_SRGAN[:-1], *TINY_FACES, "trainer.max_steps=2")
     assert done.returncode == 0, done.stderr
     assert "bicubic" in done.stdout
-    (run,) = (tmp_path / "outputs/quickstart").iterdir()
+    (run,) = (tmp_path / "outputs/custom").iterdir()
     assert (run / ".hydra/config.yaml").is_file()
     assert (run / "generator.safetensors").is_file()
 

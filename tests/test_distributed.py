@@ -113,7 +113,7 @@ def test_a_sweep_runs_every_job_once(run_module: Run, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"multirun"}
-    (sweep,) = (tmp_path / "multirun/quickstart").iterdir()
+    (sweep,) = (tmp_path / "multirun/custom").iterdir()
     assert {path.name for path in sweep.iterdir()} == {"0", "1", "multirun.yaml"}
     for job in (sweep / "0", sweep / "1"):
         assert json.loads((job / "summary.json").read_text())["processes"] == 2
@@ -145,7 +145,7 @@ def test_slurm_launcher_asks_for_what_the_trainer_uses() -> None:
 def test_srun_on_two_machines(tmp_path: Path) -> None:
     done = two_machines(tmp_path, False, *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=1")
     assert [code for code, _ in done] == [0, 0], done
-    (run,) = (tmp_path / "outputs/quickstart").iterdir()
+    (run,) = (tmp_path / "outputs/custom").iterdir()
     assert json.loads((run / "summary.json").read_text())["processes"] == 2
 
 
@@ -203,12 +203,12 @@ def test_a_signal_to_the_command_stops_its_processes(run_module: Run, tmp_path: 
     tell = "+callbacks.tell={_target_: tests.stops.TellParent, batch: 3}"
     done = run_module("train", *overrides, tell, PYTHONPATH=PYTHONPATH)
     assert done.returncode == 143, done.stderr
-    (run,) = (tmp_path / "outputs/quickstart").iterdir()
+    (run,) = (tmp_path / "outputs/custom").iterdir()
     summary = json.loads((run / "summary.json").read_text())
     assert summary["interrupted"]
     assert 3 <= summary["steps"] < 6
     done = run_module("train", *overrides, PYTHONPATH=PYTHONPATH)
     assert done.returncode == 0, done.stderr
-    assert [*(tmp_path / "outputs/quickstart").iterdir()] == [run]
+    assert [*(tmp_path / "outputs/custom").iterdir()] == [run]
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["interrupted"], summary["steps"], summary["processes"]) == (False, 6, 2)

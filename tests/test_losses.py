@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -161,3 +162,21 @@ def test_failed_vgg_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", fail)
     with pytest.raises(UserError, match=r"loss\.vgg\.weights=PATH.*loss\.perceptual=0"):
         VGGFeatures("relu5_4", "imagenet")
+
+
+class Charbonnier(GeneratorLoss):
+    """One of somebody's own, as the README's."""
+
+    def __init__(self, charbonnier: float = 1.0, **others: Any) -> None:
+        super().__init__(**others, extra={"charbonnier": charbonnier})
+
+
+def test_a_loss_of_ones_own_is_in_the_recipe() -> None:
+    only = {"pixel": 0, "perceptual": 0, "adversarial": 0}
+    recipe = Charbonnier(0.5, **only).recipe
+    assert recipe == {"charbonnier": 0.5, "class": f"{__name__}.Charbonnier"}
+    assert "class" not in GeneratorLoss(**{**only, "pixel": 1}).recipe
+    with pytest.raises(UserError, match=r"loss\.charbonnier=-1"):
+        Charbonnier(-1, **only)
+    with pytest.raises(UserError, match="All loss weights are 0"):
+        Charbonnier(0, **only)

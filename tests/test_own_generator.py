@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
+from srgan_lightning.cli import user_error
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import load_generator_weights, read_artifact, save_artifact
 from srgan_lightning.inference.load import load_trained
@@ -23,12 +25,16 @@ from tests.own_generator import Espcn, Generator
 
 Configure = Callable[..., DictConfig]
 OWN = [
-    *["~model.generator.channels", "~model.generator.blocks", "~model.generator.global_skip"],
-    *["model.generator._target_=tests.own_generator.Espcn", "+model.generator.width=4"],
+    *["model/generator=own", "model.generator._target_=tests.own_generator.Espcn", "+model.generator.width=4"],
     *["trainer.max_steps=3", "trainer.val_check_interval=2"],
 ]
-SRGAN = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, *OWN]
-SRRESNET = ["experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES, *OWN]
+SRGAN, SRRESNET = (
+    [*start, *(word for word in tiny if not word.startswith("model.generator.")), *TINY_FACES, *OWN]
+    for start, tiny in (
+        (["experiment=quickstart"], TINY_SRGAN),
+        (["experiment=srresnet_celeba", "data=synthetic"], TINY),
+    )
+)
 
 
 @pytest.fixture
@@ -121,3 +127,19 @@ def test_batches_that_never_fit_are_refused(configure: Configure, monkeypatch: p
         UserError, match=r"data\.batch_size=4: 4 images of 32x32 .* Lower data\.batch_size or data\.crop\."
     ):
         check_batches_fit(data, model, on_cpu=True)
+
+
+def test_it_gets_its_own_defaults(configure: Configure) -> None:
+    """Not the channels and blocks of the experiment, though it has arguments of these names."""
+    cfg = configure("experiment=quickstart", "model/generator=own", "model.generator._target_=tests.own_generator.Wide")
+    assert instantiate(cfg.model.generator).arguments == {"channels": 12, "blocks": 3, "scale": 4}
+
+
+def test_options_that_it_does_not_take_are_named_with_the_way_out(configure: Configure) -> None:
+    cfg = configure("experiment=quickstart", "model.generator._target_=tests.own_generator.Espcn")
+    with pytest.raises(InstantiationException) as raised:
+        instantiate(cfg.model, loss=instantiate(cfg.loss))
+    said = user_error(raised.value, cfg)
+    assert said is not None
+    assert "~model.generator.channels ~model.generator.blocks ~model.generator.global_skip" in said
+    assert "or choose model/generator=own" in said

@@ -1,4 +1,4 @@
-"""Every command and every snippet of the README, run: on tiny data, with tiny networks, in a folder like a user's."""
+"""Every command and snippet of README and docs/recipes.md, run: tiny data, tiny networks, in a folder like a user's."""
 
 import importlib
 import re
@@ -22,17 +22,22 @@ from srgan_lightning.networks import Generator
 from tests.conftest import TINY, TINY_SRGAN
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, RECIPES = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/recipes.md"))
 Photos = Callable[..., Path]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)  # in turn, or an end is a start
+    return [block for name, block in fenced if name == language]
 
 
 def commands() -> list[str]:
     """The command lines of all blocks without a language, and those of the table of commands."""
-    lines = [line.split("  #")[0].strip() for block in blocks("") for line in block.splitlines()]
+    lines = [
+        line.split("  #")[0].strip()
+        for block in blocks("", README) + blocks("", RECIPES)
+        for line in block.splitlines()
+    ]
     return [line for line in lines if line]
 
 
@@ -65,6 +70,9 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
     layers = VGGFeatures("relu2_2", "random").layers.state_dict()
     save_file({f"features.{name}": tensor for name, tensor in layers.items()}, tmp_path / "vgg19.safetensors")
     (tmp_path / "charbonnier.py").write_text(blocks("python")[0])
+    for name, yaml in zip(("experiment/portraits", "loss/soft"), blocks("yaml", RECIPES), strict=True):
+        (tmp_path / f"mine/{name}.yaml").parent.mkdir(parents=True)
+        (tmp_path / f"mine/{name}.yaml").write_text(yaml)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -103,7 +111,9 @@ def tiny(line: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", [line for line in TRAINING if "sweep" not in line and " -m exp" not in line])
+@pytest.mark.parametrize(
+    "line", [line for line in TRAINING if "sweep" not in line and " -m experiment=quickstart loss.adv" not in line]
+)
 def test_training(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if line.startswith(("torchrun", "srun")):  # tests/test_distributed.py starts such; here, that its options hold
         line = "python " + line[line.index("-m srgan_lightning") :]

@@ -80,5 +80,7 @@ def test_help_and_cfg_name_the_options(
     assert "degradation:\n" in told
     if flags == ["--help"]:
         assert command.__name__ in told  # type: ignore[attr-defined]
-        assert "data: celeba, celeba_native, folder, pairs, streaming, synthetic" in told
+        assert (
+            "data: celeba, celeba_native, celeba_squash, faces, folder, pairs, quickstart, streaming, synthetic" in told
+        )
     assert not list(tmp_path.iterdir())

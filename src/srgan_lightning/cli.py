@@ -188,7 +188,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             plain_when_piped()
             with hydra_raises() as traceback_wanted:
                 try:
-                    sys.argv[1:] = flags_first(sys.argv[1:])
+                    sys.argv[1:] = without_nulls(flags_first(sys.argv[1:]), config_dir())
                     return with_hydra()
                 except CompactHydraException as error:
                     if traceback_wanted:
@@ -205,6 +205,16 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         return command
 
     return decorate
+
+
+def without_nulls(arguments: list[str], conf: Path) -> list[str]:
+    """Write `GROUP=null`, which Hydra 1.3 answers with a traceback, as its own `~GROUP`."""
+
+    def is_null(word: str) -> bool:
+        group, _, option = word.partition("=")
+        return option == "null" and group.isidentifier() and (conf / group).is_dir()
+
+    return [f"~{word.removesuffix('=null')}" if is_null(word) else word for word in arguments]
 
 
 def write_text(path: str | Path, text: str) -> None:

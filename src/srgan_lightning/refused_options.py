@@ -25,8 +25,13 @@ def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None
     unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error.__cause__))
     if unknown and unknown[1] in group:
         near = get_close_matches(unknown[1], known, 1)
-        advice = f"did you mean {key}.{near[0]}?" if near else "these groups or options do not go together."
-        return f"{key}.{unknown[1]}: {name} has no argument '{unknown[1]}'; {advice}"
+        if near:
+            return f"{key}.{unknown[1]}: {name} has no argument '{unknown[1]}'; did you mean {key}.{near[0]}?"
+        refused = [str(option) for option in group if option not in {"_target_", "_partial_", *known}]
+        refused = [unknown[1], *(option for option in refused if option != unknown[1])]
+        without = " ".join(f"~{key}.{option}" for option in refused)
+        own = ", or choose model/generator=own, which sets nothing but scale" if key == "model.generator" else ""
+        return f"{key}: {name} has no argument {', '.join(map(repr, refused))}; add {without}{own}."
     options = {str(option): value for option, value in group.items()}
     wrong = [
         f"{key}.{option}={value}: {name} takes {known[option]} there."

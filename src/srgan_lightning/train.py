@@ -1,7 +1,10 @@
 """`python -m srgan_lightning.train`: train a generator, alone (stage one) or against a discriminator (stage two)."""
 
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from srgan_lightning.cli import entry_point, run_without_hydra
@@ -24,13 +27,24 @@ def __getattr__(name: str) -> Any:
 
 @entry_point("train")
 def from_command_line(cfg: DictConfig) -> float | list[float] | None:
+    print(what_is_trained(HydraConfig.get().runtime.choices, cfg), flush=True)
     from srgan_lightning.training.run import objective, train
 
     return objective(cfg, train(cfg))
 
 
+def what_is_trained(choices: Mapping[str, str], cfg: DictConfig) -> str:
+    """The first line of a run: the options of the groups that decide what is trained."""
+    chosen = " ".join(f"{group}={choices.get(group)}" for group in ("model", "loss", "data", "degradation"))
+    return f"Training {cfg.name}: {chosen} trainer.max_steps={cfg.trainer.max_steps}. --help lists the other choices."
+
+
 def main() -> None:
     """Train by the command line or, in all processes but the first, by the configuration of the first."""
+    if len(sys.argv) == 1:  # on a fresh machine: minutes on two cores, nothing to download
+        if not is_launched():
+            print("Nothing was chosen, so this is experiment=quickstart; choose by experiment=, model=, loss=, data=.")
+        sys.argv.append("experiment=quickstart")
     if not is_launched():
         from_command_line()
         return

@@ -22,6 +22,12 @@ Split = Literal["train", "val", "test"]
 MOST_WORKERS = 256  # each is a process of its own
 
 
+def check_seed(seed: int) -> None:
+    """Raise UserError for a seed that the random generators do not take."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed}: give a whole number from 0 to {2**32 - 1}.")
+
+
 class SuperResolutionData(lightning.LightningDataModule):
     """Ships uint8 HR to the device and makes float LR there; subclasses say where the images come from.
 
@@ -67,6 +73,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         on_error: OnError = "raise",
     ) -> None:
         super().__init__()
+        check_seed(seed)
         self.degradation, self.scale = degradation, degradation.scale
         self.batch_size, self.val_batch_size = batch_size, val_batch_size
         self.crop = crop

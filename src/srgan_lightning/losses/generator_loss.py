@@ -32,6 +32,7 @@ class GeneratorLoss(nn.Module):
         pixel_kind: `mse` (the paper's) or `l1`.
         adversarial_kind: see `AdversarialLoss`.
         vgg: `layer` and `weights` of `VGGFeatures`.
+        extra: weights of the terms that a subclass adds in its `forward`, by name.
 
     Raises:
         UserError: a weight is negative, all are 0, a kind is unknown, or the VGG weights are not to be had.
@@ -46,6 +47,7 @@ class GeneratorLoss(nn.Module):
         pixel_kind: str = "mse",
         adversarial_kind: str = "bce",
         vgg: Mapping[str, str] | None = None,
+        extra: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -53,6 +55,7 @@ class GeneratorLoss(nn.Module):
             "perceptual": float(perceptual),
             "adversarial": float(adversarial),
             "total_variation": float(total_variation),
+            **{name: float(weight) for name, weight in (extra or {}).items()},
         }
         for name, weight in self.weights.items():
             if not 0 <= weight < float("inf"):
@@ -76,6 +79,8 @@ class GeneratorLoss(nn.Module):
             recipe["vgg_layer"] = self.vgg.get("layer", "relu5_4")
         if "adversarial" in recipe:
             recipe["adversarial_kind"] = self.game.kind
+        if type(self) is not GeneratorLoss:
+            recipe["class"] = f"{type(self).__module__}.{type(self).__qualname__}"
         return recipe
 
     def forward(self, sr: Tensor, hr: Tensor, fake: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning.atomic import remove_partials
-from srgan_lightning.data.datamodule import SuperResolutionData
+from srgan_lightning.data.datamodule import SuperResolutionData, check_seed
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_architecture, load_generator_weights, read_checkpoint
 from srgan_lightning.networks.generator import check_scale
@@ -58,6 +58,7 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
     # The same on every process, and right so: the networks begin equal, and crops, flips and degradation are drawn from
     # the epoch and the number of the image, whichever process has it. Processes differ in their share of the images.
+    check_seed(cfg.seed)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     processes.check_devices(cfg)
     if cfg.model.generator.get("_target_") == "srgan_lightning.networks.Generator":

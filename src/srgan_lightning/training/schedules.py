@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from srgan_lightning.errors import UserError
 
@@ -22,9 +22,21 @@ def make_schedule(factory: SchedulerFactory, optimizer: Optimizer, name: str) ->
         name: of the option, for messages.
 
     Raises:
-        UserError: a cosine over no number of updates, as of `trainer.max_steps=-1`.
+        UserError: a cosine over no number of updates, as of `trainer.max_steps=-1`, a schedule that needs a score, or
+            options that its class does not take.
     """
-    scheduler = factory(optimizer)
+    try:
+        scheduler = factory(optimizer)
+    except TypeError as error:
+        raise UserError(
+            f"{name}: {error}. Options of the schedule that was chosen before stay when its class is changed: "
+            f"replace it whole, by scheduler@{name}=OPTION or by ~{name} '+{name}={{...}}'."
+        ) from error
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise UserError(
+            f"{name}: ReduceLROnPlateau waits for a score, but schedules are stepped once per generator update, "
+            f"without one. Choose scheduler@{name}=cosine, or another of torch.optim.lr_scheduler."
+        )
     if getattr(scheduler, "T_max", 1) < 1:
         raise UserError(
             f"{name}.T_max={scheduler.T_max}: a cosine needs the number of generator updates that it "  # type: ignore[attr-defined]

@@ -39,7 +39,10 @@ class SRResNet(SuperResolutionModule):
     ) -> None:
         super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last, compile)
         if loss.weights["adversarial"]:
-            raise UserError("model=srresnet has no discriminator: set loss.adversarial=0 or use model=srgan.")
+            raise UserError(
+                "model=srresnet has no discriminator: take loss=pixel or another without an adversarial term "
+                "(loss.adversarial=0), or model=srgan."
+            )
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer_factory(self.generator.parameters())
