@@ -89,6 +89,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.scores = Scores(generator.scale)
         self.resumed: dict[str, Any] = {}  # the checkpoint, until training has begun
         self.schedules: list[dict[str, Any]] = []  # as configured
+        self.values: dict[str, Tensor | float] = {}  # of the last training step, by name
         self.scored_at = -1  # updates at the last validation
         if init_from is not None:
             load_generator_weights(generator, init_from)
@@ -165,22 +166,33 @@ class SuperResolutionModule(lightning.LightningModule):
         sr: Tensor = self.generator(lr)
         return sr
 
-    def log_training(self, values: dict[str, Tensor | float]) -> None:
-        """Log scalars of a training step, means over all processes, against the count of generator updates."""
-        if self.trainer.world_size > 1 and self.trainer._logger_connector.should_update_logs:
-            # All in one go, where they will be kept: Lightning's sync_dist waits twice for each value of every step.
-            mine = torch.stack([torch.as_tensor(value, device=self.device).detach() for value in values.values()])
-            values = dict(zip(values, self.trainer.strategy.reduce(mine, reduce_op="mean"), strict=True))
-        for name, value in values.items():
-            in_bar = name in ("loss/generator", "loss/discriminator")
-            self.log(name, value.detach() if isinstance(value, Tensor) else value, prog_bar=in_bar)
-        # Lightning makes an automatic update only after the step has logged.
-        self._log_step(self.global_step + (self.automatic_optimization and not self.accumulating))
+    def keep_values(self, values: dict[str, Tensor | float]) -> None:
+        """Keep the scalars of a training step on their device, as `values`, for logs and callbacks."""
+        self.values = {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        # After the callbacks, any of which may end the training, whose last step is logged. A step that is not logged
+        # does not wait for the device, and one that is waits once.
+        waiting = self.automatic_optimization and self.accumulating
+        if not waiting and (self.trainer._logger_connector.should_update_logs or self.trainer.fast_dev_run):  # type: ignore[attr-defined]
+            self._log_values()
+
+    def _log_values(self) -> None:
+        """Log `values`, means over all processes, against the count of generator updates."""
+        tensors = {name: value for name, value in self.values.items() if isinstance(value, Tensor)}
+        mine = torch.stack([value.float() for value in tensors.values()])
+        if self.trainer.world_size > 1:
+            mine = self.trainer.strategy.reduce(mine, reduce_op="mean")  # type: ignore[assignment]
+        # On the CPU: Lightning reads each value by itself, and copies each number to the device.
+        numbers = {**self.values, **dict(zip(tensors, mine.cpu(), strict=True))}
+        for name, value in numbers.items():
+            self.log(name, torch.as_tensor(value, dtype=torch.float32))
+        self._log_step(self.global_step)
 
     def _log_step(self, updates: int) -> None:
         # Lightning would count batches, one behind at validation, and apart from updates when gradients accumulate.
-        self.log("step", float(updates))
-        self.log("batch", float(self.trainer.fit_loop.total_batch_idx + 1))
+        self.log("step", torch.tensor(float(updates)))
+        self.log("batch", torch.tensor(float(self.trainer.fit_loop.total_batch_idx + 1)))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # float32 whatever the training precision: bf16 has 8 bits of mantissa, too few for an image.

@@ -122,7 +122,7 @@ class SRGAN(SuperResolutionModule):
         values |= {"loss/generator": loss, **{f"loss/{name}": term for name, term in terms.items()}}
         for name, optimizer in zip(("generator", "discriminator"), self.trainer.optimizers, strict=True):
             values[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
-        self.log_training(values)
+        self.keep_values(values)
 
     def _backward(self, network: str, loss: Tensor, update: bool) -> None:
         self.synced = network if update else None

@@ -56,7 +56,7 @@ class SRResNet(SuperResolutionModule):
         loss, terms = self.loss(self(batch["lr"]), batch["hr"])
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         weighted = {f"loss/{name}": term for name, term in terms.items()}
-        self.log_training({"loss/generator": loss, **weighted, "lr/generator": rate})
+        self.keep_values({"loss/generator": loss, **weighted, "lr/generator": rate})
         return loss
 
     def configure_gradient_clipping(

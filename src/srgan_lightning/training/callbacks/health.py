@@ -89,7 +89,8 @@ class Health(Callback):
         self.before = {}
         pl_module.log_dict(measured)
         if "discriminator" in self.networks:
-            measured |= {name: trainer.callback_metrics[name] for name in ("d_real", "d_fake")}
+            step = cast(dict[str, Tensor], pl_module.values)
+            measured |= {name: step[name] for name in ("d_real", "d_fake")}
         values = torch.stack([value.float() for value in measured.values()]).tolist()  # a GPU is waited for once
         if all(math.isfinite(value) for value in values):  # what is not is `NonFinite`'s
             self._judge(trainer, dict(zip(measured, values, strict=True)))

@@ -13,6 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 NOTICE = b"\nStopping: this update is finished and a checkpoint is written. Ctrl-C once more ends at once.\n"
 
+AGREE_EVERY = 10  # batches: several GPUs wait for each other to learn of a signal
+
 
 class Stopped(Exception):  # noqa: N818  # nothing is wrong
     """Leaves a validation that was cut short."""
@@ -42,6 +44,8 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         # the handlers of before back when `fit` ends.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._note)
+        # Lightning's own agreement, before every batch of several processes, is on the handlers replaced here.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         if self.validation_due:
             self.validation_due = False
             loop = trainer.fit_loop.epoch_loop.val_loop
@@ -66,7 +70,9 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        stop = self._should_stop(trainer)
+        several_gpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
+        agree = not several_gpus or (trainer.fit_loop.total_batch_idx + 1) % AGREE_EVERY == 0
+        stop = agree and self._should_stop(trainer)
         loop = trainer.fit_loop.epoch_loop
         due = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
         if not stop and not (due and trainer.ckpt_path is None and not self.saved):

@@ -1,6 +1,6 @@
 """What happens when gradients are NaN or infinite: skip, go back, stop."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -96,7 +96,8 @@ class NonFinite(Callback):
             self.in_a_row = 0
             self.good = self.candidate or self.good
         if self.skipped:
-            pl_module.log_dict({"health/skipped": float(self.skipped), "health/rollbacks": float(self.rolled_back)})
+            for name, count in (("skipped", self.skipped), ("rollbacks", self.rolled_back)):
+                pl_module.log(f"health/{name}", torch.tensor(float(count)))  # a number would be copied to the device
         self._start_update()
 
     def state_dict(self) -> dict[str, int]:
@@ -140,8 +141,8 @@ def _cause(trainer: Trainer, batch: dict[str, Tensor]) -> str:
     if not finite.all():
         images = ", ".join(str(index) for index in batch["index"][~finite].tolist())
         return f"training images number {images} hold NaN or infinity"
-    metrics = trainer.callback_metrics
-    losses = [f"{name}={float(v)}" for name, v in metrics.items() if name.startswith("loss/") and not v.isfinite()]
+    values = cast(dict[str, Tensor], trainer.lightning_module.values)
+    losses = [f"{name}={float(v)}" for name, v in values.items() if name.startswith("loss/") and not v.isfinite()]
     if losses:
         return f"of the losses {', '.join(losses)}"
     others = " of this process" if trainer.world_size > 1 else ""

@@ -1,5 +1,6 @@
 """The progress bar: one bar for the whole run, with time left, and a line for every validation."""
 
+import time
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -15,6 +16,7 @@ SHOWN = {
     "images_per_second": "{:.0f} img/s",
     "psnr_y": "{:.2f} dB",
 }
+READ_EVERY = 1.0  # seconds
 
 
 class RunProgress(ProgressBar):
@@ -22,7 +24,7 @@ class RunProgress(ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enabled = True
+        self.enabled, self.read = True, -READ_EVERY
         self.console = Console()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -54,10 +56,14 @@ class RunProgress(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.enabled:
-            metrics = trainer.progress_bar_metrics
-            shown = "  ".join(text.format(metrics[key]) for key, text in SHOWN.items() if key in metrics)
-            self.bar.update(self.task, completed=trainer.global_step, shown=shown)
+        if not self.enabled:
+            return
+        self.bar.update(self.task, completed=trainer.global_step)
+        if time.monotonic() - self.read > READ_EVERY:  # reading waits for the device
+            self.read = time.monotonic()
+            metrics = {**trainer.callback_metrics, **trainer.progress_bar_metrics, **pl_module.values}  # type: ignore[dict-item]
+            shown = "  ".join(text.format(float(metrics[key])) for key, text in SHOWN.items() if key in metrics)  # type: ignore[arg-type]
+            self.bar.update(self.task, shown=shown)
 
     def _shows_validation(self, trainer: Trainer) -> bool:
         # A sanity check comes before the bar.

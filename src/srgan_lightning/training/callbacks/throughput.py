@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 
@@ -41,7 +42,8 @@ class Throughput(Callback):
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self._stop_clock()
-            pl_module.log("images_per_second", self.images / max(self.seconds, 1e-9), prog_bar=True)
+            rate = torch.tensor(self.images / max(self.seconds, 1e-9))  # on the CPU; a number would go to the device
+            pl_module.log("images_per_second", rate)
             self._add_to_total()
             self._start_clock()
 
