@@ -87,7 +87,7 @@ def test_several_sets_and_weights_make_one_table(
     grids = {path.name for path in tmp_path.glob("g_*.png")}
     assert grids == {f"g_{folder}_{weights}.png" for folder in "ab" for weights in ("bicubic", "tiny")}
     with Image.open(tmp_path / "g_b_tiny.png") as grid:
-        assert grid.size == (6 * 260 + 4, 3 * 260 + 4)
+        assert grid.size == (6 * 260 + 4, 20 + 3 * 260 + 4)
 
 
 def test_bicubic_is_scored_once_for_all_weights(

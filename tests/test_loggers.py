@@ -67,7 +67,7 @@ def test_wandb_offline_holds_everything(configure: Configure, tmp_path: Path, mo
             for caption, file in zip(row["samples.captions"], row["samples.filenames"], strict=True):
                 assert re.fullmatch(CAPTION, caption)
                 with Image.open(path.parent / "files" / file) as image:
-                    assert image.size == (3 * 64 + 4 * 4, 64 + 2 * 4)  # LR enlarged, SR, HR
+                    assert image.size == (3 * 64 + 4 * 4, 20 + 64 + 2 * 4)  # LR enlarged, SR, HR
 
         (artifact,) = kept["artifact"]
         assert (artifact.type, sorted(artifact.aliases)) == ("model", ["best", "latest"])
@@ -131,7 +131,7 @@ def test_tensorboard_holds_the_same(configure: Configure, tmp_path: Path) -> Non
         assert best.value == pytest.approx(summary[key], rel=1e-5)
     for index in range(3):
         pictures = events.Images(f"samples/face_00000{index}")
-        assert [(event.step, event.width, event.height) for event in pictures] == [(2, 208, 72), (4, 208, 72)]
+        assert [(event.step, event.width, event.height) for event in pictures] == [(2, 208, 92), (4, 208, 92)]
     texts = {tag: events.Tensors(f"{tag}/text_summary") for tag in ("samples", "config")}
     assert [event.step for event in texts["samples"]] == [2, 4]
     captions = texts["samples"][-1].tensor_proto.string_val[0].decode()

@@ -110,18 +110,22 @@ def test_what_auto_cannot_have_it_does_without(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
+        asked.append("download")
         raise OSError("network is unreachable")
 
+    asked: list[str] = []
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(sweep / "hub"))
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", fail)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
     assert main([str(sweep)]) == 0
     said = capsys.readouterr().out
     assert "Perception is swd" in said
-    assert "Not LPIPS" in said
-    assert "network is unreachable" in said
-    assert "give --metric-weights DIR, or take --perception swd" in said
+    assert "Not LPIPS: its network is not on this machine" in said
+    assert not asked
     assert main([str(sweep), "--perception", "lpips"]) == 1
-    assert "network is unreachable" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "network is unreachable" in error
+    assert "give --metric-weights DIR, or take --perception swd" in error
 
 
 def test_bicubic_counts_where_no_run_beats_it(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,7 +209,7 @@ def test_run_directory_is_as_promised(configure: Configure) -> None:
     assert {"steps", "seconds", "images_per_second", "device", "protocol"} <= summary.keys()
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     grid = Image.open(run / "samples/step_0000003.png")
-    assert grid.size == (3 * 64 + 4 * 4, 3 * 64 + 4 * 4)  # LR | SR | HR of three faces, with borders
+    assert grid.size == (3 * 64 + 4 * 4, 20 + 3 * 64 + 4 * 4)  # LR | SR | HR of three faces, with borders
     tensors, metadata = read_artifact(run / "generator.safetensors")
     assert json.loads(metadata["arguments"]) == {"channels": 8, "blocks": 1, "scale": 4, "global_skip": "bicubic"}
     assert json.loads(metadata["scores"])["psnr_y"] == summary["psnr_y"]

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.quiet import quieten_lightning
 from srgan_lightning.reporting.reading import printable
 from srgan_lightning.reporting.runs import Run, is_run
+from srgan_lightning.terminal_table import print_table
 
 if TYPE_CHECKING:
     from srgan_lightning.reporting.perception import Choice
@@ -62,12 +60,8 @@ def print_sweep(sweep: "Sweep", console: Console) -> None:
     """The table, and the sentences beneath it."""
     from srgan_lightning.reporting.tables import HEAD, cells
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for title in HEAD:
-        table.add_column(title, no_wrap=title != "settings", overflow="fold")
-    for row in sweep.rows:
-        table.add_row(*(Text(cell.replace(", ", "\n")) for cell in cells(row)))  # one setting a line
-    console.print(table)
+    one_a_line = [[cell.replace(", ", "\n") for cell in cells(row)] for row in sweep.rows]  # one setting a line
+    print_table(console, HEAD, one_a_line, left=(0, 1, 5, 6))
     for line in [*sweep.best, *sweep.notes]:
         console.print(printable(line, 2000), soft_wrap=True, highlight=False, markup=False)
 

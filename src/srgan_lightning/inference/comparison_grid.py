@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop, resize
-from torchvision.utils import make_grid
 
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.inference.evaluation import Pictures
+from srgan_lightning.picture_grid import centred, draw_grid
 
 SIDE, ZOOM = 256, 4
+VIEWS = ("LR, bicubic", "SR", "HR")
+TITLES = (*VIEWS, *(f"{view}: centre x{ZOOM}" for view in VIEWS))
 
 
 def comparison_grid(pictures: list[Pictures]) -> Tensor:
@@ -21,19 +22,18 @@ def comparison_grid(pictures: list[Pictures]) -> Tensor:
         pictures: evaluated images of any sizes.
 
     Returns:
-        (3, H, W) in [0, 1]: per row LR up, SR, HR, each fitted into 256 pixels, then their centres, enlarged 4 times.
+        (3, H, W) in [0, 1], with titles: per row LR up, SR, HR, each fitted into 256 pixels, then their centres,
+        enlarged 4 times.
     """
-    cells: list[Tensor] = []
+    rows: list[list[Tensor]] = []
     for picture in pictures:
         height, width = picture.hr.shape[-2:]
         up = resize_bicubic(picture.lr, (height, width)).clamp(0, 1)
         views = [up[0], picture.sr[0].clamp(0, 1), picture.hr[0]]
-        cells += [_fit(view) for view in views]
         # Nearest: a zoom must show pixels, not smooth them.
-        zoomed = [resize(center_crop(view, [SIDE // ZOOM] * 2), [SIDE, SIDE], interpolation=0) for view in views]
-        cells += zoomed
-    grid: Tensor = make_grid(torch.stack(cells), nrow=6, padding=4, pad_value=1.0)
-    return grid
+        zoomed = [resize(_centre(view), [SIDE, SIDE], interpolation=0) for view in views]
+        rows.append([*map(_fit, views), *zoomed])
+    return draw_grid(rows, TITLES)
 
 
 def _fit(image: Tensor) -> Tensor:
@@ -42,10 +42,14 @@ def _fit(image: Tensor) -> Tensor:
     factor = min(1.0, SIDE / max(height, width))
     if factor < 1:
         image = resize(image, [max(1, round(height * factor)), max(1, round(width * factor))], antialias=True)
-    canvas = torch.ones(3, SIDE, SIDE)
-    top, left = (SIDE - image.shape[-2]) // 2, (SIDE - image.shape[-1]) // 2
-    canvas[:, top : top + image.shape[-2], left : left + image.shape[-1]] = image
-    return canvas
+    return centred(image, SIDE, SIDE)
+
+
+def _centre(image: Tensor) -> Tensor:
+    """The middle SIDE / ZOOM pixels; an image that is smaller is centred on white."""
+    side = SIDE // ZOOM
+    image = center_crop(image, [min(side, image.shape[-2]), min(side, image.shape[-1])])
+    return centred(image, side, side)
 
 
 def grid_files(path: str, sets: Sequence[str], weights: Sequence[str]) -> list[Path]:

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from srgan_lightning.errors import printable
 from srgan_lightning.inference.perceptual_metrics import KNOWN
 from srgan_lightning.metrics import NAMES
+from srgan_lightning.terminal_table import print_table, without_root
 
 TITLES = {
     "psnr_y": "PSNR-Y",
@@ -31,18 +28,16 @@ def _number(key: str, value: float) -> str:
 
 def print_images(console: Console, result: dict[str, Any]) -> None:
     """Every image of a result and the mean; model and bicubic side by side."""
-    title = escape(printable(f"{result['weights']} on {result['set']} ({result['n']} images)"))
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("image", overflow="fold")
-    for key in NAMES:
-        table.add_column(TITLES[key], justify="right", no_wrap=True)
-        table.add_column("bicubic", justify="right", style="dim", no_wrap=True)
-    for row in [*result["images"], {"name": "mean", **result}]:
-        if row["name"] == "mean":
-            table.add_section()
-        name = escape(printable(row["name"]))
-        table.add_row(name, *(_number(key, row[k]) for key in NAMES for k in (key, f"bicubic_{key}")))
-    console.print(table)
+    title = f"{result['weights']} on {result['set']} ({result['n']} images)"
+    names, root = [row["name"] for row in result["images"]], ""
+    if console.is_terminal:  # programs get whole names
+        names, root = without_root(names)
+    head = ["image", *(each for key in NAMES for each in (TITLES[key], "bicubic"))]
+    rows = [
+        [name, *(_number(key, row[k]) for key in NAMES for k in (key, f"bicubic_{key}"))]
+        for name, row in zip([*names, "mean"], [*result["images"], result], strict=True)
+    ]
+    print_table(console, head, rows, f"{title}, all in {root}" if root else title)
 
 
 def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -65,12 +60,13 @@ def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list
 def print_comparison(console: Console, results: list[dict[str, Any]]) -> None:
     """All results in one table."""
     head, rows = comparison_rows(results)
-    table = Table(title="Means", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, title in enumerate(head):
-        table.add_column(title, justify="left" if number in (0, 2) else "right", no_wrap=number > 2, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    title = "Means"
+    if console.is_terminal:  # programs get whole names
+        for column in (0, 2):
+            names, root = without_root([row[column] for row in rows])
+            title += f"; {head[column]} in {root}" if root else ""
+            rows = [[*row[:column], name, *row[column + 1 :]] for row, name in zip(rows, names, strict=True)]
+    print_table(console, head, rows, title, left=(0, 2))
 
 
 def to_markdown(results: list[dict[str, Any]], protocol: dict[str, Any]) -> str:

@@ -42,6 +42,8 @@ PANELS: list[tuple[str, dict[str, str], bool]] = [
     ("Images per second", {"images_per_second": "training"}, False),
 ]
 
+LEGEND_COLUMNS = 3
+
 
 def draw_curves(curves: Curves, title: str) -> Figure:
     """A figure with a panel for each thing that was logged; raises UserError if there is none."""
@@ -56,7 +58,7 @@ def draw_curves(curves: Curves, title: str) -> Figure:
         for number, (name, names, logarithmic) in enumerate(shown):
             axes = figure.add_subplot(rows, columns, number + 1)
             _draw_panel(axes, curves, names, logarithmic)
-            axes.set_title(name)
+            axes.set_title(name + _span(axes), pad=4 + 13 * -(-len(names) // LEGEND_COLUMNS) * (len(names) > 1))
             if number >= len(shown) - columns:
                 axes.set_xlabel("generator updates")
     return figure
@@ -77,6 +79,16 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
     if logarithmic and any(value > 0 for column in names for value in curves.get(column, ([], []))[1]):
         axes.set_yscale("log", nonpositive="mask")
     if len(names) > 1:
-        axes.legend(fontsize="small", frameon=True, framealpha=0.8, edgecolor="none")
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}  # over no curve
+        axes.legend(fontsize="x-small", ncols=LEGEND_COLUMNS, handlelength=1.5, columnspacing=1, **place)
     if "d_real" in names:
         axes.set_ylim(0, 1)
+    if axes.get_yscale() == "linear":
+        axes.ticklabel_format(useOffset=False)
+
+
+def _span(axes: Axes) -> str:
+    """Says so where an axis shows but a small part of its values, and so makes much of little."""
+    low, high = axes.get_ylim()
+    small = axes.get_yscale() == "linear" and high - low < 0.02 * max(abs(low), abs(high))
+    return f" (the axis spans {high - low:.2g})" if small else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -20,6 +21,10 @@ SAYS = {
     "vgg": "squared distance of VGG19 features, a proxy for LPIPS",
     "swd": "distance of patch statistics, a proxy for LPIPS that needs no weights",
 }
+WITHOUT_LPIPS = (
+    "Not LPIPS: its network is not on this machine. --perception lpips downloads it (233 MB); --metric-weights DIR "
+    "names a folder that has it."
+)
 
 
 @dataclass
@@ -47,7 +52,8 @@ class Choice:
 
 
 def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> Perception:
-    """Measure every run on the same images; `auto` takes VGG where weights are given, else LPIPS, else the logged swd.
+    """Measure every run on the same images; `auto` takes VGG where weights are given, else LPIPS where its
+    network is on this machine, else the logged swd: nothing is downloaded unless asked for.
 
     Args:
         runs: finished ones of one scale.
@@ -59,11 +65,12 @@ def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> 
     """
     measure = choice.measure
     if measure == "auto":
-        measure = "vgg" if choice.vgg_weights else "lpips" if images else "swd"
+        measure = "vgg" if choice.vgg_weights else "lpips" if images and _has_lpips(choice) else "swd"
     if measure != "swd" and not images:
         raise UserError(f"--perception {measure} needs the validation images of the runs, which are not to be had.")
     if measure == "swd":
-        return _logged(runs, [])
+        here = choice.measure == "swd" or not images
+        return _logged(runs, [] if here else [WITHOUT_LPIPS])
     try:
         distances = {run.name: _measure(str(run.artifact), measure, images, choice) for run in runs}
         return Perception(measure, {**distances, "bicubic": _measure("bicubic", measure, images, choice)})
@@ -71,6 +78,11 @@ def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> 
         if choice.measure != "auto" or measure == "vgg":
             raise
         return _logged(runs, [f"Not LPIPS: {error}"])
+
+
+def _has_lpips(choice: Choice) -> bool:
+    folder = Path(choice.metric_weights or torch.hub.get_dir(), "checkpoints")
+    return any(folder.glob("alexnet-*.pth"))
 
 
 def _logged(runs: list[Run], notes: list[str]) -> Perception:

@@ -6,10 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
-from srgan_lightning.reporting.pareto import Point, pareto_front
+from srgan_lightning.reporting.pareto import Point
 from srgan_lightning.reporting.style import COLOURS, FAINT, INK, styled
 
 PER_ROW = 6
+#: Of the axis of PSNR, in dB: less is no difference that anybody sees.
+LEAST_SPAN = 0.1
+
+#: Left, bottom, right, top.
+Box = tuple[float, float, float, float]
 
 
 def draw_sweep(
@@ -19,7 +24,7 @@ def draw_sweep(
 
     Args:
         points: PSNR-Y in dB and perceptual distance of each run by name.
-        front: names of the runs on the Pareto front, which is drawn through bicubic too where no run beats it.
+        front: names of the runs on the Pareto front, a line through these alone: bicubic is no result.
         baseline: the same of bicubic.
         perception: what the distance is.
         crops: pictures (3, side, side) in [0, 1] by title; may be empty.
@@ -38,8 +43,8 @@ def draw_sweep(
 
 
 def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: Point, perception: str) -> None:
-    every = [baseline, *points.values()]
-    axes.plot(*zip(*(every[i] for i in pareto_front(every)), strict=True), color=COLOURS[1], zorder=2)
+    if front:
+        axes.plot(*zip(*(points[name] for name in front), strict=True), color=COLOURS[1], zorder=2)
     for on_front, colour, fill, label in (
         (True, COLOURS[1], COLOURS[1], "Pareto front"),
         (False, FAINT, "none", "beaten"),
@@ -49,13 +54,44 @@ def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: P
             look: dict[str, Any] = {"s": 60, "edgecolors": colour, "facecolors": fill, "zorder": 3, "label": label}
             axes.scatter(*zip(*chosen, strict=True), **look)
     axes.scatter(*baseline, marker="x", s=60, color=INK, label="bicubic", zorder=3)
-    for name, point in points.items():
-        axes.annotate(name, point, xytext=(7, -14), textcoords="offset points", parse_math=False)
     axes.margins(0.12)
-    axes.set_xlabel("PSNR-Y, dB (to the right is better)")
+    left, right = axes.get_xlim()
+    if right - left < LEAST_SPAN:  # noise would look like a result
+        left, right = (left + right - LEAST_SPAN) / 2, (left + right + LEAST_SPAN) / 2
+        axes.set_xlim(left, right)
+    axes.ticklabel_format(useOffset=False)
+    _label(axes, points, baseline)
+    span = f"; the axis spans {right - left:.2g} dB" if right - left < 1 else ""
+    axes.set_xlabel(f"PSNR-Y, dB (to the right is better{span})")
     axes.set_ylabel("perceptual distance (below is better)")
     axes.set_title(f"Distortion and perception: {perception}")
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+
+
+def _label(axes: Axes, points: dict[str, Point], baseline: Point) -> None:
+    """Write each name beside its point, where it covers neither a point nor another name."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    width, height = 540, 300  # of the axes, in typographic points, about
+    places = {
+        name: ((x - left) / (right - left) * width, (y - bottom) / (top - bottom) * height)
+        for name, (x, y) in {"": baseline, **points}.items()
+    }
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
+    for name, point in points.items():
+        x, y = places[name]
+        size = 6.5 * len(name)
+        offsets = [(dx, dy) for step in range(40) for dy in (-14 - 12 * step, 6 + 12 * step) for dx in (7, -7 - size)]
+        boxes = [(x + dx, y + dy, x + dx + size, y + dy + 11) for dx, dy in offsets]
+        inside = [i for i, box in enumerate(boxes) if min(box[:2]) > 0 and box[3] < height]
+        free = [i for i in inside if not any(_overlap(boxes[i], other) for other in taken)]
+        best = free[0] if free else 0
+        taken.append(boxes[best])
+        far: dict[str, Any] = {"arrowprops": {"arrowstyle": "-", "color": FAINT, "lw": 0.6}} if best > 3 else {}
+        axes.annotate(name, point, xytext=offsets[best], textcoords="offset points", parse_math=False, **far)
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _strip(figure: SubFigure, crops: dict[str, Tensor], rows: int) -> None:

@@ -9,10 +9,14 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop, to_pil_image
-from torchvision.utils import make_grid, save_image
+from torchvision.utils import save_image
 
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.metrics import NAMES
+from srgan_lightning.picture_grid import draw_grid
+
+#: LR is enlarged by bicubic interpolation.
+TITLES = ("LR", "SR", "HR")
 
 
 class Row(NamedTuple):
@@ -74,18 +78,14 @@ class SampleGrid(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.rows or trainer.sanity_checking:
             return
-        # Images of different sizes share a grid on a canvas of the largest.
-        height, width = (max(row.pictures.shape[side] for row in self.rows) for side in (-2, -1))
-        grid = make_grid(
-            torch.cat([center_crop(row.pictures, [height, width]) for row in self.rows]), nrow=3, padding=4
-        )
+        grid = draw_grid([list(row.pictures) for row in self.rows], TITLES)
         self.directory.mkdir(parents=True, exist_ok=True)
         save_image(grid, self.directory / f"step_{trainer.global_step:07d}.png")
         for logger in trainer.loggers:
             self._log(logger, trainer.global_step)
 
     def _log(self, logger: Any, step: int) -> None:
-        strips = [make_grid(row.pictures, nrow=3, padding=4) for row in self.rows]
+        strips = [draw_grid([list(row.pictures)], TITLES) for row in self.rows]
         if isinstance(logger, WandbLogger):
             images = [to_pil_image((strip * 255).round().byte()) for strip in strips]
             logger.log_image("samples", images, step=step, caption=[row.caption for row in self.rows])
