@@ -78,6 +78,11 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
                 f"{cause.filename or 'A file'} cannot be written: {os.strerror(cause.errno)}. What was there before is "
                 "whole: free some space and run the command again; a training goes on with ckpt_path=last."
             )
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            return (
+                f"{cause.filename or 'A file'} cannot be opened or written: {os.strerror(cause.errno)}. Give a path "
+                "that you may write to (a run's directory is hydra.run.dir), or change its permissions."
+            )
         if isinstance(cause, DistError) or (isinstance(cause, RuntimeError) and GLOO_ERROR.match(str(cause))):
             return f"The connection to another process of this run broke; that one's own words say why. ({cause})"
         cause = cause.__cause__
@@ -101,9 +106,11 @@ def log_failed_job(text: str | None) -> None:
         log.error("Job %s failed. %s", HydraConfig.get().job.num, text or "", exc_info=failure)
         return
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "The run failed. %s", (text or "",), failure)
+    before, logging.raiseExceptions = logging.raiseExceptions, False  # the disk may be full, which is reported anyway
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):  # the terminal is told in plain words
             handler.handle(record)
+    logging.raiseExceptions = before
 
 
 def say_which_failed(sweep: str) -> None:
@@ -194,6 +201,12 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                     if traceback_wanted:
                         raise
                     tell(error, list(suggest(config_dir(), config_name, sys.argv[1:])))
+                    raise SystemExit(1) from None
+                except OSError as error:  # of Hydra's own, which makes the run's directory
+                    text = None if traceback_wanted else user_error(error)
+                    if text is None:
+                        raise
+                    print(text, file=sys.stderr)
                     raise SystemExit(1) from None
                 except SystemExit as stop:
                     flags = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]

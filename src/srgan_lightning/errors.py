@@ -2,6 +2,10 @@
 
 import re
 import unicodedata
+from typing import Final
+
+#: Characters of a message. What a file says may be megabytes: its middle is left out, and the advice at the end kept.
+MAX_LENGTH: Final = 3000
 
 
 def printable(text: object) -> str:
@@ -24,5 +28,7 @@ class UserError(Exception):
         # A DataLoader worker's exception arrives with the worker's traceback in front of our sentence.
         if message.startswith("Caught ") and "UserError: " in message:
             message = message.rsplit("UserError: ", 1)[1]
+        if len(message) > MAX_LENGTH:
+            message = f"{message[: MAX_LENGTH - 800]} [...] {message[-700:]}"
         # Messages of other libraries, quoted in ours, have lines; no name in them may reach the terminal as it is.
         super().__init__(printable(re.sub(r"\s*\n\s*", " ", message.strip())))

@@ -112,8 +112,16 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
 
 
 def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raise UserError for weights that are NaN, infinite or no floating-point numbers: they give black images."""
+    """Raise UserError for weights that are NaN, infinite or no floating-point numbers, and for variances below 0.
+
+    They give black images.
+    """
     for name, tensor in weights.items():
+        if name.endswith("running_var") and (tensor < 0).any():
+            raise UserError(
+                f"{path}: BatchNorm's variances in {name} are below 0, which no training gives. The file is damaged: "
+                "take another one."
+            )
         if not name.endswith("num_batches_tracked") and not (tensor.is_floating_point() and tensor.isfinite().all()):
             raise UserError(
                 f"{path}: the weights in {name} are not all finite numbers. They are those of a training that "

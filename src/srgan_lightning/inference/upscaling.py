@@ -139,6 +139,11 @@ class TiledUpscaler:
             sr = function(lr.expand(1, 3, -1, -1))[0][:, *part.kept(self.scale)]  # grey runs as RGB
             if channels == 1:
                 sr = sr.mean(dim=0, keepdim=True)
+            if not sr.isfinite().all():  # black or white pictures otherwise
+                raise UserError(
+                    "the generator gives NaN or infinity for this picture: its weights are those of a training that "
+                    "diverged, or overflow in half precision. Take other weights, or --precision 32."
+                )
             sr = sr.clamp(0, 1).mul(most).round().permute(1, 2, 0)
             result[part.target(self.scale)] = sr.cpu().numpy()
             yield done / len(parts)

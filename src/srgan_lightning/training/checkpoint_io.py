@@ -12,6 +12,7 @@ from srgan_lightning.atomic import write_atomically
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import read_checkpoint
 from srgan_lightning.plain_load import load_plain
+from srgan_lightning.training.checkpoint_checks import check_resumable
 
 
 class Progress(NamedTuple):
@@ -48,6 +49,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
         """Lightning's own would load it without looking through it first."""
         content: dict[str, Any] = load_plain(path)
+        check_resumable(content, path)
         return content
 
 
@@ -64,9 +66,6 @@ def check_whole(path: Path) -> Progress:
         raise UserError(f"{path} is not a whole checkpoint: {error}.") from error
     if damaged is not None:
         raise UserError(f"{path} is not a whole checkpoint: {damaged} in it is damaged.")
-    return progress(read_checkpoint(path)[1])
-
-
-def progress(about: dict[str, Any]) -> Progress:
-    """How far a checkpoint's training had come; -1 where the facts of `read_checkpoint` do not say it."""
-    return Progress(about.get("recipe", {}).get("updates", -1), about.get("batches", -1))
+    about = read_checkpoint(path)[1]
+    check_resumable(load_plain(path), path)
+    return Progress(about["recipe"]["updates"], about.get("batches", -1))

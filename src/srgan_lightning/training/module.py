@@ -18,6 +18,7 @@ from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
 from srgan_lightning.networks import Generator
 from srgan_lightning.training import random_state
+from srgan_lightning.training.checkpoint_checks import check_states, follow_implementation
 from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.training.schedules import SchedulerFactory, follow_options
 
@@ -133,6 +134,7 @@ class SuperResolutionModule(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._check_fits(checkpoint)
+        check_states(self.trainer, checkpoint)
         self.resumed = {key: checkpoint.get(key) or {} for key in ("gradients", "random")}
 
     def _check_fits(self, checkpoint: dict[str, Any]) -> None:
@@ -159,6 +161,12 @@ class SuperResolutionModule(lightning.LightningModule):
             # Where an epoch had just ended, Lightning 2.6 goes on with that epoch's iterator and count of batches.
             iter(self.trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
             self.resumed = {}
+
+    def make_optimizer(self, factory: OptimizerFactory, network: nn.Module) -> Optimizer:
+        """The optimiser of a network, which a checkpoint's state is checked for."""
+        optimizer = factory(network.parameters())
+        optimizer.register_load_state_dict_pre_hook(follow_implementation)
+        return optimizer
 
     def forward(self, lr: Tensor) -> Tensor:
         if self.compile_mode:  # CUDA graphs may now write over what the networks gave in the step before

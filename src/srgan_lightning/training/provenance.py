@@ -79,9 +79,10 @@ def record_start(run_dir: Path, start: dict[str, Any]) -> list[str]:
     path = run_dir / "provenance.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        before = [record, *record["resumed"]][-1]
+        before = dict([record, *record["resumed"]][-1])
         record["resumed"].append(start)
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # None yet, or one that was damaged: a record must not keep a training from being resumed.
         record, before = {**start, "resumed": []}, start
     write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
     told = ("code", "packages", "data", "config")

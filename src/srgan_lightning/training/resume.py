@@ -2,6 +2,7 @@
 
 import fcntl
 import functools
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +135,7 @@ def sole_writer(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
+            _leave_log(run_dir)
             raise UserError(
                 f"{run_dir} is being written to by a run that still goes on: stop that one first, or start a new run "
                 "without ckpt_path=last."
@@ -141,3 +143,12 @@ def sole_writer(run_dir: Path) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks
         yield
+
+
+def _leave_log(run_dir: Path) -> None:
+    """Write no further into the log of a directory that is another run's; Hydra has opened it already."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == run_dir.resolve():
+            root.removeHandler(handler)
+            handler.close()

@@ -20,7 +20,8 @@ from srgan_lightning.networks.generator import check_scale
 from srgan_lightning.quiet import quieten_lightning
 from srgan_lightning.training import processes
 from srgan_lightning.training.callbacks import Interruption, NonFinite, Stopped
-from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
+from srgan_lightning.training.checkpoint_checks import restoring
+from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO, check_whole
 from srgan_lightning.training.csv_history import RunCSVLogger
 from srgan_lightning.training.launcher import connect, launch
 from srgan_lightning.training.loggers import finish_wandb, log_config, prepare_wandb
@@ -76,6 +77,7 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     about: dict[str, Any] = {"batches": -1}
     if cfg.ckpt_path is not None:
         about = read_checkpoint(cfg.ckpt_path)[1]
+        check_whole(Path(cfg.ckpt_path))
         check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={cfg.ckpt_path}")
     prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization, more=callbacks)
@@ -128,7 +130,7 @@ def fit(
     trainer: lightning.Trainer, model: SuperResolutionModule, data: SuperResolutionData, cfg: DictConfig
 ) -> Interruption | None:
     """Train to the end or to a signal; the callback that took the signal, if one did."""
-    with suppress(Stopped):
+    with suppress(Stopped), restoring(trainer, cfg.ckpt_path):
         trainer.fit(model, data, ckpt_path=cfg.ckpt_path, weights_only=True)
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     stopped = next((c for c in callbacks if isinstance(c, Interruption) and c.stopped), None)

@@ -79,8 +79,8 @@ class SRGAN(SuperResolutionModule):
 
     def configure_optimizers(self) -> Any:
         optimizers = [
-            self.optimizer_factory(self.generator.parameters()),
-            self.discriminator_optimizer_factory(self.discriminator.parameters()),
+            self.make_optimizer(self.optimizer_factory, self.generator),
+            self.make_optimizer(self.discriminator_optimizer_factory, self.discriminator),
         ]
         factories = (self.scheduler_factory, self.discriminator_scheduler_factory)
         names = ("model.generator_scheduler", "model.discriminator_scheduler")

@@ -45,7 +45,7 @@ class SRResNet(SuperResolutionModule):
             )
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer_factory(self.generator.parameters())
+        optimizer = self.make_optimizer(self.optimizer_factory, self.generator)
         if self.scheduler_factory is None:
             return optimizer
         scheduler = make_schedule(self.scheduler_factory, optimizer, "model.generator_scheduler")
