@@ -10,7 +10,9 @@ KINDS = ("bce", "hinge", "least_squares", "linear")
 
 
 class AdversarialLoss:
-    """Both sides of the game, each a scalar mean over the batch, in float32 whatever the logits are.
+    """Both sides of the game, each a scalar mean over all logits, in float32 whatever these are.
+
+    Logits have any shape: (B, 1), one an image, or maps (B, 1, H, W), one a pixel.
 
     Args:
         kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, or `linear`, the seed system's: the
@@ -23,7 +25,7 @@ class AdversarialLoss:
         self.kind = kind
 
     def generator(self, fake: Tensor) -> Tensor:
-        """Low when the discriminator takes SR for real; fake: (B, 1) logits of SR."""
+        """Low when the discriminator takes SR for real; fake: logits of SR."""
         fake = fake.float()
         if self.kind == "bce":
             return F.softplus(-fake).mean()  # -log D(sr), not the saturating log(1 - D(sr))
@@ -34,7 +36,7 @@ class AdversarialLoss:
         return (1 - torch.sigmoid(fake)).mean()
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Low when HR and SR are told apart; real, fake: (B, 1) logits of HR and of SR."""
+        """Low when HR and SR are told apart; real, fake: logits of HR and of SR."""
         real, fake = real.float(), fake.float()
         if self.kind == "bce":
             return F.softplus(-real).mean() + F.softplus(fake).mean()

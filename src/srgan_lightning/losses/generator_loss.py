@@ -89,7 +89,7 @@ class GeneratorLoss(nn.Module):
         Args:
             sr: (B, 3, H, W) RGB around [0, 1], with gradient.
             hr: (B, 3, H, W) RGB in [0, 1].
-            fake: (B, 1) logits of SR; needed when the adversarial weight is not 0.
+            fake: logits of SR, of any shape; needed when the adversarial weight is not 0.
 
         Returns:
             The weighted sum, and each weighted term by name.

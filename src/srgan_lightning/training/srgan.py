@@ -9,7 +9,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from srgan_lightning.losses import GeneratorLoss
-from srgan_lightning.networks import Discriminator, Generator
+from srgan_lightning.networks import Generator
 from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
 from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
 
@@ -21,7 +21,7 @@ class SRGAN(SuperResolutionModule):
 
     Args:
         generator: see `SuperResolutionModule`, as for all that is not named here.
-        discriminator: judges HR and SR.
+        discriminator: judges HR and SR: maps (B, 3, H, W) to logits of any shape, one an image or one a pixel.
         loss: the generator's loss; its adversarial kind also gives the discriminator's.
         generator_optimizer: makes the generator's optimiser.
         discriminator_optimizer: makes the discriminator's.
@@ -38,7 +38,7 @@ class SRGAN(SuperResolutionModule):
     def __init__(
         self,
         generator: Generator,
-        discriminator: Discriminator,
+        discriminator: nn.Module,
         loss: GeneratorLoss,
         generator_optimizer: OptimizerFactory,
         discriminator_optimizer: OptimizerFactory,
