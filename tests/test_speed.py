@@ -22,9 +22,8 @@ from tests.conftest import ALL_TERMS, TINY, TINY_FACES, TINY_SRGAN
 Configure = Callable[..., DictConfig]
 TRAINED = [*TINY_SRGAN, *TINY_FACES, *ALL_TERMS, "trainer.max_steps=4", "trainer.val_check_interval=2"]
 SGD = "{_target_: torch.optim.SGD, _partial_: true, lr: 0.1}"
-#: Weights that tell the gradients: Adam's first steps make much of rounding. Without the experiment's own schedule.
+#: Weights that tell the gradients: Adam's first steps make much of rounding.
 PLAIN_STEPS = [
-    "~model.generator_scheduler",
     *(f"~model.{name}_optimizer" for name in ("generator", "discriminator")),
     *(f"+model.{name}_optimizer={SGD}" for name in ("generator", "discriminator")),
 ]

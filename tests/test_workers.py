@@ -2,6 +2,8 @@
 
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -36,3 +38,35 @@ def test_the_default_of_the_process_is_not_taken(monkeypatch: pytest.MonkeyPatch
     data = FolderData(folder, folder, degradation=Bicubic(4), crop=32, batch_size=2, num_workers=1)
     data.setup("fit")
     assert len(list(data.train_dataloader())) == 2
+
+
+LEFT_ALIVE = """
+import multiprocessing
+from torch.utils.data import DataLoader
+from srgan_lightning.data.workers import worker_options
+
+def leave():
+    kept.append(iter(DataLoader(list(range(8)), **worker_options(2))))
+    next(kept[0])
+    raise MemoryError
+
+kept = []
+if {process}:
+    multiprocessing.get_context("fork").Process(target=leave).start()
+else:
+    leave()
+"""
+
+
+@pytest.mark.parametrize("process", [False, True], ids=["program", "child"])
+def test_workers_that_are_left_at_exit_do_not_keep_the_process(process: bool) -> None:
+    """As by an error in a validation, whose traceback keeps the loader."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_ALIVE.format(process=process)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == (0 if process else 1)
+    assert done.stderr.rstrip().endswith("MemoryError"), done.stderr
