@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from srgan_lightning import load_generator, upscale_image
@@ -76,6 +77,25 @@ def test_transparent_palettes_and_formats_without_alpha(
     assert upscale(tmp_path / "photo.png", "-o", out, "--weights", weights, "--format", "jpg") == 0
     assert Image.open(out / "photo_x4.jpg").mode == "RGB"
     assert "alpha channel is left out" in capsys.readouterr().err
+
+
+def test_16_bit_pictures_are_not_convolved_in_tf32(weights: str) -> None:
+    """Its 11 bits are enough for 8-bit pictures. What a GPU would take is set on the CPU too."""
+    upscaler, seen = TiledUpscaler(load_generator(weights)), []
+
+    def look(*_: object) -> None:
+        seen.append((torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()))
+
+    upscaler.generator.head.register_forward_hook(look)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        for kind in (np.uint8, np.uint16):
+            upscaler.upscale(Picture(np.zeros((8, 8, 3), kind)))
+            look()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == [(True, "high"), (True, "high"), (False, "highest"), (True, "high")]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

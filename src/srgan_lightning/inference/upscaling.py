@@ -5,6 +5,7 @@ import math
 import sys
 from collections import abc
 from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -19,14 +20,12 @@ from srgan_lightning.inference.device import find_device
 from srgan_lightning.inference.folding import fold_batchnorm
 from srgan_lightning.inference.load import load_generator
 from srgan_lightning.inference.picture import Picture, Pixels, from_pil, to_pil
-from srgan_lightning.inference.tiling import receptive_radius, reconstruction_radius, run_tiled, tiles
+from srgan_lightning.inference.tiling import forward_lean, receptive_radius, tiles
 from srgan_lightning.memory import available_memory, gigabytes, memory_of
 from srgan_lightning.networks import Generator
 
 TILE = 512
 SMALLEST_TILE, LARGEST_TILE = 16, 16384
-# Features at the size of SR take most memory: they are made for this many LR pixels squared at a time.
-RECONSTRUCTION_TILE = 64
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 ALPHAS = ("bicubic", "generator", "drop")
 
@@ -43,7 +42,8 @@ class TiledUpscaler:
         tile: side of a tile in LR pixels; 0 for the whole image at once. Out of memory, it halves for good.
         overlap: how far tiles look beyond their edges, in LR pixels. None: as far as the generator sees, so that the
             result is that of the whole image.
-        precision: `32`, or `bf16` or `16` for the convolutions.
+        precision: `32`, or `bf16` or `16` for the convolutions. With `32`, 16-bit pictures get all of float32's bits on
+            GPUs too, where others are convolved in TF32.
         alpha: an alpha channel is upscaled by `bicubic` or the `generator`, or dropped (`drop`).
 
     Raises:
@@ -136,7 +136,8 @@ class TiledUpscaler:
         parts = list(tiles(height, width, self.tile, self.overlap))
         for done, part in enumerate(parts, start=1):
             lr = torch.from_numpy(pixels[part.crop].astype(np.float32)).to(device).div(most).permute(2, 0, 1)[None]
-            sr = function(lr.expand(1, 3, -1, -1))[0][:, *part.kept(self.scale)]  # grey runs as RGB
+            with full_float32() if pixels.dtype == np.uint16 else nullcontext():
+                sr = function(lr.expand(1, 3, -1, -1))[0][:, *part.kept(self.scale)]  # grey runs as RGB
             if channels == 1:
                 sr = sr.mean(dim=0, keepdim=True)
             if not sr.isfinite().all():  # black or white pictures otherwise
@@ -150,15 +151,9 @@ class TiledUpscaler:
         return result
 
     def _super_resolve(self, lr: Tensor) -> Tensor:
-        """(1, 3, H, W) to (1, 3, scale * H, scale * W): `Generator.forward`, its upper layers in smaller tiles."""
-        net, lr = self.generator, lr.contiguous(memory_format=torch.channels_last)
+        lr = lr.contiguous(memory_format=torch.channels_last)
         with torch.autocast(lr.device.type, self.precision, enabled=self.precision != torch.float32):
-            features = net.head(lr)
-            features = features + net.trunk(features)
-            residual = run_tiled(
-                net.enlarge, features, self.scale, RECONSTRUCTION_TILE, reconstruction_radius(net)
-            ).float()
-        return residual if net.global_skip == "none" else residual + self._bicubic(lr)
+            return forward_lean(self.generator, lr)
 
     def _bicubic(self, lr: Tensor) -> Tensor:
         height, width = lr.shape[-2:]
@@ -182,6 +177,20 @@ class TiledUpscaler:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         print(f"Out of memory with tiles of {tile} pixels: going on with {self.tile}.", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def full_float32() -> abc.Iterator[None]:
+    """Convolve in all 24 bits of float32: NVIDIA GPUs round to TF32's 11 otherwise, too few for 16-bit pixels."""
+    cudnn = torch.backends.cudnn
+    precision, tf32 = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(precision)
 
 
 def out_of_memory(error: BaseException) -> bool:
