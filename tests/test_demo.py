@@ -278,8 +278,8 @@ def test_limits_and_mistakes_are_told(site: Site) -> None:
     assert "2001x1000 pixels, more than the 2,000,000 that are taken" in visitor.refused(
         visitor.upload(folder / "wide.png")
     )
-    Image.new("L", (2001, 2000)).save(folder / "vast.png")
-    assert "more than the 4,000,000" in visitor.refused(photo, truth=visitor.upload(folder / "vast.png"))
+    Image.new("L", (8001, 4000)).save(folder / "vast.png")
+    assert "more than the 32,000,000" in visitor.refused(photo, truth=visitor.upload(folder / "vast.png"))
     assert "192x128 are needed, 4 times the photo's 48x32" in visitor.refused(photo, truth=photo)
     (folder / "run.ckpt").write_bytes(b"")
     assert "Invalid file type" in visitor.refused(photo, own=visitor.upload(folder / "run.ckpt"))  # no pickles

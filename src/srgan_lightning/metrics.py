@@ -10,8 +10,10 @@ from torchmetrics import Metric
 from srgan_lightning.data.datasets import SSIM_WINDOW
 from srgan_lightning.data.degradation import resize_bicubic, round_to_8_bits
 
-#: Rows of an image that are scored at a time, so that scoring takes some MB beside the images, whatever their height.
+#: Rows of an image that are scored at a time, at least: scoring takes some MB beside the images, whatever their height.
 BAND = 64
+#: Pixels of a band where images are narrow: threads wait for each other at the end of every small operation.
+BAND_PIXELS = 2**18
 
 NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
 
@@ -72,13 +74,13 @@ def score(sr: Tensor, hr: Tensor, border: int) -> Tensor:
         raise ValueError(f"HR of {size} is too small to score: {SSIM_WINDOW} pixels and {border} of border")
     window = (..., slice(border, border + height), slice(border, border + width))
     sr, hr = sr[window], hr[window]
-    halo = SSIM_WINDOW - 1
+    halo, band = SSIM_WINDOW - 1, max(BAND, BAND_PIXELS // (len(hr) * width))
     errors: list[Tensor] = []
     similarities: list[Tensor] = []
-    for top in range(0, height, BAND):
-        rows = (..., slice(top, top + BAND + halo), slice(None))
+    for top in range(0, height, band):
+        rows = (..., slice(top, top + band + halo), slice(None))
         a, b = _luma_and_rgb(round_to_8_bits(sr[rows].float())), _luma_and_rgb(hr[rows].float())
-        errors.append((a - b)[..., :BAND, :].square().sum(dim=(2, 3)))
+        errors.append((a - b)[..., :band, :].square().sum(dim=(2, 3)))
         if a.shape[-2] > halo:  # of the last rows, the windows may all lie in the band before
             similarities.append(ssim_map(a, b).sum(dim=(2, 3)).float())
     mse = torch.stack(errors).sum(dim=0) / (height * width)

@@ -29,7 +29,7 @@ SCORES = """
 By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of border cut off.
 """
 
-MAX_SCORED_PIXELS = 4_000_000  # SSIM takes about 0.8 GB of memory for a million
+MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory for a million
 
 
 @dataclass(frozen=True)
