@@ -16,7 +16,8 @@ from srgan_lightning.errors import UserError
 from srgan_lightning.losses import GeneratorLoss, PerceptualLoss
 from srgan_lightning.networks import Discriminator
 from srgan_lightning.train import main, train
-from srgan_lightning.training.faults import game_faults, term_faults
+from srgan_lightning.training.callbacks import Health
+from srgan_lightning.training.faults import discriminator_faults, discriminator_wins, term_faults
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN, FaultCounts
 
 Configure = Callable[..., DictConfig]
@@ -181,14 +182,32 @@ def test_a_discriminator_that_wins_is_named(configure: Configure) -> None:
     train(cfg)
     said = [line for line in log_of(cfg).splitlines() if "the discriminator wins" in line]
     assert len(said) == 1
-    assert "D(real)=1.00, D(fake)=0.00 for 5 updates" in said[0]
+    assert "D(real)=0.9" in said[0]
+    assert "of the last 5 updates" in said[0]
     assert "model.discriminator_optimizer.lr" in said[0]
 
 
 def test_a_game_without_a_winner_is_no_fault() -> None:
-    assert not list(game_faults(0.9, 0.1, 0))
-    assert not list(game_faults(0.995, 0.9, 0))
-    assert not list(game_faults(0.02, 0.001, 0))
+    assert not discriminator_wins(0.9, 0.1)
+    assert not discriminator_wins(0.995, 0.9)
+    assert not discriminator_wins(0.02, 0.001)
+    assert discriminator_wins(0.96, 0.04)
+    assert not list(discriminator_faults(0.99, 0.01, 0.7, 200))
+    assert list(discriminator_faults(0.99, 0.01, 0.8, 200))
+
+
+def test_the_discriminator_is_judged_by_running_means() -> None:
+    """Single batches jump to and fro; 0.96 and 0.04 are their means, and a batch that is not finite does not count."""
+    health = Health(interval=1, patience=4)
+    for real, fake in [(1.0, 0.0), (0.92, 0.08), (float("nan"), 0.0), (1.0, 0.0), (0.92, 0.08)] * 40:
+        health._average(torch.tensor(real), torch.tensor(fake), images=8)
+    assert health.opinion is not None
+    real, fake, weight = health.opinion.tolist()
+    assert real / weight == pytest.approx(0.96, abs=0.002)
+    assert fake / weight == pytest.approx(0.04, abs=0.002)
+    resumed = Health(interval=1, patience=4)
+    resumed.load_state_dict(health.state_dict())
+    assert torch.equal(resumed.opinion, health.opinion)  # type: ignore[arg-type]
 
 
 @pytest.mark.faults

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-#: The discriminator has won with D(HR) above this and D(SR) below 1 minus it: its loss is as good as 0.
-WON = 0.99
+#: The discriminator wins where the running means of D(HR) and D(SR) are above this and below 1 minus it.
+D_WINS = 0.95
+#: Share of the measurements of the last `patience` updates at which it wins, before a warning.
+WINNING_SHARE = 0.8
 #: Share of its norm by which an update changes a network. Adam at rates that work stays between 1e-4 and 1e-2.
 EXPLODING = 0.3
 #: One loss term's gradient over the sum of all the others'.
@@ -48,21 +50,28 @@ def network_faults(rates: dict[str, float], updates: dict[str, float], interval:
             yield Fault(f"{name} exploding", interval, words)
 
 
-def game_faults(real: float, fake: float, patience: int) -> Iterator[Fault]:
-    """A game that is over.
+def discriminator_wins(real: float, fake: float) -> bool:
+    """Whether running means of D(HR) and D(SR), the sigmoids of the logits, are those of a discriminator that wins."""
+    return real >= D_WINS and fake <= 1 - D_WINS
+
+
+def discriminator_faults(real: float, fake: float, share: float, patience: int) -> Iterator[Fault]:
+    """A discriminator that has won.
 
     Args:
-        real: mean D(HR), the sigmoid of the logits.
-        fake: mean D(SR).
-        patience: updates for which the discriminator may win.
+        real: running mean of D(HR), the sigmoid of the logits.
+        fake: running mean of D(SR).
+        share: share of the measurements of the last `patience` updates at which the discriminator won.
+        patience: updates.
     """
-    if real >= WON and fake <= 1 - WON:
+    if share >= WINNING_SHARE:
         words = (
-            f"the discriminator wins: D(real)={real:.2f}, D(fake)={fake:.2f} for {patience} updates, so that the "
-            "generator learns little from it. Lower its learning rate (model.discriminator_optimizer.lr), or start "
-            "the generator from stage one (model.init_from)."
+            f"the discriminator wins: D(real)={real:.2f}, D(fake)={fake:.2f} on average, and so for {share:.0%} of the "
+            f"last {patience} updates (from {D_WINS:.2f} and {1 - D_WINS:.2f} on it counts as winning). The generator "
+            "learns little from it. Lower its learning rate (model.discriminator_optimizer.lr), or start the generator "
+            "from stage one (model.init_from)."
         )
-        yield Fault("discriminator wins", patience, words)
+        yield Fault("discriminator wins", 0, words)
 
 
 def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:

@@ -1,6 +1,7 @@
 """Watches a training for what goes wrong in GANs without any error, and says it in words."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -10,7 +11,10 @@ from torch.nn.utils import get_total_norm
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.training.callbacks.health_log import tell
-from srgan_lightning.training.faults import game_faults, network_faults, term_faults
+from srgan_lightning.training.faults import Fault, discriminator_faults, discriminator_wins, network_faults, term_faults
+
+#: Images over which D(HR) and D(SR) are averaged.
+IMAGES = 256
 
 
 class Health(Callback):
@@ -18,18 +22,19 @@ class Health(Callback):
 
     `health/gradient_<term>` is the norm of the gradient that a weighted loss term sends into SR, the generator's
     output: for each a backward pass through the discriminator or VGG, but none through the generator.
-    `health/update_<network>` is the norm of an update over that of the weights. D(HR) and D(SR) are `d_real` and
-    `d_fake` as logged. The training itself is not touched: its weights are the same bit for bit.
+    `health/update_<network>` is the norm of an update over that of the weights. `health/d_real` and `health/d_fake` are
+    means of D(HR) and D(SR) over about the last `IMAGES` images, since those of one batch jump. The training itself is
+    not touched: its weights are the same bit for bit.
 
     Args:
         interval: updates from one measurement to the next.
-        patience: updates for which the discriminator may win before it is said.
+        patience: updates over which the discriminator must win most of the time before a warning.
 
     Raises:
         UserError: a number out of its range; a network that is trained has no weight that could be.
     """
 
-    def __init__(self, interval: int = 50, patience: int = 500) -> None:
+    def __init__(self, interval: int = 50, patience: int = 200) -> None:
         if interval < 1 or patience < 0:
             raise UserError(
                 f"callbacks.health: interval={interval}, patience={patience}: give interval from 1, patience from 0."
@@ -40,6 +45,8 @@ class Health(Callback):
         self.gradients: dict[str, Tensor] = {}
         self.since: dict[str, int] = {}
         self.told: set[str] = set()
+        self.opinion: Tensor | None = None  # running means of D(HR) and D(SR), and the weight that they have gathered
+        self.wins: list[bool] = []  # at the measurements of the last `patience` updates, oldest first
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = cast(nn.Module, pl_module.loss)
@@ -80,6 +87,9 @@ class Health(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        step = cast(dict[str, Tensor], pl_module.values)
+        if "d_real" in step:
+            self._average(step["d_real"], step["d_fake"], len(batch["hr"]))
         if not self.before or trainer.global_step < self.update:
             return
         measured = {f"health/gradient_{name}": norm for name, norm in self.gradients.items()}
@@ -87,26 +97,44 @@ class Health(Callback):
             moves = torch._foreach_sub(list(network.parameters()), self.before[name])
             measured[f"health/update_{name}"] = get_total_norm(moves) / get_total_norm(self.before[name])
         self.before = {}
+        if self.opinion is not None:
+            measured |= dict(zip(("health/d_real", "health/d_fake"), self.opinion[:2] / self.opinion[2], strict=True))
         pl_module.log_dict(measured)
-        if "discriminator" in self.networks:
-            step = cast(dict[str, Tensor], pl_module.values)
-            measured |= {name: step[name] for name in ("d_real", "d_fake")}
         values = torch.stack([value.float() for value in measured.values()]).tolist()  # a GPU is waited for once
         if all(math.isfinite(value) for value in values):  # what is not is `NonFinite`'s
             self._judge(trainer, dict(zip(measured, values, strict=True)))
 
+    def _average(self, real: Tensor, fake: Tensor, images: int) -> None:
+        """Move the running means by one batch, without waiting for the device."""
+        latest = torch.stack([real, fake, torch.ones_like(real)]).float()
+        if self.opinion is None:
+            self.opinion = torch.zeros_like(latest)
+        opinion = self.opinion.to(latest.device)
+        moved = opinion.lerp(latest, min(1.0, images / IMAGES))
+        self.opinion = torch.where(latest.isfinite().all(), moved, opinion)  # a batch that is skipped leaves no trace
+
     def state_dict(self) -> dict[str, Any]:
-        return {"since": self.since, "told": sorted(self.told)}
+        opinion = None if self.opinion is None else self.opinion.tolist()
+        return {"since": self.since, "told": sorted(self.told), "opinion": opinion, "wins": self.wins}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.since, self.told = dict(state_dict["since"]), set(state_dict["told"])
+        opinion = state_dict.get("opinion")  # absent from checkpoints of release 0.1.0
+        self.opinion = None if opinion is None else torch.tensor(opinion)
+        self.wins = list(state_dict.get("wins", []))
+
+    def _discriminator_faults(self, real: float, fake: float) -> Iterator[Fault]:
+        window = max(1, math.ceil(self.patience / self.interval))
+        self.wins = [*self.wins, discriminator_wins(real, fake)][-window:]
+        if len(self.wins) == window:
+            yield from discriminator_faults(real, fake, sum(self.wins) / window, self.patience)
 
     def _judge(self, trainer: Trainer, values: dict[str, float]) -> None:
         updates = {name: values[f"health/update_{name}"] for name in self.networks}
         gradients = {name: values[f"health/gradient_{name}"] for name in self.gradients}
         faults = [*network_faults(self.rates, updates, self.interval), *term_faults(gradients, self.interval)]
-        if "discriminator" in self.networks:
-            faults += game_faults(values["d_real"], values["d_fake"], self.patience)
+        if "health/d_real" in values:
+            faults += self._discriminator_faults(values["health/d_real"], values["health/d_fake"])
         now = {fault.name for fault in faults}
         self.since = {name: self.since.get(name, self.update) for name in now}
         self.told &= now
