@@ -92,6 +92,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.schedules: list[dict[str, Any]] = []  # as configured
         self.values: dict[str, Tensor | float] = {}  # of the last training step, by name
         self.scored_at = -1  # updates at the last validation
+        self.pretrained = init_from is not None
         if init_from is not None:
             load_generator_weights(generator, init_from)
 

@@ -15,7 +15,7 @@ from srgan_lightning.atomic import write_atomically
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
-from srgan_lightning.training.callbacks import Interruption, Throughput
+from srgan_lightning.training.callbacks import InitialValidation, Interruption, Throughput
 from srgan_lightning.training.csv_history import read_curve
 from srgan_lightning.training.loggers import log_best
 from srgan_lightning.training.module import SuperResolutionModule
@@ -46,6 +46,7 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
     paths = [*(callback.best_model_path for callback in checkpoints), str(run_dir / LAST), start["checkpoint"] or ""]
     checkpoint = next((path for path in paths if Path(path).is_file()), "")
     throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
+    start_scores = next((callback.scores for callback in callbacks if isinstance(callback, InitialValidation)), {})
     module = cast(SuperResolutionModule, trainer.lightning_module)
     training = {
         "seconds": round(seconds + (throughput.earlier if throughput else 0), 1),
@@ -68,6 +69,7 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
         log_best(trainer.loggers, artifact, scores, trainer.global_step)
     summary = {
         **scores,
+        **{f"start_{name}": value for name, value in start_scores.items() if not name.startswith("bicubic_")},
         "interrupted": interrupted,
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
@@ -80,7 +82,7 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
     }
     _write_summary(run_dir, summary)
     if scores:
-        print_scores(scores, f"{Path(checkpoint).stem}.ckpt, update {updates}")
+        print_scores(scores, f"{Path(checkpoint).stem}.ckpt, update {updates}", start_scores)
         Console().print(f"Protocol: {summary['protocol']}", highlight=False)
     Console().print(f"Run directory: {run_dir}", soft_wrap=True, highlight=False)
     return summary
@@ -117,11 +119,18 @@ def device_name(device: torch.device) -> str:
     )
 
 
-def print_scores(scores: dict[str, float], title: str) -> None:
-    """A table of the model beside bicubic on the same images."""
-    table = Table("score", "model", "bicubic", "gain", title=title)
+def print_scores(scores: dict[str, float], title: str, start: dict[str, float] | None = None) -> None:
+    """Print a table of the model beside bicubic on the same images, and beside the weights that training started from.
+
+    Args:
+        scores: by name; those of bicubic as `bicubic_<name>`.
+        title: of the table.
+        start: scores of the weights of `model.init_from`; empty or None without.
+    """
+    table = Table("score", "model", *["start"] * bool(start), "bicubic", "gain", title=title)
     for name in NAMES:
-        model, bicubic = scores[name], scores[f"bicubic_{name}"]
         digits = 2 if "psnr" in name else 4
-        table.add_row(name, f"{model:.{digits}f}", f"{bicubic:.{digits}f}", f"{model - bicubic:+.{digits}f}")
+        columns = [scores[name], *([start[name]] if start else []), scores[f"bicubic_{name}"]]
+        gain = scores[name] - scores[f"bicubic_{name}"]
+        table.add_row(name, *(f"{value:.{digits}f}" for value in columns), f"{gain:+.{digits}f}")
     Console().print(table)

@@ -3,6 +3,7 @@
 from srgan_lightning.training.callbacks.final_validation import FinalValidation
 from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
 from srgan_lightning.training.callbacks.health import Health
+from srgan_lightning.training.callbacks.initial_validation import InitialValidation
 from srgan_lightning.training.callbacks.interruption import Interruption, Stopped
 from srgan_lightning.training.callbacks.nonfinite import NonFinite
 from srgan_lightning.training.callbacks.patch_score import PatchScore
@@ -15,6 +16,7 @@ __all__ = [
     "FinalValidation",
     "GeneratorEMA",
     "Health",
+    "InitialValidation",
     "Interruption",
     "NonFinite",
     "PatchScore",

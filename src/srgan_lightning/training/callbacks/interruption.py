@@ -11,6 +11,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from srgan_lightning.training.validation import validate_now
+
 NOTICE = b"\nStopping: this update is finished and a checkpoint is written. Ctrl-C once more ends at once.\n"
 
 AGREE_EVERY = 10  # batches: several GPUs wait for each other to learn of a signal
@@ -48,13 +50,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         if self.validation_due:
             self.validation_due = False
-            loop = trainer.fit_loop.epoch_loop.val_loop
-            trainer.validating, loop.restarting = True, False
-            loop.run()
-            trainer.training, loop._has_run = (
-                True,
-                False,
-            )  # or Lightning goes round in empty epochs after an epoch's end
+            validate_now(trainer)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)

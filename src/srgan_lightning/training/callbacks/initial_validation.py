@@ -1,0 +1,33 @@
+"""The scores that a fine-tuning starts from."""
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from srgan_lightning.training.validation import validate_now
+
+
+class InitialValidation(Checkpoint):  # Lightning calls checkpoint callbacks last: signals are handled by then
+    """Validate before the first update where `model.init_from` is given, so that the gain of the training is known.
+
+    The scores are logged at update 0. `summary.json` holds them as `start_psnr_y`, `start_ssim_y`, ...
+    """
+
+    def __init__(self) -> None:
+        self.scores: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if pl_module.pretrained and trainer.ckpt_path is None:
+            validate_now(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 0 and not trainer.sanity_checking:
+            metrics = trainer.callback_metrics
+            self.scores = {key[4:]: float(value) for key, value in metrics.items() if key.startswith("val/")}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"scores": self.scores}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.scores = dict(state_dict["scores"])

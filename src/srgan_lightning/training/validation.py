@@ -1,0 +1,11 @@
+"""A validation where Lightning has none of its own."""
+
+from lightning import Trainer
+
+
+def validate_now(trainer: Trainer) -> None:
+    """Validate within `fit`, before its first batch: callbacks and loggers see it as any other validation."""
+    loop = trainer.fit_loop.epoch_loop.val_loop
+    trainer.validating, loop.restarting = True, False
+    loop.run()
+    trainer.training, loop._has_run = True, False  # or Lightning goes round in empty epochs after an epoch's end
