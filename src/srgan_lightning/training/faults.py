@@ -13,6 +13,10 @@ EXPLODING = 0.3
 SWAMPED = 1000.0
 #: The perceptual term's gradient over the sum of all the others': less trains nothing.
 FAINT = 1e-4
+#: SR's energy at the frequencies of the LR grid over HR's.
+GRID = 1.15
+#: Levels of 255 between the mean colours of SR and LR.
+TINT = 2.0
 
 
 class Fault(NamedTuple):
@@ -103,3 +107,24 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
                 "VGG19 files differ in the scale of their features (see Troubles in the README): raise loss.perceptual."
             )
             yield Fault("perceptual faint", interval, words)
+
+
+def picture_faults(colour_shift: float, grids: tuple[float, float] | None) -> Iterator[Fault]:
+    """What the pictures of a validation show.
+
+    Args:
+        colour_shift: see `ColourShift`.
+        grids: `GridEnergy` of SR and of HR; None where too few images were measured.
+    """
+    if grids is not None and grids[0] > GRID * grids[1]:
+        words = (
+            f"SR has a grid: at the frequencies of the LR grid its energy is {grids[0]:.2f} times that around them, "
+            f"HR's {grids[1]:.2f} times. Look at plain ground in samples/. Lower loss.adversarial, or train for longer."
+        )
+        yield Fault("grid", 0, words)
+    if colour_shift > TINT:
+        words = (
+            f"SR has other colours than LR: their means differ by {colour_shift:.1f} of 255 levels. Raise loss.pixel, "
+            "or lower loss.perceptual and loss.adversarial; where LR is given, look whether HR has its colours."
+        )
+        yield Fault("colour shift", 0, words)
