@@ -7,8 +7,8 @@ the same LR on every device, in any batch, after any resume. The data sets suppl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import jpeg as jpeg_file
 
+from srgan_lightning.data.jpeg import jpeg_compress
 from srgan_lightning.errors import UserError
 
 
@@ -35,6 +35,8 @@ class Bicubic(nn.Module):
     """
 
     min_lr_side = 1
+    #: What tables of scores call it.
+    label = "bicubic"
 
     def __init__(self, scale: int = 4, jpeg: tuple[int, int] | None = None, jpeg_probability: float = 1.0) -> None:
         super().__init__()
@@ -77,12 +79,20 @@ class Bicubic(nn.Module):
     def finish(self, lr: Tensor, draw: Tensor) -> Tensor:
         """LR as it is read from its file."""
         lr = round_to_8_bits(lr)
+        return lr if self.jpeg is None else jpeg_compress(lr, self.quality_of(draw))
+
+    def quality_of(self, draw: Tensor) -> Tensor:
+        """(B,) qualities of the JPEG files, rounded down where they are written; 0 for no file."""
         if self.jpeg is None:
-            return lr
+            return torch.zeros_like(draw)
         draw = (draw * 4096) % 1  # the lower digits: the upper ones pick the blur
         low, high = self.jpeg
         quality = low + (high - low) * draw / max(self.jpeg_probability, 1e-9)
-        return compress(lr, torch.where(draw < self.jpeg_probability, quality, 0))
+        return torch.where(draw < self.jpeg_probability, quality, 0)
+
+    def describe(self, draw: Tensor) -> list[str]:
+        """The degradation of each image in words, by its draw (B,)."""
+        return [f"bicubic; JPEG {int(q)}" if q >= 1 else "bicubic" for q in self.quality_of(draw).tolist()]
 
 
 class Blur(Bicubic):
@@ -99,6 +109,8 @@ class Blur(Bicubic):
     Raises:
         UserError: a number out of its range.
     """
+
+    label = "blur"
 
     def __init__(
         self,
@@ -128,10 +140,18 @@ class Blur(Bicubic):
             UserError: H or W is no multiple of `scale`, or LR has less than `min_lr_side` pixels a side.
         """
         lr = self.downsample(hr).clamp(0, 1)
-        low, high = self.sigma
-        sigma = low + (high - low) * draw / max(self.probability, 1e-9)
-        blurred = gaussian_blur(lr, sigma.clamp(max=high), self.radius)
+        blurred = gaussian_blur(lr, self.sigma_of(draw), self.radius)
         return self.finish(torch.where((draw < self.probability)[:, None, None, None], blurred, lr), draw)
+
+    def sigma_of(self, draw: Tensor) -> Tensor:
+        """(B,) standard deviations of those that are blurred."""
+        low, high = self.sigma
+        return (low + (high - low) * draw / max(self.probability, 1e-9)).clamp(max=high)
+
+    def describe(self, draw: Tensor) -> list[str]:
+        """The degradation of each image in words."""
+        blurred = zip(super().describe(draw), draw.tolist(), self.sigma_of(draw).tolist(), strict=True)
+        return [f"{text}; blur {sigma:.1f}" if u < self.probability else text for text, u, sigma in blurred]
 
 
 def gaussian_blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
@@ -160,17 +180,3 @@ def gaussian_blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=groups)
     flat = F.conv2d(flat, kernel[:, None, None, :], groups=groups)
     return flat.reshape(batch, channels, height, width)
-
-
-def compress(image: Tensor, quality: Tensor) -> Tensor:
-    """Write each image to a JPEG file of its own quality, in memory, and read it back.
-
-    The CPU does it, for any device: decoders differ in rounding, and a small LR takes a tenth of a millisecond.
-
-    Args:
-        image: (B, 3, H, W) in [0, 1], multiples of 1/255.
-        quality: (B,) 1 to 100, rounded down; below 1 leaves an image as it is.
-    """
-    pixels = image.mul(255).round().to(torch.uint8).cpu()
-    files = [jpeg_file(one, int(q)) if q >= 1 else one for one, q in zip(pixels, quality.tolist(), strict=True)]
-    return torch.stack(files).to(image) / 255

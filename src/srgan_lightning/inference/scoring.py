@@ -56,7 +56,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     perceptual = PerceptualMetrics(_listed(cfg.metrics), cfg.metric_weights, device, cfg.vgg)
 
     how = dict(protocol(cfg.scale))
-    how["lr"] = "given" if lr_dirs else f"made from HR: {type(degradation).__name__.lower()}, rounded to 8 bits"
+    how["lr"] = "given" if lr_dirs else f"made from HR: {degradation.label}, rounded to 8 bits"
     if getattr(degradation, "jpeg", None) is not None and not lr_dirs:
         low, high = degradation.jpeg
         how["lr"] += f", {degradation.jpeg_probability:.0%} of it through JPEG files of quality {low} to {high}"

@@ -23,7 +23,12 @@ ALLOWED = {
         "srgan_lightning.data.streaming.StreamingData",
         "srgan_lightning.data.synthetic.SyntheticData",
     ),
-    "degradation": ("srgan_lightning.data.degradation.Bicubic", "srgan_lightning.data.degradation.Blur"),
+    "degradation": (
+        "srgan_lightning.data.degradation.Bicubic",
+        "srgan_lightning.data.degradation.Blur",
+        "srgan_lightning.data.first_order.FirstOrder",
+        "srgan_lightning.data.second_order.SecondOrder",
+    ),
 }
 
 

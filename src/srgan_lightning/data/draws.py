@@ -1,0 +1,77 @@
+"""Random numbers that follow from one number per image: a counter-based generator.
+
+torch's generators differ between devices, and give an image other numbers in another batch. Here every number is a hash
+of the image's draw, of a name and, for noise, of a pixel's place. So a number depends on nothing else: neither on the
+batch, nor on what was drawn before, nor on stages that are switched off.
+"""
+
+import math
+from collections.abc import Sequence
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+
+class Draws:
+    """The random numbers of a batch.
+
+    Args:
+        draw: (B,) numbers in [0, 1), one for each image; their bits in float32 are the seeds.
+    """
+
+    def __init__(self, draw: Tensor) -> None:
+        self.seeds = _mix(draw.float().view(torch.int32))
+
+    def uniform(self, name: str, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """(B,) numbers in [low, high), in steps of 2 ** -24 of the range."""
+        return low + (high - low) * self._fraction(name)
+
+    def chance(self, name: str, probability: float) -> Tensor:
+        """(B,) booleans, true with that probability."""
+        return self._fraction(name) < probability
+
+    def choice(self, name: str, weights: Sequence[float]) -> Tensor:
+        """(B,) indices into `weights`, each as frequent as its share of their sum."""
+        total, below = sum(weights), 0.0
+        chosen = torch.zeros_like(self.seeds, dtype=torch.int64)
+        fraction = self._fraction(name)
+        for weight in weights[:-1]:
+            below += weight
+            chosen += fraction >= below / total
+        return chosen
+
+    def normal(self, name: str, rows: Tensor, columns: Tensor, channels: int) -> Tensor:
+        """Standard normal numbers for pixels.
+
+        Args:
+            name: of the field.
+            rows: (B, H) whole numbers below 65536; equal ones have equal numbers.
+            columns: (B, W) likewise.
+            channels: C.
+
+        Returns:
+            (B, C, H, W).
+        """
+        of_row = _mix(self._key(name)[:, None] + rows.int() * 65537)
+        channel = torch.arange(channels, device=rows.device, dtype=torch.int32)[:, None, None]
+        bits = _mix(of_row[:, None, :, None] + (columns.int()[:, None, None, :] * channels + channel))
+        # 24 bits, at the middle of their interval, so that none is -1 or 1.
+        return torch.erfinv((bits >> 8).float().add_(0.5).mul_(2.0**-23)).mul_(math.sqrt(2))
+
+    def _fraction(self, name: str) -> Tensor:
+        return (_mix(self._key(name)) >> 8 & 0xFFFFFF).float() * 2.0**-24
+
+    def _key(self, name: str) -> Tensor:
+        return _mix(self.seeds ^ _signed(crc32(name.encode())))
+
+
+def _mix(bits: Tensor) -> Tensor:
+    """A permutation of 32 bits after which each depends on all (Wellons' lowbias32); int32, which every device has."""
+    bits = (bits ^ (bits >> 16 & 0xFFFF)) * _signed(0x7FEB352D)
+    bits = (bits ^ (bits >> 15 & 0x1FFFF)) * _signed(0x846CA68B)
+    return bits ^ (bits >> 16 & 0xFFFF)
+
+
+def _signed(bits: int) -> int:
+    return bits - 2**32 if bits >= 2**31 else bits

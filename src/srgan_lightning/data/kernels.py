@@ -1,0 +1,84 @@
+"""Blur kernels, and filtering each image with its own."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bell_kernels(sigma: Tensor, angle: Tensor, beta: Tensor, plateau: Tensor, sides: Tensor, largest: int) -> Tensor:
+    """Gaussians, generalised Gaussians and plateaus, by the squared distance q in units of sigma.
+
+    A kernel is exp(-q^beta / 2), a plateau 1 / (1 + q^beta); beta = 1 makes the first a Gaussian.
+
+    Args:
+        sigma: (B, 2) standard deviations in pixels, along the kernel's own axes.
+        angle: (B,) by which these are turned, in radians.
+        beta: (B,) exponents.
+        plateau: (B,) which are plateaus.
+        sides: (B,) odd sides in pixels, at most `largest`.
+        largest: side of the result, odd.
+
+    Returns:
+        (B, largest, largest), zero outside `sides`; each sums to 1.
+    """
+    y, x = _grid(largest, sigma)
+    cos, sin = (of(angle)[:, None, None] for of in (torch.cos, torch.sin))
+    along, across = (cos * x + sin * y) / sigma[:, 0, None, None], (cos * y - sin * x) / sigma[:, 1, None, None]
+    power = (along.square() + across.square()) ** beta[:, None, None]
+    kernels = torch.where(plateau[:, None, None], 1 / (1 + power), torch.exp(-0.5 * power))
+    return _normalised(kernels, sides)
+
+
+def sinc_kernels(cutoff: Tensor, sides: Tensor, largest: int) -> Tensor:
+    """Circular low-pass filters, which ring like a codec's or a camera's sharpening.
+
+    Args:
+        cutoff: (B,) radians per pixel, up to pi.
+        sides: (B,) odd sides in pixels, at most `largest`.
+        largest: side of the result, odd.
+
+    Returns:
+        (B, largest, largest), zero outside `sides`; each sums to 1.
+    """
+    y, x = _grid(largest, cutoff)
+    radius, cutoff = torch.sqrt(x * x + y * y), cutoff[:, None, None]
+    ring = cutoff * torch.special.bessel_j1(cutoff * radius) / (2 * math.pi * radius.clamp(min=0.5))
+    return _normalised(torch.where(radius == 0, cutoff.square() / (4 * math.pi), ring), sides)
+
+
+def where_kernels(chosen: Tensor, kernels: Tensor, others: Tensor | None = None) -> Tensor:
+    """The kernels that are chosen (B,), else the others; by default those that change nothing."""
+    if others is None:
+        others = torch.zeros_like(kernels)
+        others[:, kernels.shape[-1] // 2, kernels.shape[-1] // 2] = 1
+    return torch.where(chosen[:, None, None], kernels, others)
+
+
+def filter_images(images: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve each image with its own kernel; the border is repeated.
+
+    Args:
+        images: (B, C, H, W).
+        kernels: (B, K, K), K odd.
+    """
+    batch, channels, height, width = images.shape
+    radius, groups = kernels.shape[-1] // 2, batch * channels
+    flat = F.pad(images.contiguous(), (radius,) * 4, mode="replicate")
+    flat = flat.view(1, groups, height + 2 * radius, width + 2 * radius)
+    # Convolution flips the kernel, conv2d does not; a turned plateau or Gaussian is symmetric about its centre.
+    flat = F.conv2d(flat, kernels.repeat_interleave(channels, dim=0)[:, None], groups=groups)
+    return flat.view(batch, channels, height, width)
+
+
+def _grid(largest: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    place = torch.arange(largest, device=like.device, dtype=torch.float32) - largest // 2
+    return place[:, None], place[None, :]
+
+
+def _normalised(kernels: Tensor, sides: Tensor) -> Tensor:
+    y, x = _grid(kernels.shape[-1], kernels)
+    inside = torch.maximum(y.abs(), x.abs()) <= (sides // 2)[:, None, None]
+    kernels = kernels * inside
+    return kernels / kernels.sum(dim=(1, 2), keepdim=True)

@@ -1,0 +1,51 @@
+"""Sensor noise: Gaussian, and Poisson, whose strength grows with brightness."""
+
+import torch
+from torch import Tensor
+
+from srgan_lightning.data.draws import Draws
+from srgan_lightning.data.resampling import places
+
+LUMA = (0.299, 0.587, 0.114)
+PHOTONS = 256  # of white
+
+
+def add_noise(
+    images: Tensor, size: Tensor, draws: Draws, name: str, gaussian: Tensor, poisson: Tensor, grey: Tensor
+) -> Tensor:
+    """Add noise to each image, and clamp to [0, 1].
+
+    Args:
+        images: (B, 3, H, W); clamped first.
+        size: (B, 2) heights and widths of the images within it, whose borders are repeated.
+        draws: of the batch.
+        name: of the stage.
+        gaussian: (B,) standard deviation in levels of 255; 0 for none.
+        poisson: (B,) factor of the Poisson noise; 0 for none.
+        grey: (B,) whether the noise is the same in all channels.
+    """
+    grey = grey[:, None, None, None]
+    images = images.clamp(0, 1)
+    rows, columns = places(size, (images.shape[-2], images.shape[-1]))
+    normal = draws.normal(f"{name} noise", rows, columns, 3)
+    normal = torch.where(grey, normal[:, :1], normal)
+    luma = (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    noise = normal * (gaussian / 255)[:, None, None, None]
+    noise += poisson_noise(torch.where(grey, luma, images), normal) * poisson[:, None, None, None]
+    return (images + noise).clamp_(0, 1)
+
+
+def poisson_noise(images: Tensor, normal: Tensor) -> Tensor:
+    """What photon counting adds to images, of which white is 256 photons.
+
+    Real-ESRGAN takes as many photons as the image has different levels, rounded up to a power of two: mostly 256, but
+    a single level more, by rounding, can double it. The counts are made from normal numbers by the first two terms of
+    Cornish and Fisher's expansion: mean, variance and skewness are Poisson's, and no device needs its own sampler.
+
+    Args:
+        images: (B, C, H, W) in [0, 1].
+        normal: of the same shape.
+    """
+    mean = images * PHOTONS
+    count = (mean + mean.sqrt() * normal + (normal.square() - 1) / 6).round_().clamp_(min=0)
+    return torch.where(mean > 0, (count - mean) / PHOTONS, 0.0)

@@ -1,0 +1,34 @@
+"""Checks of the options of degradations."""
+
+from collections.abc import Sequence
+
+from srgan_lightning.errors import UserError
+
+
+def check_range(option: str, value: Sequence[float] | None, low: float, high: float) -> tuple[float, float] | None:
+    """Two numbers between `low` and `high`, the lower first, or None; raises UserError."""
+    if value is None:
+        return None
+    if (
+        isinstance(value, str)
+        or not isinstance(value, Sequence)
+        or len(value) != 2
+        or not all(isinstance(number, int | float) for number in value)
+        or not low <= value[0] <= value[1] <= high
+    ):
+        raise UserError(f"{option}={value}: give two numbers from {low:g} to {high:g}, the lower first, or null.")
+    return float(value[0]), float(value[1])
+
+
+def check_share(option: str, value: float) -> float:
+    """A number from 0 to 1; raises UserError."""
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UserError(f"{option}={value}: give a share between 0 and 1.")
+    return float(value)
+
+
+def check_kernel(option: str, value: int) -> int:
+    """An odd side of at most 101 pixels; raises UserError."""
+    if not isinstance(value, int) or not 1 <= value <= 101 or value % 2 == 0:
+        raise UserError(f"{option}={value}: give an odd side of the kernel, from 1 to 101.")
+    return value

@@ -1,0 +1,81 @@
+"""Images of different sizes in one batch, and resizing each by its own factor.
+
+The images lie at the top left of a common canvas. Beyond its own size each repeats its last row and column, as filters
+and JPEG would do at a border; so what lies there changes nothing within it.
+"""
+
+import torch
+from torch import Tensor
+
+#: Torch's `interpolate` by these names; an image picks one by its index.
+MODES = ("area", "bilinear", "bicubic")
+
+
+def full_size(images: Tensor) -> Tensor:
+    """(B, 2) heights and widths of images that fill their canvas."""
+    return torch.tensor(images.shape[-2:], device=images.device).expand(len(images), 2)
+
+
+def canvas_for(sizes: Tensor, bound: tuple[int, int]) -> tuple[int, int]:
+    """Height and width that hold all `sizes` (B, 2): the least on the CPU; elsewhere the bound, without a wait."""
+    if sizes.device.type != "cpu":
+        return bound
+    height, width = sizes.amax(dim=0).tolist()
+    return height, width
+
+
+def places(size: Tensor, canvas: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The row (B, H) and column (B, W) of its image that each row and column of a canvas shows."""
+    rows, columns = (torch.arange(side, device=size.device) for side in canvas)
+    return torch.minimum(rows, size[:, :1] - 1), torch.minimum(columns, size[:, 1:] - 1)
+
+
+def repeat_border(images: Tensor, size: Tensor) -> Tensor:
+    """Repeat the last row and column of each image's own size (B, 2) over the rest of the canvas."""
+    rows, columns = places(size, (images.shape[-2], images.shape[-1]))
+    images = images.gather(2, rows[:, None, :, None].expand_as(images))
+    return images.gather(3, columns[:, None, None, :].expand_as(images))
+
+
+def resize(
+    images: Tensor, size: Tensor, new_size: Tensor, canvas: tuple[int, int], mode: Tensor, antialias: bool
+) -> Tensor:
+    """Resize each image to its own size.
+
+    Args:
+        images: (B, C, H, W).
+        size: (B, 2) heights and widths of the images within it.
+        new_size: (B, 2) likewise, of the result.
+        canvas: height and width of the result's canvas.
+        mode: (B,) indices into `MODES`.
+        antialias: widen the bilinear and bicubic kernels when shrinking, as PIL does.
+
+    Returns:
+        (B, C, *canvas), not clamped; borders are repeated.
+    """
+    down, across = (
+        _weights(size[:, axis], new_size[:, axis], images.shape[axis - 2], canvas[axis], mode, antialias)
+        for axis in (0, 1)
+    )
+    return torch.einsum("bih,bchw,bjw->bcij", down, images, across)
+
+
+def _weights(old: Tensor, new: Tensor, old_side: int, new_side: int, mode: Tensor, antialias: bool) -> Tensor:
+    """(B, new_side, old_side): how much of each old pixel is in each new one."""
+    old, new = old[:, None, None], new[:, None, None]
+    i = torch.minimum(torch.arange(new_side, device=old.device)[None, :, None], new - 1)
+    j = torch.arange(old_side, device=old.device)[None, None, :]
+    ratio = old / new
+    reach = ratio.clamp(min=1) if antialias else torch.ones_like(ratio)
+    distance = (((i + 0.5) * ratio - 0.5 - j) / reach).abs()
+    area = (j >= i * old // new) & (j < -(-(i + 1) * old // new))
+    mode = mode[:, None, None]
+    weights = torch.where(mode == 1, (1 - distance).clamp(min=0), _cubic(distance, -0.5 if antialias else -0.75))
+    weights = torch.where(mode == 0, area.float(), weights) * (j < old)
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def _cubic(distance: Tensor, a: float) -> Tensor:
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
