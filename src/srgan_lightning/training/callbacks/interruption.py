@@ -28,7 +28,8 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
     A validation is not waited for: it is cut short, or not begun, and the resumed run makes up for it. At the last
     update of a run nothing is left to stop, and it ends as it would.
 
-    A new run's first validation has a checkpoint before it too: what it takes of memory may end the process.
+    A new run's first validation has a checkpoint before it too: what it takes of memory may end the process. The
+    resumed run makes up for it. Where nothing is left to train, so does a run whose directory holds no scores yet.
 
     Args:
         path: the checkpoint.
@@ -40,8 +41,23 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         self.stopped = False
         self.validation_due = False
         self.saved = False
+        self.started = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        loop, scored = trainer.fit_loop, any(getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks)
+        run = loop.run
+
+        def run_or_validate() -> None:
+            run()
+            if not self.started and (self.validation_due or not scored):  # Lightning found nothing left to train
+                self.validation_due = True
+                loop.on_run_start()
+                loop.on_run_end()
+
+        loop.run = run_or_validate  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = True
         # In place of Lightning's handlers, which talk to other processes and save in the midst of an update. It puts
         # the handlers of before back when `fit` ends.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):

@@ -13,11 +13,10 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.runs.layout import CHECKPOINTS, HYDRA, RunDirectory
-from srgan_lightning.training.checkpoint_io import Progress, verify_checkpoint
+from srgan_lightning.training.checkpoint_io import Progress, check_whole
 
 
-def is_rank_zero() -> bool:
+def first_process() -> bool:
     """Whether this is process 0 of the run, known before any process group is."""
     rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
     return rank == 0
@@ -27,40 +26,38 @@ def is_rank_zero() -> bool:
 def _reached(path: Path, changed: int) -> Progress | None:
     """How far the training of a checkpoint had come; a broken one is None and named, once."""
     try:
-        return verify_checkpoint(path)
+        return check_whole(path)
     except UserError as error:
-        if is_rank_zero():
+        if first_process():
             print(f"Skipping an invalid checkpoint: {error}", flush=True)
         return None
 
 
 def _dated(checkpoints: Iterable[Path]) -> list[tuple[int, Path]]:
     """The newest first, each with its date in nanoseconds."""
-    return sorted(((path.stat().st_mtime_ns, path) for path in checkpoints), reverse=True)
+    return sorted(((path.stat().st_mtime_ns, path) for path in checkpoints if path.is_file()), reverse=True)
 
 
 def newest_run(runs: Path) -> Path | None:
     """The run below a folder that wrote a checkpoint last, by the dates of those that are whole."""
-    dated = _dated(
-        path for folder in runs.glob(f"*/{CHECKPOINTS}") for path in RunDirectory(folder.parent).checkpoints()
-    )
+    dated = _dated(runs.glob("*/checkpoints/*.ckpt"))
     return next((path.parents[1] for changed, path in dated if _reached(path, changed) is not None), None)
 
 
-def latest_valid_checkpoint(run: RunDirectory) -> Path | None:
+def newest_checkpoint(run_dir: Path) -> Path | None:
     """The checkpoint of a run that is furthest on, among those that are whole.
 
     Not by dates, which a copy or a download changes, except between checkpoints of the same batch.
     """
     whole = [
         (reached, changed, path)
-        for changed, path in _dated(run.checkpoints())
+        for changed, path in _dated(run_dir.glob("checkpoints/*.ckpt"))
         if (reached := _reached(path, changed)) is not None
     ]
     return max(whole)[-1] if whole else None
 
 
-def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
+def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
     """The file that `ckpt_path` means.
 
     `last` and `auto` are the whole checkpoint that is furthest on: of this very run directory where it has one, else of
@@ -68,7 +65,7 @@ def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
 
     Args:
         ckpt_path: a file, `last`, `auto`, or None.
-        run: the directory that it is asked for.
+        run_dir: the run's directory.
 
     Returns:
         The file, or None to start from the beginning: without `ckpt_path`, and with `auto` where there is nothing.
@@ -79,21 +76,22 @@ def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
     if ckpt_path not in ("last", "auto"):
         return ckpt_path
     sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    found = latest_valid_checkpoint(run)
-    if found is None and not sweep and (newest := newest_run(run.path.parent)) is not None:
-        found = latest_valid_checkpoint(RunDirectory(newest))
+    found = newest_checkpoint(run_dir)
+    if found is None and not sweep:
+        run = newest_run(run_dir.parent)
+        found = None if run is None else newest_checkpoint(run)
     if found is None and ckpt_path == "last":
-        where = run.path if sweep else run.path.parent
+        where = run_dir if sweep else run_dir.parent
         raise UserError(
             f"ckpt_path=last: no run below {where.absolute()} has a whole checkpoint in checkpoints/ to go on from; "
             "ckpt_path=auto starts a new run then."
         )
-    if found is not None and is_rank_zero():
+    if found is not None and first_process():
         print(f"Resuming from {found}", flush=True)
     return None if found is None else str(found)
 
 
-def warn_if_complete(max_steps: int, about: dict[str, Any]) -> None:
+def say_if_done(max_steps: int, about: dict[str, Any]) -> None:
     """Say that a checkpoint is where training would end.
 
     Args:
@@ -119,27 +117,27 @@ def run_directory(ckpt_path: str | None, new: str) -> str:
 
 def hydra_directory(run_dir: str, now: str) -> str:
     """Hydra's `${hydra_directory:...}`: `.hydra` for a new run, and one within it for every time that it is resumed."""
-    return f"{HYDRA}/resumed_{now}" if RunDirectory(Path(run_dir)).hydra.exists() else HYDRA
+    return f".hydra/resumed_{now}" if (Path(run_dir) / ".hydra").exists() else ".hydra"
 
 
 @contextmanager
-def lock_run_directory(run: RunDirectory) -> Iterator[None]:
+def sole_writer(run_dir: Path) -> Iterator[None]:
     """Keep two runs from writing to one directory; the first process keeps the lock, which ends with it in any case.
 
     Raises:
         UserError: another process is training there.
     """
-    if not is_rank_zero():
+    if not first_process():
         yield
         return
-    run.path.mkdir(parents=True, exist_ok=True)
-    with run.lock_file.open("w") as file:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / ".lock").open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            _leave_log(run.path)
+            _leave_log(run_dir)
             raise UserError(
-                f"{run.path} is being written to by a run that still goes on: stop that one first, or start a new run "
+                f"{run_dir} is being written to by a run that still goes on: stop that one first, or start a new run "
                 "without ckpt_path=last."
             ) from error
         except OSError:
