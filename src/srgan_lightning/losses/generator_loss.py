@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from srgan_lightning.errors import UserError
 from srgan_lightning.losses.adversarial import AdversarialLoss
 from srgan_lightning.losses.perceptual import PerceptualLoss
+from srgan_lightning.losses.ramp import Ramp
 
 PIXEL_KINDS = {"mse": F.mse_loss, "l1": F.l1_loss}
 
@@ -31,6 +32,10 @@ class GeneratorLoss(nn.Module):
         total_variation: weight of the total variation of SR (seed system: 2e-8).
         pixel_kind: `mse` (the paper's) or `l1`.
         adversarial_kind: see `AdversarialLoss`.
+        adversarial_start: updates before the adversarial term, and the discriminator's training, begin.
+        adversarial_ramp: updates from there over which the term's weight rises to `adversarial`.
+        adversarial_ramp_kind: see `Ramp`.
+        label_smoothing: see `AdversarialLoss`.
         vgg: `layer` and `weights` of `VGGFeatures`.
         extra: weights of the terms that a subclass adds in its `forward`, by name.
 
@@ -48,6 +53,10 @@ class GeneratorLoss(nn.Module):
         adversarial_kind: str = "bce",
         vgg: Mapping[str, str] | None = None,
         extra: Mapping[str, float] | None = None,
+        adversarial_start: int = 0,
+        adversarial_ramp: int = 0,
+        adversarial_ramp_kind: str = "linear",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -65,9 +74,16 @@ class GeneratorLoss(nn.Module):
         if pixel_kind not in PIXEL_KINDS:
             raise UserError(f"loss.pixel_kind={pixel_kind!r} is unknown: use one of {', '.join(PIXEL_KINDS)}.")
         self.pixel_kind = pixel_kind
-        self.game = AdversarialLoss(adversarial_kind)
+        self.game = AdversarialLoss(adversarial_kind, label_smoothing)
+        self.ramp = Ramp(adversarial_start, adversarial_ramp, adversarial_ramp_kind)
+        self.updates = 0  #: of the generator so far, as training sets it: where on its ramp the adversarial term is
         self.vgg = dict(vgg or {})
         self.perceptual = PerceptualLoss(**self.vgg) if self.weights["perceptual"] else None
+
+    @property
+    def adversarial_weight(self) -> float:
+        """That of this update; with 0 the discriminator is neither needed nor trained."""
+        return self.weights["adversarial"] * self.ramp(self.updates)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -79,6 +95,12 @@ class GeneratorLoss(nn.Module):
             recipe["vgg_layer"] = self.vgg.get("layer", "relu5_4")
         if "adversarial" in recipe:
             recipe["adversarial_kind"] = self.game.kind
+            options = {"start": self.ramp.start, "ramp": self.ramp.length}
+            recipe |= {f"adversarial_{name}": value for name, value in options.items() if value}
+            if self.ramp.length:
+                recipe["adversarial_ramp_kind"] = self.ramp.kind
+            if self.game.label_smoothing:
+                recipe["label_smoothing"] = self.game.label_smoothing
         if type(self) is not GeneratorLoss:
             recipe["class"] = f"{type(self).__module__}.{type(self).__qualname__}"
         return recipe
@@ -89,7 +111,7 @@ class GeneratorLoss(nn.Module):
         Args:
             sr: (B, 3, H, W) RGB around [0, 1], with gradient.
             hr: (B, 3, H, W) RGB in [0, 1].
-            fake: logits of SR, of any shape; needed when the adversarial weight is not 0.
+            fake: logits of SR, of any shape; needed when `adversarial_weight` is not 0.
 
         Returns:
             The weighted sum, and each weighted term by name.
@@ -100,11 +122,12 @@ class GeneratorLoss(nn.Module):
             terms["pixel"] = PIXEL_KINDS[self.pixel_kind](sr, hr)
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(sr, hr)
-        if self.weights["adversarial"]:
+        if self.adversarial_weight:
             if fake is None:
                 raise ValueError("the adversarial term needs the discriminator's logits of SR")
             terms["adversarial"] = self.game.generator(fake)
         if self.weights["total_variation"]:
             terms["total_variation"] = total_variation(sr)
-        terms = {name: self.weights[name] * term for name, term in terms.items()}
+        weights = {**self.weights, "adversarial": self.adversarial_weight}
+        terms = {name: weights[name] * term for name, term in terms.items()}
         return sum(terms.values(), start=sr.new_zeros(())), terms

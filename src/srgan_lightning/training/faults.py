@@ -72,8 +72,9 @@ def discriminator_faults(real: float, fake: float, share: float, patience: int) 
         words = (
             f"the discriminator wins: D(real)={real:.2f}, D(fake)={fake:.2f} on average, and so for {share:.0%} of the "
             f"last {patience} updates (from {D_WINS:.2f} and {1 - D_WINS:.2f} on it counts as winning). The generator "
-            "learns little from it. Lower its learning rate (model.discriminator_optimizer.lr), or start the generator "
-            "from stage one (model.init_from)."
+            "learns little from it. Lower its learning rate (model.discriminator_optimizer.lr), start the generator "
+            "from stage one (model.init_from), let the term's weight rise slowly (loss.adversarial_ramp), or smooth "
+            "the labels (loss.label_smoothing=0.1)."
         )
         yield Fault("discriminator wins", 0, words)
 

@@ -97,9 +97,11 @@ class SRGAN(SuperResolutionModule):
         self.accumulated += 1
         update = self.accumulated == self.accumulate_grad_batches
         values: dict[str, Tensor | float] = {}
+        self.loss.updates = self.global_step
+        playing = self.loss.adversarial_weight > 0
 
         sr = self(lr)  # outside of toggling: its graph must reach the generator
-        if self.loss.weights["adversarial"]:
+        if playing:
             real, fake = self.discriminator(hr), self.discriminator(sr.detach())
             discriminator_loss = self.loss.game.discriminator(real, fake)
             self._backward("discriminator", discriminator_loss, update)
@@ -109,7 +111,7 @@ class SRGAN(SuperResolutionModule):
             values["d_real"], values["d_fake"] = (torch.sigmoid(x.detach()).mean() for x in (real, fake))
 
         with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
-            fake = self.discriminator(sr) if self.loss.weights["adversarial"] else None
+            fake = self.discriminator(sr) if playing else None
             loss, terms = self.loss(sr, hr, fake)
             self._backward("generator", loss, update)
         if update:

@@ -93,7 +93,10 @@ class Health(Callback):
         if not self.before or trainer.global_step < self.update:
             return
         measured = {f"health/gradient_{name}": norm for name, norm in self.gradients.items()}
+        playing = "d_real" in step  # not before loss.adversarial_start
         for name, network in self.networks.items():
+            if name == "discriminator" and not playing:
+                continue
             moves = torch._foreach_sub(list(network.parameters()), self.before[name])
             measured[f"health/update_{name}"] = get_total_norm(moves) / get_total_norm(self.before[name])
         self.before = {}
@@ -130,9 +133,10 @@ class Health(Callback):
             yield from discriminator_faults(real, fake, sum(self.wins) / window, self.patience)
 
     def _judge(self, trainer: Trainer, values: dict[str, float]) -> None:
-        updates = {name: values[f"health/update_{name}"] for name in self.networks}
+        updates = {name: values[key] for name in self.networks if (key := f"health/update_{name}") in values}
+        rates = {name: self.rates[name] for name in updates}
         gradients = {name: values[f"health/gradient_{name}"] for name in self.gradients}
-        faults = [*network_faults(self.rates, updates, self.interval), *term_faults(gradients, self.interval)]
+        faults = [*network_faults(rates, updates, self.interval), *term_faults(gradients, self.interval)]
         if "health/d_real" in values:
             faults += self._discriminator_faults(values["health/d_real"], values["health/d_fake"])
         now = {fault.name for fault in faults}
