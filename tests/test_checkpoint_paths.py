@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.resume import find_checkpoint, run_directory
 from srgan_lightning.train import train
 from srgan_lightning.training.callbacks import RunCheckpoint
 from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
-from srgan_lightning.training.resume import find_checkpoint, run_directory
 from tests.stops import SRGAN, configuration
 
 SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
@@ -109,7 +110,7 @@ def test_last_is_the_checkpoint_of_most_updates_whatever_the_dates(run: Path, fi
     shutil.copy(finished / "checkpoints/best.ckpt", best)  # of update 2
     os.utime(last, ns=(0, 0))
     newest = last.read_bytes()
-    assert find_checkpoint("last", run) == str(last)
+    assert find_checkpoint("last", RunDirectory(run)) == str(last)
     train(configuration(run, SHORT, ckpt_path=str(best)))  # gone back to on purpose, nothing left to train
     assert last.read_bytes() == newest
     assert train(configuration(run, SHORT, ckpt_path="last", trainer={"max_steps": 4}))["steps"] == 4
@@ -124,6 +125,6 @@ def test_between_runs_the_dates_decide(run: Path) -> None:
     for path in (run / "checkpoints").iterdir():
         os.utime(path, ns=(0, 0))
     assert run_directory("last", str(run.with_name("new"))) == str(later)
-    found = find_checkpoint("last", run.with_name("new"))
+    found = find_checkpoint("last", RunDirectory(run.with_name("new")))
     assert found is not None
     assert Path(found).parents[1] == later

@@ -19,8 +19,9 @@ from srgan_lightning.inference.artifact import save_artifact
 from srgan_lightning.inference.load import load_trained
 from srgan_lightning.inference.picture import Picture
 from srgan_lightning.inference.upscaling import TiledUpscaler
+from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.resume import find_checkpoint
 from srgan_lightning.train import train
-from srgan_lightning.training.resume import find_checkpoint, sole_writer
 from tests.generators import tiny_artifact, tiny_generator
 from tests.stops import SRGAN, configuration
 from tests.test_resume import hold
@@ -104,7 +105,7 @@ def test_last_skips_a_checkpoint_of_nan(run: Path) -> None:
     content = torch.load(last, weights_only=True)
     content["state_dict"]["generator.tail.bias"].fill_(torch.nan)
     torch.save(content, last)
-    assert find_checkpoint("last", run) == str(run / "checkpoints/best.ckpt")
+    assert find_checkpoint("last", RunDirectory(run)) == str(run / "checkpoints/best.ckpt")
 
 
 @pytest.mark.parametrize("record", ["[]", "null", '{"resumed": 3}', '{"resumed": [1]}', '{"time', "[" * 100_000])
@@ -164,7 +165,7 @@ def test_the_loser_of_two_runs_leaves_the_log_of_the_winner(tmp_path: Path) -> N
     handler = logging.FileHandler(run / "train.log")
     logging.getLogger().addHandler(handler)
     try:
-        with pytest.raises(UserError, match="run that still goes on"), sole_writer(run):
+        with pytest.raises(UserError, match="run that still goes on"), RunDirectory(run).lock():
             pass
         assert handler not in logging.getLogger().handlers
     finally:

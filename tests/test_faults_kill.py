@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from srgan_lightning.training.checkpoint_io import check_whole
+from srgan_lightning.training.checkpoint_io import verify_checkpoint
 from tests.conftest import FaultCounts
 from tests.stops import SRGAN, attempt, differences, in_a_process
 
@@ -56,7 +56,7 @@ def test_kills_lose_nothing(tmp_path: Path, fault_counts: FaultCounts) -> None:
             assert code in (0, -signal.SIGKILL), run.with_suffix(".txt").read_text()
             kills, writing = kills + (code != 0), writing + (within and code != 0)
             if before:
-                check_whole(checkpoint)
+                verify_checkpoint(checkpoint)
                 assert checkpoint.stat().st_mtime_ns >= before
         assert train_until(run) == 0, run.with_suffix(".txt").read_text()
         runs += 1

@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from srgan_lightning import __version__
+from srgan_lightning.runs.provenance import version_name
 from srgan_lightning.train import train
-from srgan_lightning.training.provenance import version_name
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.wandb_file import records, values
 

@@ -21,9 +21,10 @@ from lightning.pytorch.plugins import MixedPrecision
 from srgan_lightning.cli import user_error
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import read_artifact
+from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.resume import find_checkpoint
 from srgan_lightning.train import main, train
-from srgan_lightning.training.checkpoint_io import check_whole
-from srgan_lightning.training.resume import find_checkpoint, sole_writer
+from srgan_lightning.training.checkpoint_io import verify_checkpoint
 from tests.stops import SRGAN, SRRESNET, attempt, configuration, differences, in_a_process
 
 SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
@@ -84,7 +85,7 @@ def test_a_signal_to_all_processes_of_a_job_leaves_the_workers_to_end_well(
     done = run_module("train", *overrides, PYTHONPATH=f"{root / 'src'}{os.pathsep}{root}")
     assert done.returncode == 128 + number, done.stderr
     assert json.loads((tmp_path / "0/summary.json").read_text())["interrupted"]
-    check_whole(tmp_path / "0/checkpoints/last.ckpt")
+    verify_checkpoint(tmp_path / "0/checkpoints/last.ckpt")
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +165,15 @@ def test_broken_checkpoints_are_named_and_passed_over(
         broken.parent.mkdir(parents=True)
         broken.write_bytes(content)
     (copied / "checkpoints/best.ckpt").unlink()
-    assert find_checkpoint("last", copied.with_name("new")) == str(whole)
+    assert find_checkpoint("last", RunDirectory(copied.with_name("new"))) == str(whole)
     told = capsys.readouterr().out
     assert told.count("Skipping an invalid checkpoint: ") == 3
     assert [f"/{number}/checkpoints" in told for number in (1, 2, 3)] == [True] * 3
     assert told.endswith(f"Resuming from {whole}\n")
     whole.unlink()
-    assert find_checkpoint("auto", copied.with_name("new")) is None
+    assert find_checkpoint("auto", RunDirectory(copied.with_name("new"))) is None
     with pytest.raises(UserError, match=r"no run below .* has a whole checkpoint"):
-        find_checkpoint("last", copied.with_name("new"))
+        find_checkpoint("last", RunDirectory(copied.with_name("new")))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +263,7 @@ def test_the_scaler_of_16_mixed_goes_on(tmp_path: Path) -> None:
 
 
 def hold(run_dir: Path) -> None:
-    with sole_writer(run_dir):
+    with RunDirectory(run_dir).lock():
         (run_dir / "held").touch()
         time.sleep(60)
 
@@ -274,11 +275,11 @@ def test_two_runs_never_write_to_one_directory(tmp_path: Path) -> None:
     process.start()
     while not (tmp_path / "run/held").exists():
         time.sleep(0.05)
-    with pytest.raises(UserError, match="run that still goes on"), sole_writer(tmp_path / "run"):
+    with pytest.raises(UserError, match="run that still goes on"), RunDirectory(tmp_path / "run").lock():
         pass
     process.kill()
     process.join()
-    with sole_writer(tmp_path / "run"):  # a killed run leaves no lock behind
+    with RunDirectory(tmp_path / "run").lock():  # a killed run leaves no lock behind
         pass
 
 

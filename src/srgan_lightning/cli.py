@@ -38,10 +38,10 @@ def config_dir() -> Path:
 
 
 def _resolver(name: str) -> Callable[..., str]:
-    """A resolver of `training.resume`, which imports torch: once a run is to start, not for --help."""
+    """A resolver of `runs.resume`, which imports torch: once a run is to start, not for --help."""
 
     def resolve(*arguments: Any) -> str:
-        from srgan_lightning.training import resume
+        from srgan_lightning.runs import resume
 
         return str(getattr(resume, name)(*arguments))
 

@@ -5,6 +5,8 @@ import sys
 
 #: `python -m srgan_lightning.train --worker PARENT`: a process that `training.launcher.launch` started.
 WORKER = "--worker"
+#: What the user typed, in the environment of such a process.
+COMMAND = "SRGAN_LIGHTNING_COMMAND"
 
 
 def is_launched() -> bool:

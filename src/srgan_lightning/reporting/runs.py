@@ -10,6 +10,7 @@ from typing import Any
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.reporting.reading import References, printable, read_text, read_yaml
+from srgan_lightning.runs.layout import HYDRA, RunDirectory
 
 #: Of summary.json, without which a run cannot be compared.
 NEEDED = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")
@@ -31,18 +32,22 @@ class Run:
     label: str = ""
 
     @property
+    def files(self) -> RunDirectory:
+        return RunDirectory(self.path)
+
+    @property
     def name(self) -> str:
         return printable(self.path.name)
 
     @property
     def artifact(self) -> Path:
-        return self.path / "generator.safetensors"
+        return self.files.artifact
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """`summary.json`, which the end of training writes; empty before, and where it is damaged."""
         try:
-            summary = json.loads(read_text(self.path / "summary.json"))
+            summary = json.loads(read_text(self.files.summary))
         except (OSError, ValueError, RecursionError):
             return {}
         return summary if isinstance(summary, dict) else {}
@@ -50,7 +55,7 @@ class Run:
     @cached_property
     def damage(self) -> str:
         """Why a run that has ended cannot be compared; empty for all others."""
-        if not (self.path / "summary.json").exists() or self.summary.get("interrupted") is True:
+        if not self.files.summary.exists() or self.summary.get("interrupted") is True:
             return ""
         if not self.summary:
             return "its summary.json is damaged"
@@ -78,7 +83,7 @@ class Run:
     @cached_property
     def failure(self) -> str:
         """Why it failed, as its log tells; empty where it does not."""
-        for log in sorted(self.path.glob("*.log")):
+        for log in self.files.logs():
             try:
                 lines = read_text(log, LOG_BYTES).splitlines()
             except (OSError, ValueError):
@@ -102,7 +107,7 @@ class Run:
         Raises:
             UserError: it cannot be read.
         """
-        path = self.path / ".hydra/config.yaml"
+        path = self.files.config
         try:
             return References(read_yaml(path))
         except Exception as error:  # files and YAML
@@ -124,14 +129,14 @@ class Run:
             if type(value) is not kind:
                 raise ValueError(f"has {name}={printable(value, 60)}")
         except ValueError as error:
-            raise UserError(f"{printable(self.path / '.hydra/config.yaml')} {error}.") from error
+            raise UserError(f"{printable(self.files.config)} {error}.") from error
         return value
 
     @cached_property
     def overrides(self) -> dict[str, str]:
         """What was set on the command line or by a sweeper."""
         try:
-            lines = read_yaml(self.path / ".hydra/overrides.yaml")
+            lines = read_yaml(self.files.overrides)
         except Exception:  # a directory that a user has moved or cleaned: labels are all that is lost
             return {}
         pairs = (printable(line).partition("=") for line in lines) if isinstance(lines, list) else ()
@@ -143,7 +148,7 @@ class Run:
         Raises:
             UserError: there is none.
         """
-        path = self.path / "metrics.csv"
+        path = self.files.history
         try:
             lines = read_text(path, CURVE_BYTES).replace("\0", "").splitlines()
         except (OSError, ValueError) as error:
@@ -187,7 +192,7 @@ def _is_number(value: Any) -> bool:
 
 def is_run(path: Path) -> bool:
     """Whether a directory is that of one run."""
-    return (path / ".hydra").is_dir() or (path / "summary.json").is_file()
+    return RunDirectory(path).hydra.is_dir() or RunDirectory(path).summary.is_file()
 
 
 def find_runs(path: Path) -> list[Run]:
@@ -198,7 +203,7 @@ def find_runs(path: Path) -> list[Run]:
     """
     found = [entry for entry in path.iterdir() if entry.is_dir() and is_run(entry)] if path.is_dir() else []
     if not found:
-        deeper = sorted({entry.parents[1] for entry in path.glob("*/*/.hydra")})
+        deeper = sorted({entry.parents[1] for entry in path.glob(f"*/*/{HYDRA}")})
         hint = f" Name one sweep: {', '.join(map(str, deeper))}." if deeper else ""
         raise UserError(
             f"{path}: no run in it (looked in {path.absolute()}). Give the directory of a run, "

@@ -53,7 +53,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return content
 
 
-def check_whole(path: Path) -> Progress:
+def verify_checkpoint(path: Path) -> Progress:
     """Read a checkpoint through; gives how far its training had come.
 
     Raises:

@@ -32,10 +32,10 @@ from torch.distributed.constants import default_pg_timeout
 
 from srgan_lightning.cores import usable_cores
 from srgan_lightning.errors import UserError
-from srgan_lightning.launched import WORKER
+from srgan_lightning.launched import COMMAND, WORKER
+from srgan_lightning.runs.layout import RunDirectory
 
-COMMAND = "SRGAN_LIGHTNING_COMMAND"  # what the user typed, for a process that `launch` started
-FOLDER = "SRGAN_LIGHTNING_FOLDER"  # the private folder, for the same
+FOLDER = "SRGAN_LIGHTNING_FOLDER"  # the private folder, for a process that `launch` started
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # passed on to the processes; not SIGHUP, or nohup would fail
 TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: a long update, compile's first, a slow upload
 TIME_TO_END = 30.0  # the same from the failure of another process, without which no update is finished
@@ -73,7 +73,7 @@ def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
         if code < 0:
             how = f"by {signal.Signals(-code).name}, which the system sends too when memory is short"
         raise UserError(f"Process {rank} of {processes} ended {how}. The others were ended with it.")
-    summary: dict[str, Any] = json.loads((Path(cfg.run_dir) / "summary.json").read_text(encoding="utf-8"))
+    summary: dict[str, Any] = json.loads(RunDirectory(Path(cfg.run_dir)).summary.read_text(encoding="utf-8"))
     return summary
 
 

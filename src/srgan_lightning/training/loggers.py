@@ -13,7 +13,8 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from srgan_lightning.training.provenance import version_name
+from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.provenance import version_name
 
 
 @rank_zero_only
@@ -24,7 +25,7 @@ def prepare_wandb(cfg: DictConfig) -> None:
     """
     if "wandb" not in cfg.logger:
         return
-    runs = sorted(Path(cfg.run_dir).glob("wandb/*run-*-*"))  # run-DATE_TIME-ID, or offline-run-...
+    runs = RunDirectory(Path(cfg.run_dir)).wandb_runs()
     if runs and cfg.logger.wandb.id is None:
         cfg.logger.wandb.id = runs[-1].name.rsplit("-", 1)[-1]
     if "WANDB_MODE" in os.environ:

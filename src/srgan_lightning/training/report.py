@@ -15,14 +15,11 @@ from srgan_lightning.atomic import write_atomically
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
+from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.training.callbacks import InitialValidation, Interruption, Throughput
 from srgan_lightning.training.csv_history import read_curve
 from srgan_lightning.training.loggers import log_best
 from srgan_lightning.training.module import SuperResolutionModule
-
-#: In a run's directory.
-ARTIFACT = "generator.safetensors"
-LAST = "checkpoints/last.ckpt"
 
 
 def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -42,8 +39,8 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     checkpoints = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     interrupted = any(isinstance(callback, Interruption) and callback.stopped for callback in callbacks)
-    run_dir = Path(cfg.run_dir)
-    paths = [*(callback.best_model_path for callback in checkpoints), str(run_dir / LAST), start["checkpoint"] or ""]
+    run = RunDirectory(Path(cfg.run_dir))
+    paths = [*(callback.best_model_path for callback in checkpoints), str(run.last), start["checkpoint"] or ""]
     checkpoint = next((path for path in paths if Path(path).is_file()), "")
     throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
     start_scores = next((callback.scores for callback in callbacks if isinstance(callback, InitialValidation)), {})
@@ -62,11 +59,10 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
         updates = about["recipe"]["updates"]
         scores = about["scores"]
         facts = {"recipe": about["recipe"], "data": data_facts(cfg), "scores": scores, "protocol": protocol(cfg.scale)}
-        facts["training"] = training | read_curve(run_dir / "metrics.csv")
+        facts["training"] = training | read_curve(run.history)
         facts["provenance"] = {"code": start["code"], "data": start["data"]}
-        artifact = run_dir / ARTIFACT
-        write_artifact(artifact, weights, about["architecture"], about["arguments"], facts)
-        log_best(trainer.loggers, artifact, scores, trainer.global_step)
+        write_artifact(run.artifact, weights, about["architecture"], about["arguments"], facts)
+        log_best(trainer.loggers, run.artifact, scores, trainer.global_step)
     summary = {
         **scores,
         **{f"start_{name}": value for name, value in start_scores.items() if not name.startswith("bicubic_")},
@@ -80,11 +76,11 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
         "checkpoint_steps": updates,
         "protocol": "; ".join(f"{key}: {value}" for key, value in protocol(cfg.scale).items()),
     }
-    _write_summary(run_dir, summary)
+    _write_summary(run, summary)
     if scores:
         print_scores(scores, f"{Path(checkpoint).stem}.ckpt, update {updates}", start_scores)
         Console().print(f"Protocol: {summary['protocol']}", highlight=False)
-    Console().print(f"Run directory: {run_dir}", soft_wrap=True, highlight=False)
+    Console().print(f"Run directory: {run.path}", soft_wrap=True, highlight=False)
     return summary
 
 
@@ -93,13 +89,13 @@ def add_test_scores(cfg: DictConfig, trainer: lightning.Trainer, summary: dict[s
     if not trainer.is_global_zero:
         return {}
     tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
-    _write_summary(Path(cfg.run_dir), summary | tests)
+    _write_summary(RunDirectory(Path(cfg.run_dir)), summary | tests)
     print_scores({key.removeprefix("test_"): value for key, value in tests.items()}, "test split")
     return summary | tests
 
 
-def _write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
-    write_atomically(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+def _write_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
+    write_atomically(run.summary, (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def data_facts(cfg: DictConfig) -> dict[str, Any]:

@@ -18,18 +18,19 @@ from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import check_architecture, load_generator_weights, read_checkpoint
 from srgan_lightning.networks.generator import check_scale
 from srgan_lightning.quiet import quieten_lightning
+from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.provenance import describe_start, record_start
+from srgan_lightning.runs.resume import is_rank_zero, warn_if_complete
 from srgan_lightning.training import processes
 from srgan_lightning.training.callbacks import Interruption, NonFinite, Stopped
 from srgan_lightning.training.checkpoint_checks import restoring
-from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO, check_whole
+from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO, verify_checkpoint
 from srgan_lightning.training.csv_history import RunCSVLogger
 from srgan_lightning.training.launcher import connect, launch
 from srgan_lightning.training.loggers import finish_wandb, log_config, prepare_wandb
 from srgan_lightning.training.memory import check_batches_fit
 from srgan_lightning.training.module import SuperResolutionModule
-from srgan_lightning.training.provenance import describe_start, record_start
-from srgan_lightning.training.report import ARTIFACT, LAST, add_test_scores, write_results
-from srgan_lightning.training.resume import find_checkpoint, first_process, say_if_done, sole_writer
+from srgan_lightning.training.report import add_test_scores, write_results
 from srgan_lightning.training.strategy import PerNetworkDDP
 
 #: Modes of torch.compile that keep gradients in the memory of a CUDA graph.
@@ -65,19 +66,19 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     if cfg.model.generator.get("_target_") == "srgan_lightning.networks.Generator":
         check_scale(cfg.model.generator.scale)  # before sizes are judged by it
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
-    if first_process():  # missing data are told before networks are built or processes started
+    if is_rank_zero():  # missing data are told before networks are built or processes started
         data.prepare_data()
         data.setup("fit")
         if cfg.test:
             data.setup("test")
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
-    if first_process():
+    if is_rank_zero():
         check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg) or not torch.cuda.is_available())
-    cfg.ckpt_path = find_checkpoint(cfg.ckpt_path, Path(cfg.run_dir))
+    run = RunDirectory.open(cfg)
     about: dict[str, Any] = {"batches": -1}
     if cfg.ckpt_path is not None:
         about = read_checkpoint(cfg.ckpt_path)[1]
-        check_whole(Path(cfg.ckpt_path))
+        verify_checkpoint(Path(cfg.ckpt_path))
         check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={cfg.ckpt_path}")
     prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization, more=callbacks)
@@ -86,7 +87,7 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     processes.broadcast_configuration(cfg)
     connect(trainer)
 
-    with sole_writer(Path(cfg.run_dir)):
+    with run.lock():
         start = begin(cfg, data)
         try:
             log_config(trainer.loggers, cfg)
@@ -94,13 +95,13 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
                 if isinstance(logger, RunCSVLogger):
                     logger.go_on_from(about.get("batches", 0))
             if trainer.is_global_zero:
-                say_if_done(cfg.trainer.max_steps, about)
+                warn_if_complete(cfg.trainer.max_steps, about)
                 print(processes.images_per_update(cfg, trainer.world_size), flush=True)
             stopped = fit(trainer, model, data, cfg)
             summary = write_results(cfg, trainer, start, seconds=time.perf_counter() - started)
             if cfg.test and not stopped:
                 trainer.strategy.barrier("artifact")
-                load_generator_weights(model.generator, str(Path(cfg.run_dir) / ARTIFACT))  # what was delivered
+                load_generator_weights(model.generator, str(run.artifact))  # what was delivered
                 trainer.test(model, data, verbose=False)
                 summary = add_test_scores(cfg, trainer, summary)
         finally:
@@ -116,11 +117,11 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
 
 def begin(cfg: DictConfig, data: SuperResolutionData) -> dict[str, Any]:
     """Record the start of a run in its directory, and say what differs from the start that it goes on from."""
-    if not first_process():
+    if not is_rank_zero():
         return {}
     remove_partials(cfg.run_dir)
     start = describe_start(cfg, data, cfg.ckpt_path)
-    for difference in record_start(Path(cfg.run_dir), start):
+    for difference in record_start(RunDirectory(Path(cfg.run_dir)), start):
         unused = " (without effect: an optimiser goes on as in its checkpoint)" if "_optimizer." in difference else ""
         print(f"Resuming with {difference}{unused}", flush=True)
     return start
@@ -135,7 +136,9 @@ def fit(
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     stopped = next((c for c in callbacks if isinstance(c, Interruption) and c.stopped), None)
     if not stopped and not any(isinstance(c, ModelCheckpoint) and c.best_model_path for c in callbacks):
-        trainer.save_checkpoint(Path(cfg.run_dir) / LAST)  # a run without validations, at which the others are written
+        trainer.save_checkpoint(
+            RunDirectory(Path(cfg.run_dir)).last
+        )  # a run without validations, at which the others are written
     return stopped
 
 

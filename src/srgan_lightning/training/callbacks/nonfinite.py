@@ -9,6 +9,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from srgan_lightning.errors import UserError
+from srgan_lightning.runs.layout import LAST
 from srgan_lightning.training.callbacks.health_log import tell
 from srgan_lightning.training.callbacks.snapshot import Snapshot, lower_rates
 
@@ -114,7 +115,7 @@ class NonFinite(Callback):
             self.failure = (
                 f"Training stopped at update {trainer.global_step}: {row}, after {self.rollbacks} rollbacks with lower "
                 f"learning rates, because {_cause(trainer, batch)}. The state of update {self.good.step}, the last "
-                "good one, was saved as checkpoints/last.ckpt. Lower model.generator_optimizer.lr and "
+                f"good one, was saved as {LAST}. Lower model.generator_optimizer.lr and "
                 "model.discriminator_optimizer.lr, clip gradients (model.generator_clip=1; for model=srresnet "
                 "trainer.gradient_clip_val=1), or use trainer.precision=32-true."
             )

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from srgan_lightning.atomic import write_atomically
 from srgan_lightning.errors import UserError
-from srgan_lightning.training.checkpoint_io import Progress, check_whole
+from srgan_lightning.training.checkpoint_io import Progress, verify_checkpoint
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -50,6 +50,6 @@ class RunCheckpoint(ModelCheckpoint):
 
 def _reached(path: Path) -> Progress:
     try:
-        return check_whole(path)
+        return verify_checkpoint(path)
     except UserError:
         return Progress(-1, -1)

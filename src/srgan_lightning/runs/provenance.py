@@ -18,7 +18,8 @@ from srgan_lightning import __version__
 from srgan_lightning.atomic import write_atomically
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.data.fingerprint import fingerprint
-from srgan_lightning.training.launcher import COMMAND
+from srgan_lightning.launched import COMMAND
+from srgan_lightning.runs.layout import RunDirectory
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow")
 
@@ -66,25 +67,24 @@ def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str |
     }
 
 
-def record_start(run_dir: Path, start: dict[str, Any]) -> list[str]:
+def record_start(run: RunDirectory, start: dict[str, Any]) -> list[str]:
     """Write `provenance.json`: the first start, and every later one under `resumed`.
 
     Args:
-        run_dir: the run's directory.
+        run: where.
         start: see `describe_start`.
 
     Returns:
         What differs from the start before, as `config.data.crop: 96, was 64`.
     """
-    path = run_dir / "provenance.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(run.provenance.read_text(encoding="utf-8"))
         before = dict([record, *record["resumed"]][-1])
         record["resumed"].append(start)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # None yet, or one that was damaged: a record must not keep a training from being resumed.
         record, before = {**start, "resumed": []}, start
-    write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+    write_atomically(run.provenance, (json.dumps(record, indent=2) + "\n").encode())
     told = ("code", "packages", "data", "config")
     old, new = (_flatten({key: facts.get(key) for key in told}) for facts in (before, start))
     return [

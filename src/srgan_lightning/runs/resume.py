@@ -13,10 +13,11 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.training.checkpoint_io import Progress, check_whole
+from srgan_lightning.runs.layout import CHECKPOINTS, HYDRA, RunDirectory
+from srgan_lightning.training.checkpoint_io import Progress, verify_checkpoint
 
 
-def first_process() -> bool:
+def is_rank_zero() -> bool:
     """Whether this is process 0 of the run, known before any process group is."""
     rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
     return rank == 0
@@ -26,38 +27,40 @@ def first_process() -> bool:
 def _reached(path: Path, changed: int) -> Progress | None:
     """How far the training of a checkpoint had come; a broken one is None and named, once."""
     try:
-        return check_whole(path)
+        return verify_checkpoint(path)
     except UserError as error:
-        if first_process():
+        if is_rank_zero():
             print(f"Skipping an invalid checkpoint: {error}", flush=True)
         return None
 
 
 def _dated(checkpoints: Iterable[Path]) -> list[tuple[int, Path]]:
     """The newest first, each with its date in nanoseconds."""
-    return sorted(((path.stat().st_mtime_ns, path) for path in checkpoints if path.is_file()), reverse=True)
+    return sorted(((path.stat().st_mtime_ns, path) for path in checkpoints), reverse=True)
 
 
 def newest_run(runs: Path) -> Path | None:
     """The run below a folder that wrote a checkpoint last, by the dates of those that are whole."""
-    dated = _dated(runs.glob("*/checkpoints/*.ckpt"))
+    dated = _dated(
+        path for folder in runs.glob(f"*/{CHECKPOINTS}") for path in RunDirectory(folder.parent).checkpoints()
+    )
     return next((path.parents[1] for changed, path in dated if _reached(path, changed) is not None), None)
 
 
-def newest_checkpoint(run_dir: Path) -> Path | None:
+def latest_valid_checkpoint(run: RunDirectory) -> Path | None:
     """The checkpoint of a run that is furthest on, among those that are whole.
 
     Not by dates, which a copy or a download changes, except between checkpoints of the same batch.
     """
     whole = [
         (reached, changed, path)
-        for changed, path in _dated(run_dir.glob("checkpoints/*.ckpt"))
+        for changed, path in _dated(run.checkpoints())
         if (reached := _reached(path, changed)) is not None
     ]
     return max(whole)[-1] if whole else None
 
 
-def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
+def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
     """The file that `ckpt_path` means.
 
     `last` and `auto` are the whole checkpoint that is furthest on: of this very run directory where it has one, else of
@@ -65,7 +68,7 @@ def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
 
     Args:
         ckpt_path: a file, `last`, `auto`, or None.
-        run_dir: the run's directory.
+        run: the directory that it is asked for.
 
     Returns:
         The file, or None to start from the beginning: without `ckpt_path`, and with `auto` where there is nothing.
@@ -76,22 +79,21 @@ def find_checkpoint(ckpt_path: str | None, run_dir: Path) -> str | None:
     if ckpt_path not in ("last", "auto"):
         return ckpt_path
     sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    found = newest_checkpoint(run_dir)
-    if found is None and not sweep:
-        run = newest_run(run_dir.parent)
-        found = None if run is None else newest_checkpoint(run)
+    found = latest_valid_checkpoint(run)
+    if found is None and not sweep and (newest := newest_run(run.path.parent)) is not None:
+        found = latest_valid_checkpoint(RunDirectory(newest))
     if found is None and ckpt_path == "last":
-        where = run_dir if sweep else run_dir.parent
+        where = run.path if sweep else run.path.parent
         raise UserError(
             f"ckpt_path=last: no run below {where.absolute()} has a whole checkpoint in checkpoints/ to go on from; "
             "ckpt_path=auto starts a new run then."
         )
-    if found is not None and first_process():
+    if found is not None and is_rank_zero():
         print(f"Resuming from {found}", flush=True)
     return None if found is None else str(found)
 
 
-def say_if_done(max_steps: int, about: dict[str, Any]) -> None:
+def warn_if_complete(max_steps: int, about: dict[str, Any]) -> None:
     """Say that a checkpoint is where training would end.
 
     Args:
@@ -117,27 +119,27 @@ def run_directory(ckpt_path: str | None, new: str) -> str:
 
 def hydra_directory(run_dir: str, now: str) -> str:
     """Hydra's `${hydra_directory:...}`: `.hydra` for a new run, and one within it for every time that it is resumed."""
-    return f".hydra/resumed_{now}" if (Path(run_dir) / ".hydra").exists() else ".hydra"
+    return f"{HYDRA}/resumed_{now}" if RunDirectory(Path(run_dir)).hydra.exists() else HYDRA
 
 
 @contextmanager
-def sole_writer(run_dir: Path) -> Iterator[None]:
+def lock_run_directory(run: RunDirectory) -> Iterator[None]:
     """Keep two runs from writing to one directory; the first process keeps the lock, which ends with it in any case.
 
     Raises:
         UserError: another process is training there.
     """
-    if not first_process():
+    if not is_rank_zero():
         yield
         return
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / ".lock").open("w") as file:
+    run.path.mkdir(parents=True, exist_ok=True)
+    with run.lock_file.open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            _leave_log(run_dir)
+            _leave_log(run.path)
             raise UserError(
-                f"{run_dir} is being written to by a run that still goes on: stop that one first, or start a new run "
+                f"{run.path} is being written to by a run that still goes on: stop that one first, or start a new run "
                 "without ckpt_path=last."
             ) from error
         except OSError:
