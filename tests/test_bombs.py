@@ -30,7 +30,7 @@ from srgan_lightning.inference.image_list import Job
 from srgan_lightning.inference.picture import Picture
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.networks import Discriminator, Generator
-from srgan_lightning.training.memory import check_batches_fit
+from srgan_lightning.training.preflight import check_batches_fit
 from tests.conftest import TINY, TINY_FACES
 from tests.generators import tiny_generator
 
@@ -227,10 +227,10 @@ def test_batches_that_never_fit_are_refused(configure: Callable[..., Any], monke
     data, model = instantiate(cfg.data, degradation=Bicubic(4)), instantiate(cfg.model, loss=instantiate(cfg.loss))
     data.setup("fit")
     check_batches_fit(data, model, on_cpu=True)
-    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 4 * 32 * 32 * 8 * 4 - 1)
+    monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 4 * 32 * 32 * 8 * 4 - 1)
     with pytest.raises(UserError, match=r"data\.batch_size=4: 4 images of 32x32"):
         check_batches_fit(data, model, on_cpu=True)
-    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 4 * 32 * 32 * 8 * 4)
+    monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 4 * 32 * 32 * 8 * 4)
     with pytest.raises(UserError, match=r"data\.val_batch_size=2: 2 images of 64x64"):
         check_batches_fit(data, model, on_cpu=True)
 

@@ -18,7 +18,7 @@ from srgan_lightning import patch_statistics
 from srgan_lightning.errors import UserError
 from srgan_lightning.patch_statistics import PatchDistance
 from srgan_lightning.train import train
-from srgan_lightning.training.memory import check_batches_fit
+from srgan_lightning.training.preflight import check_batches_fit
 from tests.conftest import TINY
 from tests.stops import differences
 
@@ -63,9 +63,9 @@ def test_the_largest_photo_is_what_must_fit(
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
     data.setup("fit")
-    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 3 * 3 * 4 * 200 * 100)
+    monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 3 * 3 * 4 * 200 * 100)
     check_batches_fit(data, model, on_cpu=True)
-    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 3 * 3 * 4 * 200 * 100 - 1)
+    monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 3 * 3 * 4 * 200 * 100 - 1)
     with pytest.raises(UserError, match=r"val_batch_size=1: 1 images of 100x200 .* or cut its largest images up"):
         check_batches_fit(data, model, on_cpu=True)
 

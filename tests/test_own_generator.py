@@ -18,8 +18,8 @@ from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import load_generator_weights, read_artifact, save_artifact
 from srgan_lightning.inference.load import load_trained
 from srgan_lightning.train import train
-from srgan_lightning.training.memory import check_batches_fit
 from srgan_lightning.training.module import check_describes_itself
+from srgan_lightning.training.preflight import check_batches_fit
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 from tests.own_generator import Espcn, Generator
 
@@ -122,7 +122,7 @@ def test_batches_that_never_fit_are_refused(configure: Configure, monkeypatch: p
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     model = instantiate(cfg.model, loss=instantiate(cfg.loss))
     data.setup("fit")
-    monkeypatch.setattr("srgan_lightning.training.memory.memory_of", lambda device: 4 * 32 * 32 * 3 * 4 - 1)
+    monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 4 * 32 * 32 * 3 * 4 - 1)
     with pytest.raises(
         UserError, match=r"data\.batch_size=4: 4 images of 32x32 .* Lower data\.batch_size or data\.crop\."
     ):

@@ -12,11 +12,12 @@ from hydra.utils import instantiate
 from lightning import Callback
 from omegaconf import DictConfig
 
-from srgan_lightning.benchmarking.setup import build_data, build_module, load_batch, with_bare_step
+from srgan_lightning.benchmarking.setup import build_module, load_batch, with_bare_step
 from srgan_lightning.benchmarking.textbook import Textbook, TextbookGenerator
 from srgan_lightning.errors import UserError
 from srgan_lightning.networks import Generator
 from srgan_lightning.train import train
+from srgan_lightning.training.build import build_data
 from tests.conftest import ALL_TERMS, TINY, TINY_FACES, TINY_SRGAN
 
 Configure = Callable[..., DictConfig]

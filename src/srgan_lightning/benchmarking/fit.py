@@ -9,9 +9,10 @@ from lightning import Callback
 from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import DictConfig
 
-from srgan_lightning.benchmarking.setup import build_data, build_module, with_bare_step
+from srgan_lightning.benchmarking.setup import build_module, with_bare_step
 from srgan_lightning.benchmarking.timing import Result, clock, result
-from srgan_lightning.training.run import build_trainer
+from srgan_lightning.training.build import build_data
+from srgan_lightning.training.trainer import build_trainer
 
 WARMUP = 3  # batches until workers are awake, the queue is full and everything is compiled
 FETCH = "[_TrainingEpochLoop].train_dataloader_next"

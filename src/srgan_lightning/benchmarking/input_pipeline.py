@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import Compose, GaussianBlur, Resize, ToTensor
 
-from srgan_lightning.benchmarking.setup import build_data
 from srgan_lightning.benchmarking.timing import Result, clock, measure, result
+from srgan_lightning.training.build import build_data
 
 CPU = torch.device("cpu")
 

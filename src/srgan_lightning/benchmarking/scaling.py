@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from srgan_lightning.benchmarking.input_pipeline import loader_speed
-from srgan_lightning.benchmarking.setup import build_data, build_module, configure, load_batch, with_bare_step
+from srgan_lightning.benchmarking.setup import build_module, configure, load_batch, with_bare_step
 from srgan_lightning.benchmarking.timing import measure
 from srgan_lightning.cores import usable_cores
+from srgan_lightning.training.build import build_data
 
 
 def scaling(

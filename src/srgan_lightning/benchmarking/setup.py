@@ -19,6 +19,7 @@ from srgan_lightning.data.celeba import IMAGES, PARTITION
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.data.faces import SyntheticFaces
 from srgan_lightning.training import SRGAN, SRResNet
+from srgan_lightning.training.build import build_model
 
 FACES = 64  # drawn; the files repeat them
 
@@ -62,18 +63,10 @@ def configure(root: Path, device: torch.device, overrides: Sequence[str]) -> Dic
     return cfg
 
 
-def build_data(cfg: DictConfig) -> SuperResolutionData:
-    """The data of a configuration, ready to be loaded."""
-    data: SuperResolutionData = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
-    data.prepare_data()
-    data.setup("fit")
-    return data
-
-
 def build_module(cfg: DictConfig) -> SRResNet | SRGAN:
     """The module of a configuration, the same at every call."""
     lightning.seed_everything(cfg.seed, verbose=False)
-    return instantiate(cfg.model, loss=instantiate(cfg.loss))  # type: ignore[no-any-return]
+    return build_model(cfg)  # type: ignore[return-value]
 
 
 def load_batch(data: SuperResolutionData) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.flop_counter import FlopCounterMode
 
-from srgan_lightning.benchmarking.setup import build_data, build_module, load_batch, with_bare_step
+from srgan_lightning.benchmarking.setup import build_module, load_batch, with_bare_step
 from srgan_lightning.benchmarking.textbook import Textbook
 from srgan_lightning.benchmarking.timing import (
     Result,
@@ -17,6 +17,7 @@ from srgan_lightning.benchmarking.timing import (
     reset_peak_memory,
     result,
 )
+from srgan_lightning.training.build import build_data
 
 Step = Callable[[], None]
 

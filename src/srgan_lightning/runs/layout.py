@@ -25,7 +25,7 @@ class RunDirectory:
     """
 
     path: Path
-    checkpoint: Path | None = None
+    checkpoint: str | None = None
 
     @classmethod
     def open(cls, cfg: DictConfig) -> RunDirectory:
@@ -37,7 +37,7 @@ class RunDirectory:
         from srgan_lightning.runs.resume import find_checkpoint
 
         cfg.ckpt_path = find_checkpoint(cfg.ckpt_path, cls(Path(cfg.run_dir)))
-        return cls(Path(cfg.run_dir), None if cfg.ckpt_path is None else Path(cfg.ckpt_path))
+        return cls(Path(cfg.run_dir), cfg.ckpt_path)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other runs from writing here; see `resume.lock_run_directory`."""

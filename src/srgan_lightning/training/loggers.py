@@ -5,6 +5,8 @@ And what W&B needs: a run that never stops for a key, and ends with its job.
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,7 +76,11 @@ def log_best(loggers: list[Logger], artifact: Path, scores: dict[str, float], st
             run.log_artifact(model, aliases=["best", "latest"])
 
 
-def finish_wandb(loggers: list[Logger]) -> None:
-    """End the W&B run, as failed where an error is on its way: the next job of a sweep starts one of its own."""
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
-        wandb.finish(exit_code=int(sys.exc_info()[0] is not None))
+@contextmanager
+def wandb_finished(loggers: list[Logger]) -> Iterator[None]:
+    """End the W&B run afterwards, as failed where an error is raised: the next job of a sweep starts one of its own."""
+    try:
+        yield
+    finally:
+        if any(isinstance(logger, WandbLogger) for logger in loggers):
+            wandb.finish(exit_code=int(sys.exc_info()[0] is not None))

@@ -1,4 +1,4 @@
-"""What a finished run leaves: `generator.safetensors` and `summary.json`."""
+"""What a finished run leaves: `generator.safetensors`, `summary.json`, and an exit code."""
 
 import json
 from pathlib import Path
@@ -13,20 +13,47 @@ from rich.table import Table
 
 from srgan_lightning.atomic import write_atomically
 from srgan_lightning.data.datamodule import SuperResolutionData
-from srgan_lightning.inference.artifact import read_checkpoint, write_artifact
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.artifact import load_generator_weights, read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
 from srgan_lightning.runs.layout import RunDirectory
-from srgan_lightning.training.callbacks import InitialValidation, Interruption, Throughput
+from srgan_lightning.training.callbacks import InitialValidation, Interruption, NonFinite, Throughput
 from srgan_lightning.training.csv_history import read_curve
 from srgan_lightning.training.loggers import log_best
 from srgan_lightning.training.module import SuperResolutionModule
 
 
-def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, Any], seconds: float) -> dict[str, Any]:
+def interruption(trainer: lightning.Trainer) -> Interruption | None:
+    """The callback that took a signal, if one ended the training."""
+    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((c for c in callbacks if isinstance(c, Interruption) and c.stopped), None)
+
+
+def raise_if_stopped(trainer: lightning.Trainer) -> None:
+    """End the first process as the training ended; the others end with 0, or their launcher would kill the first.
+
+    Raises:
+        UserError: NaN and infinity stopped the training.
+        SystemExit: a signal did.
+    """
+    if not trainer.is_global_zero:
+        return
+    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    failure = next((c.failure for c in callbacks if isinstance(c, NonFinite)), None)
+    if failure:
+        raise UserError(failure)
+    if stopped := interruption(trainer):
+        raise SystemExit(stopped.exit_code())
+
+
+def write_results(
+    cfg: DictConfig, run: RunDirectory, trainer: lightning.Trainer, start: dict[str, Any], seconds: float
+) -> dict[str, Any]:
     """Write the best generator and the summary of a run, and print it; the first process alone.
 
     Args:
         cfg: the run's configuration.
+        run: where.
         trainer: after `fit`.
         start: see `provenance.describe_start`; the checkpoint that the run went on from counts where it made none.
         seconds: the time of this process.
@@ -38,8 +65,6 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
         return {}
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     checkpoints = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
-    interrupted = any(isinstance(callback, Interruption) and callback.stopped for callback in callbacks)
-    run = RunDirectory(Path(cfg.run_dir))
     paths = [*(callback.best_model_path for callback in checkpoints), str(run.last), start["checkpoint"] or ""]
     checkpoint = next((path for path in paths if Path(path).is_file()), "")
     throughput = next((callback for callback in callbacks if isinstance(callback, Throughput)), None)
@@ -66,7 +91,7 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
     summary = {
         **scores,
         **{f"start_{name}": value for name, value in start_scores.items() if not name.startswith("bicubic_")},
-        "interrupted": interrupted,
+        "interrupted": interruption(trainer) is not None,
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         **training,
@@ -84,12 +109,21 @@ def write_results(cfg: DictConfig, trainer: lightning.Trainer, start: dict[str, 
     return summary
 
 
-def add_test_scores(cfg: DictConfig, trainer: lightning.Trainer, summary: dict[str, Any]) -> dict[str, Any]:
-    """Put the scores of `trainer.test` into the summary; the first process alone."""
+def test_delivered(
+    run: RunDirectory,
+    trainer: lightning.Trainer,
+    model: SuperResolutionModule,
+    data: SuperResolutionData,
+    summary: dict[str, Any],
+) -> dict[str, Any]:
+    """Score the generator that was delivered on the test split; gives the summary with these scores."""
+    trainer.strategy.barrier("artifact")
+    load_generator_weights(model.generator, str(run.artifact))
+    trainer.test(model, data, verbose=False)
     if not trainer.is_global_zero:
         return {}
     tests = {key.replace("/", "_"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("test/")}
-    _write_summary(RunDirectory(Path(cfg.run_dir)), summary | tests)
+    _write_summary(run, summary | tests)
     print_scores({key.removeprefix("test_"): value for key, value in tests.items()}, "test split")
     return summary | tests
 
@@ -130,3 +164,20 @@ def print_scores(scores: dict[str, float], title: str, start: dict[str, float] |
         gain = scores[name] - scores[f"bicubic_{name}"]
         table.add_row(name, *(f"{value:.{digits}f}" for value in columns), f"{gain:+.{digits}f}")
     Console().print(table)
+
+
+def objective(cfg: DictConfig, summary: dict[str, Any]) -> float | list[float] | None:
+    """What a sweeper optimises: the scores that `objective` names; None where the run was not scored.
+
+    Raises:
+        UserError: there is no such score.
+    """
+    if "psnr_y" not in summary:
+        return None
+    names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
+    for name in names:
+        if not isinstance(summary.get(name), int | float):
+            numbers = ", ".join(key for key, value in summary.items() if isinstance(value, int | float))
+            raise UserError(f"objective={name}: summary.json has no such number; it has {numbers}.")
+    values = [float(summary[name]) for name in names]
+    return values[0] if isinstance(cfg.objective, str) else values

@@ -1,0 +1,127 @@
+"""What can be refused before training starts: options, batches that never fit, checkpoints of other networks."""
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from srgan_lightning.data.datamodule import SuperResolutionData
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
+from srgan_lightning.memory import gigabytes, memory_of
+from srgan_lightning.networks import Generator
+from srgan_lightning.runs.resume import is_rank_zero
+from srgan_lightning.training import processes
+from srgan_lightning.training.checkpoint_io import verify_checkpoint
+from srgan_lightning.training.module import SuperResolutionModule
+
+#: Modes of torch.compile that keep gradients in the memory of a CUDA graph.
+CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
+#: Of Lightning's, those in which images, losses and the metric stay float32 where they must.
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+def preflight(
+    cfg: DictConfig, data: SuperResolutionData, model: SuperResolutionModule, checkpoint: str | None
+) -> dict[str, Any]:
+    """Check batches and checkpoint before training starts.
+
+    Args:
+        cfg: the run's configuration.
+        data: see `build.build_data`.
+        model: to be trained.
+        checkpoint: the file that training is resumed from, or None.
+
+    Returns:
+        The checkpoint's metadata, see `artifact.read_checkpoint`; without one `batches` is -1.
+
+    Raises:
+        UserError: a batch cannot fit, or the checkpoint is damaged or of other networks.
+    """
+    if is_rank_zero():
+        check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg) or not torch.cuda.is_available())
+    if checkpoint is None:
+        return {"batches": -1}
+    about = read_checkpoint(checkpoint)[1]
+    verify_checkpoint(Path(checkpoint))
+    check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={checkpoint}")
+    return about
+
+
+def check_options(cfg: DictConfig, manual: bool) -> None:
+    """Raise UserError for options that do not work together, or not with manual optimisation.
+
+    Args:
+        cfg: the run's configuration.
+        manual: the module steps its optimisers itself.
+    """
+    if manual and cfg.trainer.gradient_clip_val is not None:
+        raise UserError(
+            "trainer.gradient_clip_val does not work with two optimisers: set model.generator_clip and "
+            "model.discriminator_clip instead."
+        )
+    if manual and cfg.trainer.accumulate_grad_batches != 1:
+        raise UserError(
+            "trainer.accumulate_grad_batches does not work with two optimisers: set model.accumulate_grad_batches."
+        )
+    if cfg.trainer.sync_batchnorm and (cfg.model.compile or processes.on_cpu(cfg)):
+        raise UserError(
+            "trainer.sync_batchnorm=true needs GPUs, and networks that are not compiled, since it breaks these up: "
+            "leave it out, or train on GPUs with model.compile=false."
+        )
+    optimizers = [f"{name}_optimizer" for name in ("generator", "discriminator") if f"{name}_optimizer" in cfg.model]
+    clipped = cfg.trainer.gradient_clip_val or cfg.model.get("generator_clip") or cfg.model.get("discriminator_clip")
+    if cfg.trainer.precision == "16-mixed" and clipped and any(cfg.model[name].get("fused") for name in optimizers):
+        raise UserError(
+            "Clipping in 16-mixed needs gradients that the optimiser has not scaled back by itself, as fused ones do: "
+            f"set {' '.join(f'model.{name}.fused=false' for name in optimizers)}, or trainer.precision=bf16-mixed."
+        )
+    option = "model.accumulate_grad_batches" if manual else "trainer.accumulate_grad_batches"
+    if cfg.model.get("compile") in CUDA_GRAPH_MODES and OmegaConf.select(cfg, option) != 1:
+        raise UserError(
+            f"model.compile={cfg.model.compile} replays CUDA graphs, which write over the gradients that wait for more "
+            f"batches: set model.compile=true, or {option}=1 with a larger data.batch_size."
+        )
+    if cfg.trainer.precision not in PRECISIONS:
+        raise UserError(f"trainer.precision={cfg.trainer.precision}: use one of {', '.join(PRECISIONS)}.")
+
+
+def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, on_cpu: bool) -> None:
+    """Raise UserError if a batch needs more memory than there is.
+
+    Counts, for training, the two layers of features at the size of HR that a step holds at once, in half precision,
+    and for validation, which runs in tiles, HR, SR and bicubic of the split's largest images: lower bounds, so what is
+    refused could not have worked. What passes may still be too much. Of a generator of somebody's own nothing is known
+    but the colours of its SR.
+
+    Args:
+        data: set up.
+        model: to be trained.
+        on_cpu: where.
+    """
+    there = memory_of(torch.device("cpu" if on_cpu else "cuda"))
+    known = isinstance(model.generator, Generator)
+    channels = model.generator.arguments["channels"] if known else 3
+    for split, option in (("train", "batch_size"), ("val", "val_batch_size")):
+        source, size = data.sources[split], getattr(data, option)
+        if split == "train" and data.crop is not None:
+            height = width = data.crop
+        else:
+            try:  # the headers that were read, or else one image, where all are of one size
+                sizes = getattr(source, "sizes", None) or [source.read(0).shape[-2:]]
+            except UserError:
+                continue  # what becomes of a broken file is the loader's to say
+            height, width = max(sizes, key=prod)
+        images = min(size, len(source))
+        pixel = channels * 2 * 2 if split == "train" else 3 * 3 * 4  # bytes
+        needed = images * height * width * pixel
+        if needed > there:
+            advice = ", data.crop or model.generator.channels." if known else " or data.crop."
+            if split == "val":
+                advice = ", or cut its largest images up."
+            raise UserError(
+                f"data.{option}={size}: {images} images of {width}x{height} need more than {gigabytes(needed)} of "
+                f"memory, and there are {gigabytes(there)}. Lower data.{option}" + advice
+            )
