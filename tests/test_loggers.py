@@ -20,10 +20,11 @@ from srgan_lightning.train import train
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.wandb_file import records, values
 
-QUICK = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_interval=2"]
+QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_interval=2"]
 SCALARS = ["loss/generator", "loss/pixel", "loss/adversarial", "loss/discriminator", "d_real", "d_fake"]
 SCALARS += ["lr/generator", "lr/discriminator", "images_per_second"]
 SCORES = [f"{who}{name}" for who in ("", "bicubic_") for name in ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "swd")]
+SCORES += ["grid", "hr_grid", "colour_shift"]
 CAPTION = r"face_00000\d: \d\d\.\d\d dB \(bicubic \d\d\.\d\d dB\)"
 Configure = Callable[..., DictConfig]
 

@@ -14,6 +14,9 @@ from srgan_lightning.colour_shift import ColourShift
 from srgan_lightning.data.degradation import resize_bicubic, round_to_8_bits
 from srgan_lightning.data.folder import ImageFolder
 from srgan_lightning.grid_energy import GridEnergy
+from srgan_lightning.inference.evaluation import Pictures
+from srgan_lightning.inference.perceptual_metrics import PerceptualMetrics
+from srgan_lightning.inference.score_tables import comparison_rows
 from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.train import train
 from srgan_lightning.training import module
@@ -162,3 +165,22 @@ def test_pictures_are_watched_in_training(
     log = (Path(cfg.run_dir) / "health.log").read_text()
     assert log.count("update 2: SR has a grid") == log.count("SR has a grid") == 1
     assert log.count("update 2: SR has other colours") == log.count("SR has other colours than LR") == 1
+
+
+def test_evaluate_has_them_without_weights() -> None:
+    names = ["swd", "grid", "colour_shift"]
+    metrics = PerceptualMetrics(names, None, torch.device("cpu"), {}, scale=4)
+    hr = detail(128)
+    lr = round_to_8_bits(resize_bicubic(hr, (32, 32)))
+    metrics.update(Pictures("photo", lr, dots(hr, 4) + 3 / 255, hr))
+    scores = metrics.compute(1)
+    assert scores["grid"] > 1.5 * scores["hr_grid"] == pytest.approx(1.5 * grid([hr]))
+    assert scores["colour_shift"] == pytest.approx(3 + 2 / 16, abs=0.1)
+    assert 0 < scores["swd"] < 0.5
+    always = dict.fromkeys(["psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"], 1.0)
+    result = {"set": "a", "n": 1, "weights": "b", **always, **{f"bicubic_{key}": 1.0 for key in always}, **scores}
+    head, rows = comparison_rows([result])
+    assert head[-4:] == ["SWD", "grid", "HR grid", "colour shift"]
+    assert rows[1][-2:] == [f"{scores['hr_grid']:.2f}", f"{scores['colour_shift']:.2f}"]
+    metrics.update(Pictures("small", lr[..., :8, :8], hr[..., :32, :32], hr[..., :32, :32]))
+    assert metrics.compute(1).keys() == {"swd", "colour_shift"}  # no room for a window of `grid`

@@ -1,5 +1,6 @@
-"""LPIPS, FID and KID through torchmetrics, and the distance of VGG19 features that training minimises."""
+"""LPIPS, FID and KID through torchmetrics, the distance of VGG19 features, and the metrics that need no weights."""
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +9,17 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
+from srgan_lightning.colour_shift import ColourShift
 from srgan_lightning.errors import UserError
+from srgan_lightning.grid_energy import GridEnergy
 from srgan_lightning.inference.evaluation import Pictures
 from srgan_lightning.losses import PerceptualLoss
+from srgan_lightning.patch_statistics import PatchDistance
 
-KNOWN = ("lpips", "fid", "kid", "vgg")
-OF_PAIRS = ("lpips", "vgg")  # the others compare all SR with all HR
+NAMES = ("lpips", "fid", "kid", "vgg", "swd", "grid", "colour_shift")
+#: Names of scores: `grid` has HR's own beside it.
+KNOWN = ("lpips", "fid", "kid", "vgg", "swd", "grid", "hr_grid", "colour_shift")
+OF_DISTRIBUTIONS = ("fid", "kid")  # of networks' features: they compare all SR with all HR
 
 
 class FeatureDistance(MeanMetric):
@@ -29,15 +35,16 @@ class FeatureDistance(MeanMetric):
 
 
 class PerceptualMetrics:
-    """Gathers the pictures of one set; lower is better in all four.
+    """Gathers the pictures of one set; lower is better in all, `grid` as far as HR's.
 
     Args:
-        names: of `lpips`, `fid`, `kid`, `vgg`.
+        names: of `lpips`, `fid`, `kid`, `vgg`, `swd`, `grid`, `colour_shift`.
         folder: holds the networks' weights as torch's cache does (`checkpoints/alexnet-owt-7be5be79.pth`, ...), or None
             for that cache itself, which is filled from the network.
         device: where the networks run.
         vgg: layer and weights of `vgg`, see `losses.VGGFeatures`.
         otherwise: what to do where networks cannot be downloaded, for the error.
+        scale: LR is that many times smaller.
 
     Raises:
         UserError: a name is unknown, a package is missing, or weights are not to be had.
@@ -50,16 +57,25 @@ class PerceptualMetrics:
         device: torch.device,
         vgg: Mapping[str, str],
         otherwise: str = "set metric_weights=FOLDER, or leave it out of metrics",
+        scale: int = 4,
     ) -> None:
-        unknown = [name for name in names if name not in KNOWN]
+        unknown = [name for name in names if name not in NAMES]
         if unknown:
-            raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(KNOWN)}.")
-        self.device, self.vgg, self.otherwise = device, vgg, otherwise
+            raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(NAMES)}.")
+        if "grid" in names:
+            names = [*names, "hr_grid"]
+        self.device, self.vgg, self.otherwise, self.scale = device, vgg, otherwise, scale
         if folder is not None:
             torch.hub.set_dir(os.path.abspath(folder))
         self.metrics: dict[str, Metric] = {name: self._make(name).to(device) for name in names}
 
     def _make(self, name: str) -> Metric:
+        if name == "swd":
+            return PatchDistance(self.scale)
+        if name in ("grid", "hr_grid"):
+            return GridEnergy(self.scale)
+        if name == "colour_shift":
+            return ColourShift()
         if name == "vgg":
             try:
                 return FeatureDistance(PerceptualLoss(**self.vgg))
@@ -91,17 +107,19 @@ class PerceptualMetrics:
         """Add one image."""
         sr, hr = pictures.sr.clamp(0, 1).to(self.device), pictures.hr.to(self.device)
         for name, metric in self.metrics.items():
-            if name in OF_PAIRS:
-                metric.update(sr, hr)
-            else:
+            if name in OF_DISTRIBUTIONS:
                 metric.update(hr, real=True)
                 metric.update(sr, real=False)
+            elif name in ("grid", "hr_grid"):
+                metric.update(sr if name == "grid" else hr)
+            else:
+                metric.update(sr, pictures.lr.to(self.device) if name == "colour_shift" else hr)
 
     def compute(self, images: int) -> dict[str, float]:
-        """The scores of the set; raises UserError where it is too small for one."""
+        """The scores of the set, without those that it has no pixels for; raises UserError where it is too small."""
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
-            if name not in OF_PAIRS and images < 2:
+            if name in OF_DISTRIBUTIONS and images < 2:
                 raise UserError(f"{name} compares distributions: it needs a set of 2 images or more, not {images}.")
             if name == "kid":
                 metric.subset_size = min(50, images)  # type: ignore[assignment]
@@ -109,6 +127,8 @@ class PerceptualMetrics:
                 # KID's subsets, of sets above 50 images, are drawn by the global generator: the same ones every time.
                 torch.default_generator.manual_seed(0)
                 value: Any = metric.compute()
-            scores[name] = float(value[0] if name == "kid" else value)
+            score = float(value[0] if name == "kid" else value)
+            if not math.isnan(score):  # `grid` of images smaller than its window
+                scores[name] = score
             metric.reset()
         return scores

@@ -17,13 +17,18 @@ TITLES = {
     "fid": "FID",
     "kid": "KID",
     "vgg": "VGG19",
+    "swd": "SWD",
+    "grid": "grid",
+    "hr_grid": "HR grid",
+    "colour_shift": "colour shift",
 }
 
 
 def _number(key: str, value: float) -> str:
     if key == "vgg" and value >= 100:  # of weights whose features are not of unit size
         return f"{value:,.0f}"
-    return f"{value:.2f}" if key.startswith(("psnr", "bicubic_psnr", "fid")) else f"{value:.4f}"
+    two = ("psnr", "bicubic_psnr", "fid", "grid", "hr_grid", "colour_shift")
+    return f"{value:.2f}" if key.startswith(two) else f"{value:.4f}"
 
 
 def print_images(console: Console, result: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     upscalers = {
         str(name): make_upscaler(str(name), cfg.scale, device, cfg.self_ensemble) for name in _listed(cfg.weights)
     }
-    perceptual = PerceptualMetrics(_listed(cfg.metrics), cfg.metric_weights, device, cfg.vgg)
+    perceptual = PerceptualMetrics(_listed(cfg.metrics), cfg.metric_weights, device, cfg.vgg, scale=cfg.scale)
 
     how = dict(protocol(cfg.scale))
     how["lr"] = "given" if lr_dirs else f"made from HR: {degradation.label}, rounded to 8 bits"

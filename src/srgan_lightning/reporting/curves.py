@@ -15,6 +15,8 @@ PANELS: list[tuple[str, dict[str, str], bool]] = [
     ("PSNR-Y, dB", {"val/psnr_y": "model", "val/bicubic_psnr_y": "bicubic"}, False),
     ("SSIM-Y", {"val/ssim_y": "model", "val/bicubic_ssim_y": "bicubic"}, False),
     ("Distance of patch statistics", {"val/swd": "model", "val/bicubic_swd": "bicubic"}, False),
+    ("Energy at the LR grid's frequencies", {"val/grid": "SR", "val/hr_grid": "HR"}, False),
+    ("Colour shift, levels of 255", {"val/colour_shift": "SR"}, False),
     (
         "Losses, weighted",
         {
