@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from PIL import Image
 
 from srgan_lightning.cli import config_dir
 from srgan_lightning.errors import UserError
@@ -103,6 +105,10 @@ def test_two_processes_take_the_steps_of_one(run_module: Run, tmp_path: Path, st
     # Three validation images on two processes: the fourth, a repeat, does not count.
     for name in ("psnr_y", "ssim_y", "bicubic_psnr_y"):
         assert two[name] == pytest.approx(one[name], abs=1e-4)
+    grids = [sorted((tmp_path / name / "samples").glob("*.png"))[-1] for name in ("one", "two")]
+    with Image.open(grids[0]) as mine, Image.open(grids[1]) as theirs:  # of all images, whichever process scored them
+        assert mine.size == theirs.size
+        assert np.abs(np.asarray(mine, np.float32) - np.asarray(theirs, np.float32)).max() <= 2
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from srgan_lightning import __version__
 from srgan_lightning.runs.provenance import version_name
 from srgan_lightning.train import train
+from srgan_lightning.training.wandb_logger import GROUPED
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.wandb_file import records, values
 
@@ -33,12 +34,15 @@ def steps_of(history: list[dict[str, Any]], key: str) -> list[int]:
     return [int(row["trainer/global_step"]) for row in history if key in row]
 
 
-def test_wandb_offline_holds_everything(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_offline_holds_everything(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Two jobs in one process, as in a sweep: two finished runs of one group, each with all there is to see."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     wandb.teardown()  # it reads the environment once a process
     jobs = {name: train(configure(*QUICK, "logger=wandb", f"seed={name}", run=name)) for name in ("1", "2")}
     wandb.teardown()  # its service writes in the background
+    assert "anonymous" not in capfd.readouterr().err
     ids = set()
     for name, summary in jobs.items():
         (path,) = (tmp_path / name / "wandb").glob("offline-run-*/*.wandb")
@@ -57,7 +61,10 @@ def test_wandb_offline_holds_everything(configure: Configure, tmp_path: Path, mo
         assert ("*", "trainer/global_step") in {(m.glob_name, m.step_metric) for m in kept["metric"]}
         history = [values(record.item) for record in kept["history"]]
         for key in SCALARS:
-            assert steps_of(history, key) == [1, 2, 3, 4], key
+            assert steps_of(history, GROUPED.get(key, key)) == [1, 2, 3, 4], key
+        assert all("/" in key or key.startswith(("_", "samples")) for row in history for key in row)  # no panel alone
+        best = {m.name: (m.summary.max, m.summary.min) for m in kept["metric"]}
+        assert (best["val/psnr_y"], best["val/swd"]) == ((True, False), (False, True))
         for key in SCORES:
             assert steps_of(history, f"val/{key}") == [2, 4], key
         assert steps_of(history, "samples.captions") == [2, 4]

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from srgan_lightning.cli import entry_point, run_without_hydra
 from srgan_lightning.launched import is_launched
+from srgan_lightning.runs.log import LOG, forget
 
 if TYPE_CHECKING:
     from srgan_lightning.training.run import build_trainer, objective, train
@@ -27,7 +28,8 @@ def __getattr__(name: str) -> Any:
 
 @entry_point("train")
 def from_command_line(cfg: DictConfig) -> float | list[float] | None:
-    print(what_is_trained(HydraConfig.get().runtime.choices, cfg), flush=True)
+    forget()
+    LOG.info(what_is_trained(HydraConfig.get().runtime.choices, cfg))
     from srgan_lightning.training.run import objective, train
 
     return objective(cfg, train(cfg))

@@ -75,6 +75,11 @@ class RunDirectory:
         return self.path / "provenance.json"
 
     @property
+    def log(self) -> Path:
+        """What the run reported on the terminal, with the time; Hydra adds why it failed."""
+        return self.path / "train.log"
+
+    @property
     def health_log(self) -> Path:
         """The warnings of the callbacks that guard a training."""
         return self.path / "health.log"

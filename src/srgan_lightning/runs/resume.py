@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.runs.layout import CHECKPOINTS, HYDRA, RunDirectory
+from srgan_lightning.runs.log import LOG, keep_log
 from srgan_lightning.training.checkpoint_io import Progress, verify_checkpoint
 
 
@@ -30,7 +31,7 @@ def _reached(path: Path, changed: int) -> Progress | None:
         return verify_checkpoint(path)
     except UserError as error:
         if is_rank_zero():
-            print(f"Skipping an invalid checkpoint: {error}", flush=True)
+            LOG.info("Skipping an invalid checkpoint: %s", error)
         return None
 
 
@@ -89,7 +90,7 @@ def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
             "ckpt_path=auto starts a new run then."
         )
     if found is not None and is_rank_zero():
-        print(f"Resuming from {found}", flush=True)
+        LOG.info("Resuming from %s", found)
     return None if found is None else str(found)
 
 
@@ -103,7 +104,7 @@ def warn_if_complete(max_steps: int, about: dict[str, Any]) -> None:
     updates = about.get("recipe", {}).get("updates", -1)
     if 0 <= max_steps <= updates:
         limit = f"trainer.max_steps={max_steps}"
-        print(f"Already at update {updates} of {limit}: nothing left to train; raise trainer.max_steps.", flush=True)
+        LOG.info("Already at update %s of %s: nothing left to train; raise trainer.max_steps.", updates, limit)
 
 
 def run_directory(ckpt_path: str | None, new: str) -> str:
@@ -144,7 +145,8 @@ def lock_run_directory(run: RunDirectory) -> Iterator[None]:
             ) from error
         except OSError:
             pass  # a file system without locks
-        yield
+        with keep_log(run.log):
+            yield
 
 
 def _leave_log(run_dir: Path) -> None:

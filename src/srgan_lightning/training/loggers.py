@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.log import LOG
 from srgan_lightning.runs.provenance import version_name
 
 
@@ -39,7 +40,7 @@ def prepare_wandb(cfg: DictConfig) -> None:
     if not online:
         os.environ["WANDB_MODE"] = "offline"
         wandb.teardown()  # it has read the environment already
-        print("W&B: no API key (`wandb login`), so the run is kept offline: send it with `wandb sync`.", flush=True)
+        LOG.info("W&B: no API key (`wandb login`), so the run is kept offline: send it with `wandb sync`.")
 
 
 @rank_zero_only

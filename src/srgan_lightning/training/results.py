@@ -8,7 +8,6 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table
 
 from srgan_lightning.atomic import write_atomically
@@ -17,6 +16,7 @@ from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import load_generator_weights, read_checkpoint, write_artifact
 from srgan_lightning.metrics import NAMES, protocol
 from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.log import LOG, report
 from srgan_lightning.training.callbacks import InitialValidation, Interruption, NonFinite, Throughput
 from srgan_lightning.training.csv_history import read_curve
 from srgan_lightning.training.loggers import log_best
@@ -104,8 +104,8 @@ def write_results(
     _write_summary(run, summary)
     if scores:
         print_scores(scores, f"{Path(checkpoint).stem}.ckpt, update {updates}", start_scores)
-        Console().print(f"Protocol: {summary['protocol']}", highlight=False)
-    Console().print(f"Run directory: {run.path}", soft_wrap=True, highlight=False)
+        LOG.info("Protocol: %s", summary["protocol"])
+    LOG.info("Run directory: %s", run.path)
     return summary
 
 
@@ -163,7 +163,7 @@ def print_scores(scores: dict[str, float], title: str, start: dict[str, float] |
         columns = [scores[name], *([start[name]] if start else []), scores[f"bicubic_{name}"]]
         gain = scores[name] - scores[f"bicubic_{name}"]
         table.add_row(name, *(f"{value:.{digits}f}" for value in columns), f"{gain:+.{digits}f}")
-    Console().print(table)
+    report(table)
 
 
 def objective(cfg: DictConfig, summary: dict[str, Any]) -> float | list[float] | None:

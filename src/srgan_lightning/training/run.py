@@ -14,6 +14,7 @@ from srgan_lightning.atomic import remove_partials
 from srgan_lightning.data.datamodule import SuperResolutionData, check_seed
 from srgan_lightning.quiet import quieten_lightning
 from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.log import LOG
 from srgan_lightning.runs.provenance import describe_start, record_start
 from srgan_lightning.runs.resume import is_rank_zero, warn_if_complete
 from srgan_lightning.training import processes
@@ -108,14 +109,14 @@ def begin(
             unused = (
                 " (without effect: an optimiser goes on as in its checkpoint)" if "_optimizer." in difference else ""
             )
-            print(f"Resuming with {difference}{unused}", flush=True)
+            LOG.info("Resuming with %s%s", difference, unused)
     log_config(trainer.loggers, cfg)
     for logger in trainer.loggers:
         if isinstance(logger, RunCSVLogger):
             logger.go_on_from(about.get("batches", 0))
     if trainer.is_global_zero:
         warn_if_complete(cfg.trainer.max_steps, about)
-        print(processes.images_per_update(cfg, trainer.world_size), flush=True)
+        LOG.info(processes.images_per_update(cfg, trainer.world_size))
     return start
 
 

@@ -9,6 +9,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from srgan_lightning.runs.log import LOG
+
 #: What the bar shows of the logged metrics, and how.
 SHOWN = {
     "loss/generator": "G {:.4f}",
@@ -89,11 +91,10 @@ class RunProgress(ProgressBar):
         if self._shows_validation(trainer):
             self.bar.update(self.validation, visible=False)
             scores = trainer.callback_metrics
-            self.console.print(
+            LOG.info(
                 f"update {trainer.global_step}: PSNR-Y {scores['val/psnr_y']:.2f} dB, "
                 f"SSIM-Y {scores['val/ssim_y']:.4f} (bicubic {scores['val/bicubic_psnr_y']:.2f} dB, "
-                f"{scores['val/bicubic_ssim_y']:.4f})",
-                highlight=False,
+                f"{scores['val/bicubic_ssim_y']:.4f})"
             )
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
