@@ -57,6 +57,8 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
     photos("Set5/LR_bicubic_x4", 3, (12, 12))
     for name in ("photo.jpg", "face.jpg"):
         shutil.copy(photos("own", 1, (20, 24)) / "photo0.png", tmp_path / name)
+    for path in sorted((tmp_path / "scans").iterdir()):  # two results of one name would be refused
+        path.rename(path.with_name(path.name.replace("photo", "scan")))
     celeba = tmp_path / "data/celeba/img_align_celeba"
     celeba.mkdir(parents=True)
     for number in range(1, 7):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srgan_lightning.errors import UserError, printable
+from srgan_lightning.inference.bundled import DEFAULT
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -13,7 +14,12 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="image files, folders (with all below) and globs")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="a folder; for one input, also an image file")
-    add("--weights", default="srgan-faces-x4", help="a bundled model or a file (default: %(default)s)")
+    add(
+        "--weights",
+        default=DEFAULT,
+        help="a file or a bundled model: srresnet-faces-x4, for any photo, compressed and blurred ones too; "
+        "srresnet-x4, for sharp photos; srgan-faces-x4, for blurred faces never compressed (default: %(default)s)",
+    )
     add("--tile", type=int, default=512, metavar="N", help="LR pixels per side (default: %(default)s; 0: whole image)")
     add("--overlap", type=int, metavar="N", help="LR pixels that tiles share (default: as far as the generator sees)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")

@@ -6,11 +6,14 @@ from pathlib import Path
 from srgan_lightning.errors import UserError
 
 BUNDLED = Path(__file__).resolve().parents[1] / "weights"
+#: For anybody's photo: better than bicubic on sharp, blurred and compressed ones alike.
+DEFAULT = "srresnet-faces-x4"
 
 
 def bundled_names() -> list[str]:
-    """The models of the package, sorted."""
-    return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+    """The models of the package, the default first."""
+    names = sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+    return sorted(names, key=lambda name: name != DEFAULT)
 
 
 def find_weights(weights: str | Path, setting: str = "weights", others: tuple[str, ...] = ()) -> Path:

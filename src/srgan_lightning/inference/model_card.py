@@ -99,7 +99,7 @@ def model_card(arguments: Mapping[str, Any], about: Mapping[str, Any]) -> str:
         training=bullets(about.get("training")),
         data=bullets({key: value for key, value in facts.items() if key != "licence"} or data),
         licence=plain(licence) if licence else LICENCES.get(str(facts.get("set")), UNKNOWN_LICENCE),
-        scores=score_table(about.get("scores"), about.get("protocol")),
+        scores=score_table(about.get("scores"), about.get("protocol")) + by_kind_of_lr(about.get("scores_by_lr")),
     )
 
 
@@ -172,6 +172,24 @@ def score_table(scores: Any, protocol: Any) -> str:
             " | ".join([f"| {name}", *("" if value is None else f"{value:.{digits}f}" for value in values)]) + " |"
         )
     return "\n".join(rows) + "\n\nValidation images of the training run, scored so:\n\n" + bullets(protocol)
+
+
+def by_kind_of_lr(scores: Any) -> str:
+    """The model's scores on each kind of LR, as a table; empty where the artifact has none.
+
+    Args:
+        scores: by the kind of LR, numbers by name (`scores_by_lr` of the metadata).
+    """
+    if not isinstance(scores, Mapping) or not all(isinstance(row, Mapping) for row in scores.values()):
+        return ""
+    columns = list(dict.fromkeys(name for row in scores.values() for name in row))
+    rows = ["", "", "| LR | " + " | ".join(map(plain, columns)) + " |", "| --- |" + " ---: |" * len(columns)]
+    for kind, row in scores.items():
+        values = [_number(row.get(name)) for name in columns]
+        rows.append(
+            f"| {plain(kind)} | " + " | ".join("" if value is None else f"{value:g}" for value in values) + " |"
+        )
+    return "\n".join(rows)
 
 
 def _number(value: Any) -> float | None:

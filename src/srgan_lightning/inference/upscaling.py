@@ -16,6 +16,7 @@ from torch import Tensor
 
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.errors import UserError
+from srgan_lightning.inference.bundled import DEFAULT
 from srgan_lightning.inference.device import find_device
 from srgan_lightning.inference.folding import fold_batchnorm
 from srgan_lightning.inference.load import load_generator
@@ -202,7 +203,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def upscale_image(
     image: Image.Image,
-    weights: str | Path | Generator = "srgan-faces-x4",
+    weights: str | Path | Generator = DEFAULT,
     *,
     tile: int = TILE,
     overlap: int | None = None,
