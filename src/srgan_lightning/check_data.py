@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -38,6 +39,13 @@ def check_data(cfg: DictConfig) -> dict[str, Any]:
     print_report(Console(), report)
     if cfg.json is not None:
         write_text(cfg.json, json.dumps(report, indent=2) + "\n")
+    if cfg.preview is not None:
+        from torchvision.utils import save_image
+
+        from srgan_lightning.doctor.preview import preview
+
+        Path(cfg.preview).parent.mkdir(parents=True, exist_ok=True)
+        save_image(preview(data, cfg.preview_images), cfg.preview)
     return report
 
 
