@@ -17,7 +17,7 @@ from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
 from srgan_lightning.networks import Generator
-from srgan_lightning.training import random_state
+from srgan_lightning.training import lightning_internals, random_state
 from srgan_lightning.training.checkpoint_checks import check_states, follow_implementation
 from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.training.schedules import SchedulerFactory, follow_options
@@ -127,7 +127,7 @@ class SuperResolutionModule(lightning.LightningModule):
     @property
     def accumulating(self) -> bool:
         """Whether gradients wait for more batches before their update."""
-        return self.trainer.fit_loop._should_accumulate()
+        return lightning_internals.accumulates(self.trainer)
 
     def on_validation_model_zero_grad(self) -> None:
         if not self.accumulating:
@@ -159,8 +159,7 @@ class SuperResolutionModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         if self.resumed:
-            # Where an epoch had just ended, Lightning 2.6 goes on with that epoch's iterator and count of batches.
-            iter(self.trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+            lightning_internals.restart_batches(self.trainer)
             self.resumed = {}
 
     def make_optimizer(self, factory: OptimizerFactory, network: nn.Module) -> Optimizer:
@@ -183,7 +182,7 @@ class SuperResolutionModule(lightning.LightningModule):
         # After the callbacks, any of which may end the training, whose last step is logged. A step that is not logged
         # does not wait for the device, and one that is waits once.
         waiting = self.automatic_optimization and self.accumulating
-        if not waiting and (self.trainer._logger_connector.should_update_logs or self.trainer.fast_dev_run):  # type: ignore[attr-defined]
+        if not waiting and lightning_internals.logs_this_step(self.trainer):
             self._log_values()
 
     def _log_values(self) -> None:

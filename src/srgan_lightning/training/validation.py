@@ -2,10 +2,13 @@
 
 from lightning import Trainer
 
+from srgan_lightning.training.lightning_internals import forget_validation
+
 
 def validate_now(trainer: Trainer) -> None:
     """Validate within `fit`, before its first batch: callbacks and loggers see it as any other validation."""
     loop = trainer.fit_loop.epoch_loop.val_loop
     trainer.validating, loop.restarting = True, False
     loop.run()
-    trainer.training, loop._has_run = True, False  # or Lightning goes round in empty epochs after an epoch's end
+    trainer.training = True
+    forget_validation(trainer)

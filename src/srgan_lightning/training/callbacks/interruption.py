@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from srgan_lightning.training import lightning_internals
 from srgan_lightning.training.validation import validate_now
 
 NOTICE = b"\nStopping: this update is finished and a checkpoint is written. Ctrl-C once more ends at once.\n"
@@ -63,7 +64,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._note)
         # Lightning's own agreement, before every batch of several processes, is on the handlers replaced here.
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+        lightning_internals.leave_out_sigterm_broadcast(trainer)
         if self.validation_due:
             self.validation_due = False
             validate_now(trainer)
@@ -85,8 +86,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         several_gpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
         agree = not several_gpus or (trainer.fit_loop.total_batch_idx + 1) % AGREE_EVERY == 0
         stop = agree and self._should_stop(trainer)
-        loop = trainer.fit_loop.epoch_loop
-        due = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+        due = lightning_internals.validation_follows(trainer)
         if not stop and not (due and trainer.ckpt_path is None and not self.saved):
             return
         self.saved = True
@@ -100,16 +100,9 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
 
     def _save(self, trainer: Trainer) -> None:
         """Write the checkpoint of a batch that has ended."""
-        loop = trainer.fit_loop.epoch_loop
-        progress = loop.batch_progress
-        # Counted as Lightning does right after this hook, or it would take the batch for an unfinished one.
-        logged = not self.validation_due and not loop._should_accumulate()
-        progress.increment_completed()
-        loop._batches_that_stepped += logged
-        trainer.save_checkpoint(self.path)
-        loop._batches_that_stepped -= logged
-        for count in (progress.total, progress.current):
-            count.completed -= 1
+        # Or Lightning would take the batch for an unfinished one.
+        with lightning_internals.batch_counted(trainer, self.validation_due):
+            trainer.save_checkpoint(self.path)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         if trainer.state.fn == TrainerFn.FITTING and self._should_stop(trainer):
