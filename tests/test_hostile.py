@@ -15,7 +15,7 @@ from torch import Tensor
 from srgan_lightning.errors import UserError
 from srgan_lightning.inference.artifact import describe, load_generator_weights
 from srgan_lightning.inference.load import load_trained
-from srgan_lightning.losses.perceptual import VGGFeatures
+from srgan_lightning.losses import VGGFeatures
 from srgan_lightning.networks import Generator
 from tests.generators import tiny_checkpoint, tiny_generator
 

@@ -121,7 +121,7 @@ def test_vgg_is_torchvisions_with_its_normalisation(tmp_path: Path) -> None:
     mean, std = torch.tensor(preset.mean).view(3, 1, 1), torch.tensor(preset.std).view(3, 1, 1)
     for layer, position in (("relu1_1", 2), ("relu2_2", 9), ("conv5_4", 35), ("relu5_4", 36)):
         expected = whole[:position]((image - mean) / std)
-        torch.testing.assert_close(VGGFeatures(layer, str(tmp_path / "vgg.pth"))(image), expected)
+        torch.testing.assert_close(VGGFeatures(layer, str(tmp_path / "vgg.pth"))(image)[0], expected)
 
 
 def test_vgg_is_frozen_and_its_target_detached() -> None:

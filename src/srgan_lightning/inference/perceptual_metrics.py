@@ -42,7 +42,7 @@ class PerceptualMetrics:
         folder: holds the networks' weights as torch's cache does (`checkpoints/alexnet-owt-7be5be79.pth`, ...), or None
             for that cache itself, which is filled from the network.
         device: where the networks run.
-        vgg: layer and weights of `vgg`, see `losses.VGGFeatures`.
+        vgg: arguments of `losses.PerceptualLoss`.
         otherwise: what to do where networks cannot be downloaded, for the error.
         scale: LR is that many times smaller.
 
@@ -55,7 +55,7 @@ class PerceptualMetrics:
         names: list[str],
         folder: str | None,
         device: torch.device,
-        vgg: Mapping[str, str],
+        vgg: Mapping[str, Any],
         otherwise: str = "set metric_weights=FOLDER, or leave it out of metrics",
         scale: int = 4,
     ) -> None:

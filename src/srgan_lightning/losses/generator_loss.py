@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from srgan_lightning.errors import UserError
 from srgan_lightning.losses.adversarial import AdversarialLoss
-from srgan_lightning.losses.perceptual import PerceptualLoss
+from srgan_lightning.losses.perceptual import PerceptualLoss, check_layers
 from srgan_lightning.losses.ramp import Ramp
 
 PIXEL_KINDS = {"mse": F.mse_loss, "l1": F.l1_loss}
@@ -36,7 +36,7 @@ class GeneratorLoss(nn.Module):
         adversarial_ramp: updates from there over which the term's weight rises to `adversarial`.
         adversarial_ramp_kind: see `Ramp`.
         label_smoothing: see `AdversarialLoss`.
-        vgg: `layer` and `weights` of `VGGFeatures`.
+        vgg: arguments of `PerceptualLoss`.
         extra: weights of the terms that a subclass adds in its `forward`, by name.
 
     Raises:
@@ -51,7 +51,7 @@ class GeneratorLoss(nn.Module):
         total_variation: float = 0.0,
         pixel_kind: str = "mse",
         adversarial_kind: str = "bce",
-        vgg: Mapping[str, str] | None = None,
+        vgg: Mapping[str, Any] | None = None,
         extra: Mapping[str, float] | None = None,
         adversarial_start: int = 0,
         adversarial_ramp: int = 0,
@@ -92,7 +92,14 @@ class GeneratorLoss(nn.Module):
         if "pixel" in recipe:
             recipe["pixel_kind"] = self.pixel_kind
         if "perceptual" in recipe:
-            recipe["vgg_layer"] = self.vgg.get("layer", "relu5_4")
+            if self.vgg.get("layers") is None:
+                recipe["vgg_layer"] = self.vgg.get("layer", "relu5_4")
+            else:
+                recipe["vgg_layers"] = check_layers(self.vgg["layers"])
+            if self.vgg.get("distance", "mse") != "mse":
+                recipe["vgg_distance"] = self.vgg["distance"]
+            if self.vgg.get("normalize"):
+                recipe["vgg_normalize"] = True
         if "adversarial" in recipe:
             recipe["adversarial_kind"] = self.game.kind
             options = {"start": self.ramp.start, "ramp": self.ramp.length}

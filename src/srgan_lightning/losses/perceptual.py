@@ -1,121 +1,64 @@
-"""The VGG19 content loss (Ledig et al. 2017, section 2.2.1)."""
+"""The VGG19 content loss (Ledig et al. 2017, section 2.2.1), of one layer or several (Johnson et al. 2016)."""
 
-import re
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import VGG19_Weights
-from torchvision.models.vgg import cfgs, make_layers
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.plain_load import load_plain
+from srgan_lightning.losses.vgg_features import VGGFeatures
 
-
-def _layer_index(layer: str) -> int:
-    """Position of a layer such as relu5_4 (or conv5_4, before its activation) in torchvision's `vgg19().features`."""
-    names: dict[str, int] = {}
-    block, number, position = 1, 1, 0
-    for entry in cfgs["E"]:
-        if entry == "M":
-            block, number, position = block + 1, 1, position + 1
-            continue
-        names[f"conv{block}_{number}"], names[f"relu{block}_{number}"] = position, position + 1
-        number, position = number + 1, position + 2
-    if layer not in names:
-        raise UserError(
-            f"loss.vgg.layer={layer!r} is not a layer of VGG19: use relu2_2, relu5_4, ... ({', '.join(names)})."
-        )
-    return names[layer]
-
-
-def _read_weights(weights: str) -> dict[str, Tensor]:
-    """VGG19 tensors under torchvision's names, from its download or a local file that may hold only some layers."""
-    if weights == "imagenet":
-        try:
-            return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True))
-        except Exception as error:  # urllib, ssl, socket, hash and disk errors all end here
-            raise UserError(
-                f"The ImageNet weights of VGG19 could not be downloaded ({error}). Get vgg19-dcbb9e9d.pth from "
-                "torchvision on a machine with network and set loss.vgg.weights=PATH (a .pth or .safetensors; the "
-                "layers up to loss.vgg.layer are enough), or train without the term: loss.perceptual=0."
-            ) from error
-    path = Path(weights)
-    if not path.is_file():
-        raise UserError(f"loss.vgg.weights={weights}: no such file (looked in {path.absolute()}).")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = load_plain(path)
-    except Exception as error:
-        raise UserError(f"loss.vgg.weights={weights} cannot be read as VGG19 weights: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"loss.vgg.weights={weights} is not a state dict of VGG19: it holds other things than tensors.")
-    return state
-
-
-class VGGFeatures(nn.Module):
-    """VGG19 up to one layer: frozen, in eval mode, with the ImageNet normalisation inside.
-
-    Args:
-        layer: `relu2_2` (the paper's VGG2,2), `relu5_4` (VGG5,4) or any other of torchvision's VGG19; `convB_N` is the
-            same before its activation.
-        weights: `imagenet` (torchvision's download), a path to a .pth or .safetensors under torchvision's names that
-            holds at least the layers needed, or `random` for tests.
-
-    Raises:
-        UserError: the layer is unknown, or the weights are not to be had or do not reach up to it.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, layer: str = "relu5_4", weights: str = "imagenet") -> None:
-        super().__init__()
-        self.layers = make_layers(cfgs["E"], batch_norm=False)[: _layer_index(layer) + 1]
-        if weights != "random":
-            state = _read_weights(weights)
-            wanted = {f"features.{name}": name for name in self.layers.state_dict()}
-            missing = [key for key in wanted if key not in state]
-            if missing:
-                held = sorted({int(m[1]) for key in state if (m := re.fullmatch(r"features\.(\d+)\.weight", str(key)))})
-                raise UserError(
-                    f"loss.vgg.weights={weights} does not reach up to {layer}: {missing[0]} is missing (it holds "
-                    f"features {held}). Choose an earlier loss.vgg.layer or a file with more layers."
-                )
-            try:
-                self.layers.load_state_dict({name: state[key] for key, name in wanted.items()})
-            except RuntimeError as error:
-                raise UserError(f"loss.vgg.weights={weights} is not VGG19: {error}") from error
-            if not all(tensor.isfinite().all() for tensor in self.layers.parameters()):
-                raise UserError(f"loss.vgg.weights={weights} is damaged: it holds NaN or infinity. Get it again.")
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
-        self.requires_grad_(False)
-        self.eval()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] to the layer's features, (B, C, H / 2^k, W / 2^k)."""
-        features: Tensor = self.layers((image - self.mean) / self.std)
-        return features
+DISTANCES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 
 class PerceptualLoss(nn.Module):
-    """Mean squared distance of the VGG features of SR and HR; its gradient reaches SR alone.
+    """Mean distance of the VGG features of SR and HR, summed over layers; its gradient reaches SR alone.
 
     Args:
         layer: see `VGGFeatures`.
         weights: see `VGGFeatures`.
+        layers: weights of several layers by name, which replace `layer`; a layer of weight 0 is left out.
+        distance: `mse` (the paper's) or `l1`.
+        normalize: see `VGGFeatures`.
+
+    Raises:
+        UserError: a weight or the distance is not a valid one, or see `VGGFeatures`.
     """
 
-    def __init__(self, layer: str = "relu5_4", weights: str = "imagenet") -> None:
+    def __init__(
+        self,
+        layer: str = "relu5_4",
+        weights: str = "imagenet",
+        layers: Mapping[str, float] | None = None,
+        distance: str = "mse",
+        normalize: bool = False,
+    ) -> None:
         super().__init__()
-        self.features = VGGFeatures(layer, weights)
+        if distance not in DISTANCES:
+            raise UserError(f"loss.vgg.distance={distance!r} is unknown: use one of {', '.join(DISTANCES)}.")
+        self.distance = distance
+        self.layers = {layer: 1.0} if layers is None else check_layers(layers)
+        self.features = VGGFeatures(list(self.layers), weights, normalize)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """sr, hr: (B, 3, H, W) RGB in [0, 1]; a scalar."""
+        """sr, hr: (B, 3, H, W) RGB in [0, 1]; a float32 scalar, whatever precision VGG runs in."""
         with torch.no_grad():  # the target needs no graph
-            target = self.features(hr)
-        return F.mse_loss(self.features(sr), target)
+            targets = self.features(hr)
+        distance = DISTANCES[self.distance]
+        terms = zip(self.layers.values(), self.features(sr), targets, strict=True)
+        return sum((weight * distance(x.float(), y.float()) for weight, x, y in terms), start=sr.new_zeros(()).float())
+
+
+def check_layers(layers: Mapping[str, float]) -> dict[str, float]:
+    """The layers of a weight above 0, as plain numbers; raises UserError for anything else."""
+    example = "give weights by layer, such as loss.vgg.layers={conv1_2: 0.1, relu2_2: 1.0}"
+    if not isinstance(layers, Mapping):
+        raise UserError(f"loss.vgg.layers={layers!r}: {example}.")
+    for name, weight in layers.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+            raise UserError(f"loss.vgg.layers.{name}={weight!r}: a weight is a number from 0 up; {example}.")
+    chosen = {str(name): float(weight) for name, weight in layers.items() if weight}
+    if not chosen:
+        raise UserError(f"loss.vgg.layers={dict(layers)} leaves no layer: {example}, or set loss.perceptual=0.")
+    return chosen

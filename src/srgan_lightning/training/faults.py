@@ -100,12 +100,12 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
                 f"loss.{name}, or leave the others out."
             )
             if name == "perceptual":
-                words += " VGG19 files differ in the scale of their features: see Troubles in the README."
+                words += " VGG19 files differ in scale: set loss.vgg.normalize=true."
             yield Fault(f"{name} swamps", interval, words)
         elif name == "perceptual" and norm < FAINT * others:
             words = (
                 f"the perceptual term is next to nothing: its gradient is {norm / others:.0e} of the others' together. "
-                "VGG19 files differ in the scale of their features (see Troubles in the README): raise loss.perceptual."
+                "VGG19 files differ in scale: set loss.vgg.normalize=true, or raise loss.perceptual."
             )
             yield Fault("perceptual faint", interval, words)
 
