@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from typing import Literal
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.folder import FolderData
-from srgan_lightning.data.workers import ignore_signals_in_worker
+from srgan_lightning.data.workers import ignore_signals_in_worker, worker_options
 
 
 @pytest.mark.parametrize("cache", [None, "memmap"])
@@ -38,6 +40,17 @@ def test_the_default_of_the_process_is_not_taken(monkeypatch: pytest.MonkeyPatch
     data = FolderData(folder, folder, degradation=Bicubic(4), crop=32, batch_size=2, num_workers=1)
     data.setup("fit")
     assert len(list(data.train_dataloader())) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_workers_outlive_the_signals_of_a_whole_job(number: int) -> None:
+    """Sent to them too, as by pkill: the training process asks them for the batches that are left."""
+    loader = DataLoader(list(range(40)), **worker_options(1))
+    batches = iter(loader)
+    next(batches)
+    (worker,) = batches._workers
+    subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)  # a parent's own would spare it
+    assert len(list(batches)) == 39
 
 
 LEFT_ALIVE = """

@@ -17,7 +17,7 @@ START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 def ignore_signals_in_worker(worker: int) -> None:
     """Leave the signals of a whole job to the training process, which needs its workers in order to end well."""
     os.setpgid(0, 0)  # Ctrl-C goes to the process group
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
 
