@@ -26,6 +26,7 @@ OVERRIDES = [
     f"+model.generator_optimizer={SGD}",
     "~model.discriminator_optimizer",
     f"+model.discriminator_optimizer={SGD}",
+    "model.generator.global_skip=bicubic",  # small gradients: rounding is small beside the tolerance
     "loss.adversarial=1e-2",
     "data.val_batch_size=1",
     "trainer.max_steps=3",
