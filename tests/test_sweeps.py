@@ -55,7 +55,7 @@ def test_optuna_searches_loss_weights_through_joblib(run_module: Run, tmp_path: 
     assert "\x1b" not in done.stdout + done.stderr
     runs = find_runs(tmp_path / "sweep")
     assert [run.state for run in runs] == ["finished"] * 2
-    weights = {float(run.config.loss.adversarial) for run in runs}
+    weights = {float(run.overrides["loss.adversarial"]) for run in runs}
     assert len(weights) == 2
     assert all(1e-5 <= weight <= 1e-2 for weight in weights)
     results = OmegaConf.to_container(OmegaConf.load(tmp_path / "sweep/optimization_results.yaml"))
