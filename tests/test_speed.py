@@ -116,10 +116,16 @@ def test_compiled_networks_train_as_eager_ones_and_are_compiled_once(configure: 
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     graphs = _Graphs()
-    eager = configure(*TRAINED, *PLAIN_STEPS, run="eager")
+    # At ten times the rate the training is unstable: a last digit of the first step is 13 % of the fourth's loss.
+    overrides = [
+        *TRAINED,
+        *PLAIN_STEPS,
+        *(f"model.{name}_optimizer.lr=0.01" for name in ("generator", "discriminator")),
+    ]
+    eager = configure(*overrides, run="eager")
     plain = curve(eager)
-    compiled = configure(*TRAINED, *PLAIN_STEPS, "model.compile=true", run="compiled")
-    assert curve(compiled, graphs) == pytest.approx(plain, rel=1e-3)
+    compiled = configure(*overrides, "model.compile=true", run="compiled")
+    assert curve(compiled, graphs) == pytest.approx(plain, rel=1e-5)
     assert graphs.counts[0] >= 3  # generator, discriminator, VGG
     # Four steps; validations of another size after the second and the last, with the averaged weights.
     assert graphs.counts == [graphs.counts[0]] * 6
