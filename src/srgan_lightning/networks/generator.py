@@ -122,4 +122,4 @@ def convolve_shuffled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     shifted = [F.pad(convolution.weight, (left, 1 - left, top, 1 - top)) for top in (0, 1) for left in (0, 1)]
     weight = F.pixel_unshuffle(torch.stack(shifted, dim=1).flatten(0, 1), 2)  # (3 * 4, C * 4, 5, 5)
     assert convolution.bias is not None
-    return F.pixel_shuffle(F.conv2d(x, weight, convolution.bias.repeat_interleave(4), padding=2), 2)
+    return F.pixel_shuffle(F.conv2d(x, weight, convolution.bias.repeat_interleave(4, dim=0), padding=2), 2)
