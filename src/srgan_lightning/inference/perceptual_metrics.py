@@ -47,7 +47,7 @@ class PerceptualMetrics:
         scale: LR is that many times smaller.
 
     Raises:
-        UserError: a name is unknown, a package is missing, or weights are not to be had.
+        UserError: a name is unknown, a package is missing, or weights are unavailable.
     """
 
     def __init__(

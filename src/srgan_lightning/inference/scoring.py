@@ -95,7 +95,7 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
     """A function from LR to SR, both (1, 3, ...) on the CPU.
 
     Raises:
-        UserError: the weights are not to be had, or are made for another scale.
+        UserError: the weights are unavailable, or are made for another scale.
     """
     if weights == "bicubic":
         return bicubic_upscaler(scale)

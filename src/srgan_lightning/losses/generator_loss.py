@@ -40,7 +40,7 @@ class GeneratorLoss(nn.Module):
         extra: weights of the terms that a subclass adds in its `forward`, by name.
 
     Raises:
-        UserError: a weight is negative, all are 0, a kind is unknown, or the VGG weights are not to be had.
+        UserError: a weight is negative, all are 0, a kind is unknown, or the VGG weights are unavailable.
     """
 
     def __init__(

@@ -61,13 +61,13 @@ def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> 
         choice: how.
 
     Raises:
-        UserError: the measure that is asked for cannot be had.
+        UserError: the requested measure is unavailable.
     """
     measure = choice.measure
     if measure == "auto":
         measure = "vgg" if choice.vgg_weights else "lpips" if images and _has_lpips(choice) else "swd"
     if measure != "swd" and not images:
-        raise UserError(f"--perception {measure} needs the validation images of the runs, which are not to be had.")
+        raise UserError(f"--perception {measure} needs the validation images of the runs, which are unavailable.")
     if measure == "swd":
         here = choice.measure == "swd" or not images
         return _logged(runs, [] if here else [WITHOUT_LPIPS])

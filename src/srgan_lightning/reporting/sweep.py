@@ -53,7 +53,7 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
         limit: most validation images that it is taken on.
 
     Raises:
-        UserError: there are no runs, or their scores or the measure of perception are not to be had.
+        UserError: there are no runs, or their scores or the measure of perception are unavailable.
     """
     runs = find_runs(path)
     finished = [run for run in runs if run.finished]

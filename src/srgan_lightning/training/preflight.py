@@ -93,7 +93,7 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
 
     Counts, for training, the two layers of features at the size of HR that a step holds at once, in half precision,
     and for validation, which runs in tiles, HR, SR and bicubic of the split's largest images: lower bounds, so what is
-    refused could not have worked. What passes may still be too much. Of a generator of somebody's own nothing is known
+    refused could not have worked. What passes may still be too much. Nothing is known of a custom generator
     but the colours of its SR.
 
     Args:

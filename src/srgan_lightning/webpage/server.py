@@ -73,7 +73,7 @@ def serve(
         login: user and password, or None to let everybody in.
 
     Raises:
-        UserError: the port cannot be had.
+        UserError: the port is unavailable.
     """
     safehttpx.async_validate_url = fetch_nothing  # every fetch of Gradio's asks it first
     if threading.current_thread() is threading.main_thread():  # others, as in tests, may not set it
@@ -109,6 +109,6 @@ def serve(
             )
         except OSError as error:  # of Gradio's, which speaks of its own settings
             why = why_not(host, port)
-            raise UserError(f"Port {port} of {host} cannot be had ({why}): choose another with --port.") from error
+            raise UserError(f"Port {port} of {host} is unavailable ({why}): choose another with --port.") from error
         print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
         page.block_thread()
