@@ -179,14 +179,21 @@ def test_the_python_snippet(home: Path) -> None:
         exec(compile(snippet, "README.md", "exec"), {})
 
 
+def anchors(markdown: str) -> set[str]:
+    """What the headings of a page are linked by."""
+    titles = re.findall(r"^#+ (.*)$", markdown, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_links_and_anchors_lead_somewhere() -> None:
-    titles = re.findall(r"^#+ (.*)$", README, flags=re.MULTILINE)
-    headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    headings = anchors(README)
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if target.startswith("#"):
             assert target[1:] in headings, target
         elif not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            path, _, anchor = target.partition("#")
+            assert (ROOT / path).exists(), target
+            assert not anchor or anchor in anchors((ROOT / path).read_text(encoding="utf-8")), target
 
 
 def test_named_tests_exist() -> None:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from srgan_lightning.errors import UserError
+from srgan_lightning.launched import LOST_CONNECTION, WORKER
 from srgan_lightning.refused_options import refused_option
 from srgan_lightning.reporting.runs import find_runs
 from srgan_lightning.suggestions import suggest
@@ -28,6 +29,7 @@ from srgan_lightning.suggestions import suggest
 HYDRA_FLAGS = ("--cfg", "--info", "--package", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")
 #: What gloo's errors begin with, which have no class of their own: the line of its source.
 GLOO_ERROR = re.compile(r"(Gloo connectFullMesh failed with )?\[\S*/gloo/\S+\.(cc|h):\d+\] ")
+BROKEN_CONNECTION = "The connection to another process of this run broke"
 
 
 def config_dir() -> Path:
@@ -84,7 +86,7 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
                 "that you may write to (a run's directory is hydra.run.dir), or change its permissions."
             )
         if isinstance(cause, DistError) or (isinstance(cause, RuntimeError) and GLOO_ERROR.match(str(cause))):
-            return f"The connection to another process of this run broke; that one's own words say why. ({cause})"
+            return f"{BROKEN_CONNECTION}; that one's own words say why. ({cause})"
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
         # Options that their target does not take, such as those of quickstart with model=srresnet.
@@ -246,4 +248,5 @@ def run_without_hydra(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Non
         if text is None:
             raise
         print(text, file=sys.stderr)
-        raise SystemExit(1) from None
+        lost = text.startswith(BROKEN_CONNECTION) and sys.argv[1:2] == [WORKER]
+        raise SystemExit(LOST_CONNECTION if lost else 1) from None

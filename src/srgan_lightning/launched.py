@@ -5,6 +5,8 @@ import sys
 
 #: `python -m srgan_lightning.train --worker PARENT`: a process that `training.launcher.launch` started.
 WORKER = "--worker"
+#: Exit code of such a process whose connection to another one broke: that one failed first, and may end later.
+LOST_CONNECTION = 76
 #: What the user typed, in the environment of such a process.
 COMMAND = "SRGAN_LIGHTNING_COMMAND"
 

@@ -32,12 +32,13 @@ from torch.distributed.constants import default_pg_timeout
 
 from srgan_lightning.cores import usable_cores
 from srgan_lightning.errors import UserError
-from srgan_lightning.launched import COMMAND, WORKER
+from srgan_lightning.launched import COMMAND, LOST_CONNECTION, WORKER
 from srgan_lightning.runs.layout import RunDirectory
 
 FOLDER = "SRGAN_LIGHTNING_FOLDER"  # the private folder, for a process that `launch` started
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # passed on to the processes; not SIGHUP, or nohup would fail
 TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: a long update, compile's first, a slow upload
+TIME_TO_FAIL = 10.0  # from the end of a process that lost a connection to that of the one which failed
 TIME_TO_END = 30.0  # the same from the failure of another process, without which no update is finished
 
 
@@ -142,10 +143,13 @@ class Workers:
             Rank and exit code of the process that failed first, minus the signal's number where one killed it; None
             where all succeeded.
         """
-        failure = None
+        failure, patience = None, math.inf
         while any(process.poll() is None for process in self.started):
-            if failure is None and (failure := self._failure()):
-                self._tell(signal.SIGTERM, TIME_TO_END)
+            if failure is None and (found := self._failure()):
+                patience = min(patience, time.monotonic() + TIME_TO_FAIL)
+                if found[1] != LOST_CONNECTION or time.monotonic() > patience:
+                    failure = found
+                    self._tell(signal.SIGTERM, TIME_TO_END)
             if time.monotonic() > self.deadline:
                 self._kill()
             time.sleep(0.1)
@@ -154,7 +158,8 @@ class Workers:
     def _failure(self) -> tuple[int, int] | None:
         codes = [(rank, process.poll()) for rank, process in enumerate(self.started)]
         failed = [(rank, code) for rank, code in codes if code]
-        return min(failed, key=lambda item: item[1] > 0, default=None)  # who was killed before who lost a connection
+        # Who was killed before who failed, and both before who lost a connection to them.
+        return min(failed, key=lambda item: (item[1] == LOST_CONNECTION, item[1] > 0), default=None)
 
 
 def launched() -> bool:
