@@ -23,6 +23,7 @@ class NonFinite(Callback):
     1. An optimiser whose gradients are not finite is not stepped, and no generator update follows a faulty one of the
        discriminator. The update counts (steps, schedules) but leaves no trace: BatchNorm statistics are put back too.
        Where the fault is in the generator's losses alone, the discriminator has made its own sound update before.
+       The host waits for the device once an update: a fused discriminator optimiser skips its step on the device.
     2. After `skips` in a row everything goes back to the last good state and all learning rates are lowered. A state
        is good when the gradients computed from it were finite.
     3. After `rollbacks` of these, training ends in the last good state, validated and saved as at any end, and
@@ -55,6 +56,7 @@ class NonFinite(Callback):
 
     def _start_update(self) -> None:
         self.fresh, self.faulty, self.ended = True, False, False
+        self.finite: list[Tensor] = []  # flags of this update's optimisers, still on the device
         self.candidate: Snapshot | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,10 +76,17 @@ class NonFinite(Callback):
     @torch.no_grad()
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        self.faulty = self.faulty or not bool(get_total_norm(gradients).isfinite())
-        if self.faulty and _scaler(trainer) is None:
+        finite = get_total_norm(gradients).isfinite()
+        self.finite.append(finite)
+        scaled = _scaler(trainer) is not None
+        last = optimizer is trainer.optimizers[0]  # the generator's ends an update: all forward passes are done
+        if not last and not scaled and optimizer.defaults.get("fused"):
+            optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # torch.amp's way to skip a fused step
+            return
+        self.faulty = self.faulty or not bool(torch.stack(self.finite).all())
+        if self.faulty and not scaled:
             optimizer.zero_grad()  # to None: optimisers leave such weights and their moments alone
-        if optimizer is trainer.optimizers[0]:  # the generator's is the last of an update: all forward passes are done
+        if last:
             self.ended = True
             if self.faulty:
                 torch._foreach_copy_(self.statistics, self.kept)
