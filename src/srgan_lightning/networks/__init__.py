@@ -1,7 +1,8 @@
-"""The paper's two networks and another discriminator, as plain modules."""
+"""The paper's two networks, another discriminator and what it is shown, as plain modules."""
 
+from srgan_lightning.networks.diff_augment import DiffAugment
 from srgan_lightning.networks.discriminator import Discriminator
 from srgan_lightning.networks.generator import Generator
 from srgan_lightning.networks.unet_discriminator import UNetDiscriminator
 
-__all__ = ["Discriminator", "Generator", "UNetDiscriminator"]
+__all__ = ["DiffAugment", "Discriminator", "Generator", "UNetDiscriminator"]

@@ -1,6 +1,6 @@
 """Stage two: generator against discriminator (Ledig et al. 2017, sections 2.2 and 3.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from srgan_lightning.losses import GeneratorLoss
-from srgan_lightning.networks import Generator
+from srgan_lightning.networks import DiffAugment, Generator
 from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
 from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
 
@@ -33,6 +33,7 @@ class SRGAN(SuperResolutionModule):
         init_from: weights to start from, stage one's as a rule: a file, or the name of a bundled model.
         channels_last: memory format.
         compile: run the networks through torch.compile.
+        discriminator_augment: policies of `DiffAugment`, which alters HR and SR before the discriminator.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class SRGAN(SuperResolutionModule):
         init_from: str | None = None,
         channels_last: bool = True,
         compile: bool | str = False,
+        discriminator_augment: Sequence[str] = (),
     ) -> None:
         super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last, compile)
         self.automatic_optimization = False
         self.discriminator = discriminator
+        self.augment = DiffAugment(discriminator_augment) if discriminator_augment else None
         self.discriminator_optimizer_factory = discriminator_optimizer
         self.discriminator_scheduler_factory = discriminator_scheduler
         self.clips = (generator_clip, discriminator_clip)
@@ -102,7 +105,7 @@ class SRGAN(SuperResolutionModule):
 
         sr = self(lr)  # outside of toggling: its graph must reach the generator
         if playing:
-            real, fake = self.discriminator(hr), self.discriminator(sr.detach())
+            real, fake = self._judge(hr), self._judge(sr.detach())
             discriminator_loss = self.loss.game.discriminator(real, fake)
             self._backward("discriminator", discriminator_loss, update)
             if update:
@@ -111,8 +114,8 @@ class SRGAN(SuperResolutionModule):
             values["d_real"], values["d_fake"] = (torch.sigmoid(x.detach()).mean() for x in (real, fake))
 
         with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
-            fake = self.discriminator(sr) if playing else None
-            loss, terms = self.loss(sr, hr, fake)
+            logits = [self._judge(sr)] if playing else []
+            loss, terms = self.loss(sr, hr, *logits)
             self._backward("generator", loss, update)
         if update:
             self.optimizers()[0].step()  # type: ignore[index]  # this one counts
@@ -125,6 +128,11 @@ class SRGAN(SuperResolutionModule):
         for name, optimizer in zip(("generator", "discriminator"), self.trainer.optimizers, strict=True):
             values[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
         self.keep_values(values)
+
+    def _judge(self, images: Tensor) -> Tensor:
+        """Logits of images, as the discriminator is shown them."""
+        logits: Tensor = self.discriminator(images if self.augment is None else self.augment(images))
+        return logits
 
     def _backward(self, network: str, loss: Tensor, update: bool) -> None:
         self.synced = network if update else None
