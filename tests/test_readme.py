@@ -1,54 +1,44 @@
-"""Every command and snippet of README and docs/recipes.md, run: tiny data, tiny networks, in a folder like a user's."""
+"""Every command and snippet of README and docs/, run: tiny data, tiny networks, in a folder like a user's."""
 
+import argparse
 import importlib
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from safetensors.torch import save_file
 
+from srgan_lightning import demo
+from srgan_lightning.benchmarking import run as benchmark_run
+from srgan_lightning.benchmarking import setup
 from srgan_lightning.inference.artifact import save_artifact
 from srgan_lightning.losses import VGGFeatures
 from srgan_lightning.networks import Generator
 from tests.conftest import TINY, TINY_SRGAN
+from tests.documents import PAGES, ROOT, blocks, commands
 
-ROOT = Path(__file__).resolve().parents[1]
-README, RECIPES = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/recipes.md"))
+RECIPES = "docs/recipes.md"
 Photos = Callable[..., Path]
-
-
-def blocks(language: str, text: str = README) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)  # in turn, or an end is a start
-    return [block for name, block in fenced if name == language]
-
-
-def commands() -> list[str]:
-    """The command lines of all blocks without a language, and those of the table of commands."""
-    lines = [
-        line.split("  #")[0].strip()
-        for block in blocks("", README) + blocks("", RECIPES)
-        for line in block.splitlines()
-    ]
-    return [line for line in lines if line]
-
 
 MODULES = [line for line in commands() if "-m srgan_lightning." in line]
 TRAINING = [line for line in MODULES if "srgan_lightning.train" in line]
 OTHERS = [line for line in MODULES if line not in TRAINING]
+SWEEP = next(line for line in TRAINING if "loss.perceptual=0,0.006" in line)
+BENCHMARKS = [line for line in OTHERS if ".benchmark" in line]
 
 
 @pytest.fixture
 def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all that the README takes to be there."""
+    """A folder with all files that the commands name."""
     for name in ("Set5/HR", "faces", "holiday", "scans"):
         photos(name, 3, (48, 48))
     for name, turns in (("photos/train", 0), ("photos/val", 1)):
@@ -66,12 +56,13 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
         Image.fromarray(noise).save(celeba / f"{number:06d}.jpg")
     lines = [f"{number:06d}.jpg {0 if number < 5 else 1}" for number in range(1, 7)]
     (celeba.parent / "list_eval_partition.txt").write_text("\n".join(lines))
-    for path in ("runs", "outputs/srresnet_celeba/RUN"):
+    for path in ("runs", "outputs/srresnet_celeba/RUN", "outputs/mine/RUN", "outputs/quickstart/RUN"):
         (tmp_path / path).mkdir(parents=True)
         save_artifact(tmp_path / path / "generator.safetensors", Generator(8, 1), {})
     layers = VGGFeatures("relu2_2", "random").layers.state_dict()
     save_file({f"features.{name}": tensor for name, tensor in layers.items()}, tmp_path / "vgg19.safetensors")
-    (tmp_path / "charbonnier.py").write_text(blocks("python")[0])
+    for name, code in zip(("charbonnier", "plain"), blocks("python", RECIPES), strict=True):
+        (tmp_path / f"{name}.py").write_text(code)
     for name, yaml in zip(("experiment/portraits", "loss/soft"), blocks("yaml", RECIPES), strict=True):
         (tmp_path / f"mine/{name}.yaml").parent.mkdir(parents=True)
         (tmp_path / f"mine/{name}.yaml").write_text(yaml)
@@ -95,7 +86,7 @@ def run(line: str, extra: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tiny(line: str) -> list[str]:
-    """What makes a training command of the README a matter of seconds; later options win."""
+    """Options that make a training command a matter of seconds; later options win."""
     srresnet = "srresnet" in line.split("model.init_from")[0]
     options = [*(TINY if srresnet else TINY_SRGAN), "trainer.max_steps=1", "trainer.devices=1", "trainer.num_nodes=1"]
     options += ["trainer.precision=32-true", "loss.vgg.weights=random", "data.crop=32", "seed=1"]
@@ -107,15 +98,17 @@ def tiny(line: str) -> list[str]:
         options += ["data.size=[64,64]"]
     else:
         options += ["data.train_images=4", "data.val_images=2", "data.size=64"]
-    if "init_from=srresnet-x4" in line:  # this one in its own size
+    if "init_from=srresnet-" in line or "generator=own" in line:  # these in their own size
         options = [option for option in options if not option.startswith("model.generator")]
+    if "discriminator=unet" in line:
+        options = [
+            option for option in options if not option.startswith(("model.discriminator.grid", "model.discriminator.h"))
+        ]
     return options
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "line", [line for line in TRAINING if "sweep" not in line and " -m experiment=quickstart loss.adv" not in line]
-)
+@pytest.mark.parametrize("line", [line for line in TRAINING if "sweep" not in line and line != SWEEP])
 def test_training(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if line.startswith(("torchrun", "srun")):  # tests/test_distributed.py starts such; here, that its options hold
         line = "python " + line[line.index("-m srgan_lightning") :]
@@ -133,8 +126,8 @@ def test_training(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.slow
 def test_a_sweep_and_its_report(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, report = (next(line for line in MODULES if word in line) for word in (" -m experiment", ".report multirun"))
-    run(sweep, [*tiny(sweep), "hydra.sweep.dir=multirun/quickstart/SWEEP"], monkeypatch)
+    report = next(line for line in OTHERS if ".report multirun" in line)
+    run(SWEEP, [*tiny(SWEEP), "hydra.sweep.dir=multirun/quickstart/SWEEP"], monkeypatch)
     run(report, ["--perception", "swd"], monkeypatch)
     assert len(list(Path("multirun/quickstart/SWEEP").glob("*/summary.json"))) == 6
     assert Path("multirun/quickstart/SWEEP/report.png").is_file()
@@ -147,7 +140,16 @@ def test_optuna(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(line, [*tiny(line), "hydra.sweeper.n_trials=1"], monkeypatch)
 
 
-@pytest.mark.parametrize("line", [line for line in OTHERS if ".report" not in line and ".demo" not in line])
+@pytest.mark.slow
+def test_a_run_and_its_curves(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = "python -m srgan_lightning.train experiment=quickstart"
+    assert train in TRAINING
+    run(train, [*tiny(train), "hydra.run.dir=outputs/quickstart/RUN"], monkeypatch)
+    run(next(line for line in OTHERS if ".report outputs" in line), [], monkeypatch)
+    assert Path("outputs/quickstart/RUN/curves.png").is_file()
+
+
+@pytest.mark.parametrize("line", [line for line in OTHERS if not re.search(r"\.(report|demo|benchmark)", line)])
 def test_others(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "onnx" in line:
         pytest.importorskip("onnxscript")
@@ -156,50 +158,34 @@ def test_others(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(line, [], monkeypatch)
 
 
-def test_commands_of_the_table_exist() -> None:
-    for name in re.findall(r"`python -m srgan_lightning\.(\w+)", README):
-        assert callable(importlib.import_module(f"srgan_lightning.{name}").main)
+@pytest.mark.parametrize("line", BENCHMARKS)
+def test_benchmarks_compose(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The options hold; tests/test_benchmark.py runs them."""
+    seen = []
+
+    def compose(options: argparse.Namespace, parts: object, device: torch.device, root: Path) -> tuple[list, list]:
+        seen.append(setup.configure(root, device, [f"experiment={options.experiment}", *options.overrides]))
+        return [], []
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmark_run, "run", compose)
+    run(line.replace("--device cuda", "--device cpu"), [], monkeypatch)
+    assert len(seen) == 1
+
+
+def test_the_web_page_takes_its_options() -> None:
+    lines = [line for line in OTHERS if ".demo" in line]
+    assert lines
+    for line in lines:
+        demo.make_parser().parse_args(shlex.split(line)[3:])
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("make ")])
 def test_make_targets(line: str) -> None:
-    subprocess.run([*shlex.split(line.split("#")[0]), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_extras_exist() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = {name for group in re.findall(r"srgan-lightning\[([\w,]+)\]", README) for name in group.split(",")}
-    named |= set(re.findall(r"extra\s+`(\w+)`", README))
-    assert named
-    assert named <= extras.keys()
-
-
-def test_the_python_snippet(home: Path) -> None:
-    for snippet in blocks("python")[1:]:
-        exec(compile(snippet, "README.md", "exec"), {})
-
-
-def anchors(markdown: str) -> set[str]:
-    """What the headings of a page are linked by."""
-    titles = re.findall(r"^#+ (.*)$", markdown, flags=re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def test_links_and_anchors_lead_somewhere() -> None:
-    headings = anchors(README)
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("#"):
-            assert target[1:] in headings, target
-        elif not target.startswith("http"):
-            path, _, anchor = target.partition("#")
-            assert (ROOT / path).exists(), target
-            assert not anchor or anchor in anchors((ROOT / path).read_text(encoding="utf-8")), target
-
-
-def test_named_tests_exist() -> None:
-    """Each row of the table of promises names its test."""
-    known = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", README)
-    assert named
-    for name in named:
-        assert re.search(rf"def {name}\b", known) or (ROOT / "tests" / f"{name}.py").is_file(), name
+@pytest.mark.parametrize("page", [page for page in PAGES if page != RECIPES and blocks("python", page)])
+def test_the_python_snippets(page: str, home: Path) -> None:
+    for snippet in blocks("python", page):
+        exec(compile(snippet, page, "exec"), {})
