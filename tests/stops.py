@@ -19,9 +19,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
 
 from srgan_lightning.cli import config_dir
-from srgan_lightning.inference.artifact import read_artifact
 from srgan_lightning.train import train
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 
@@ -188,7 +188,8 @@ def differences(one: Path, two: Path) -> list[str]:
             )
     if histories[0] != histories[1]:
         found.append(f"metrics.csv: {len(histories[0])} and {len(histories[1])} rows")
-    if not equal(*(read_artifact(run / "generator.safetensors")[0] for run in (one, two))):
-        found.append("generator.safetensors")
+    for path in sorted(one.glob("*.safetensors")):
+        if not equal(*(load_file(run / path.name) for run in (one, two))):
+            found.append(path.name)
     listings = [{str(path.relative_to(run)) for path in run.rglob("*")} for run in (one, two)]
     return found + sorted(listings[0] ^ listings[1])

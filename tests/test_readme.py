@@ -22,7 +22,7 @@ from srgan_lightning.benchmarking import run as benchmark_run
 from srgan_lightning.benchmarking import setup
 from srgan_lightning.inference.artifact import save_artifact
 from srgan_lightning.losses import VGGFeatures
-from srgan_lightning.networks import Generator
+from srgan_lightning.networks import Discriminator, Generator
 from tests.conftest import TINY, TINY_SRGAN
 from tests.documents import PAGES, ROOT, blocks, commands
 
@@ -56,9 +56,15 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
         Image.fromarray(noise).save(celeba / f"{number:06d}.jpg")
     lines = [f"{number:06d}.jpg {0 if number < 5 else 1}" for number in range(1, 7)]
     (celeba.parent / "list_eval_partition.txt").write_text("\n".join(lines))
-    for path in ("runs", "outputs/srresnet_celeba/RUN", "outputs/mine/RUN", "outputs/quickstart/RUN"):
+    for path in (
+        "runs",
+        *(f"outputs/{name}/RUN" for name in ("srresnet_celeba", "srgan_celeba", "mine", "quickstart")),
+    ):
         (tmp_path / path).mkdir(parents=True)
         save_artifact(tmp_path / path / "generator.safetensors", Generator(8, 1), {})
+    metadata = {"format": "srgan-lightning/1", "network": "discriminator"}
+    path = tmp_path / "outputs/srgan_celeba/RUN/discriminator.safetensors"
+    save_file(Discriminator(4, 2, 8).state_dict(), path, metadata)
     layers = VGGFeatures("relu2_2", "random").layers.state_dict()
     save_file({f"features.{name}": tensor for name, tensor in layers.items()}, tmp_path / "vgg19.safetensors")
     for name, code in zip(("charbonnier", "plain"), blocks("python", RECIPES), strict=True):

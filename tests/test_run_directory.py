@@ -9,7 +9,16 @@ import srgan_lightning
 from srgan_lightning.runs.layout import RunDirectory
 
 SOURCE = Path(srgan_lightning.__file__).parent
-NAMES = ("last.ckpt", "generator.safetensors", "summary.json", "metrics.csv", "provenance.json", "health.log", ".hydra")
+NAMES = (
+    "last.ckpt",
+    "generator.safetensors",
+    "discriminator.safetensors",
+    "summary.json",
+    "metrics.csv",
+    "provenance.json",
+    "health.log",
+    ".hydra",
+)
 #: The label of a form on the web page.
 ELSEWHERE = {("webpage/page.py", "generator.safetensors")}
 

@@ -42,6 +42,16 @@ def architecture_of(generator: nn.Module) -> str:
     return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
 
 
+def plain_arguments(network: nn.Module) -> dict[str, Any] | None:
+    """The values that a network is built from again, if it has them as `arguments` and JSON holds them as they are."""
+    arguments = getattr(network, "arguments", None)
+    try:
+        plain = isinstance(arguments, dict) and json.loads(json.dumps(arguments)) == arguments
+    except (TypeError, ValueError):
+        plain = False
+    return dict(arguments) if plain else None  # type: ignore[arg-type]
+
+
 def write_artifact(
     path: str | Path, weights: dict[str, Tensor], architecture: str, arguments: dict[str, Any], about: dict[str, Any]
 ) -> None:
@@ -67,11 +77,15 @@ def describe(architecture: str, arguments: dict[str, Any], about: dict[str, Any]
     }
 
 
-def read_artifact(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_artifact(path: str | Path, network: str = "generator") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Weights and metadata of an artifact.
 
+    Args:
+        path: a .safetensors file.
+        network: which of a run's two it must hold, `generator` or `discriminator`.
+
     Raises:
-        UserError: no such file, or not an artifact of this package.
+        UserError: no such file, not an artifact of this package, or the other network's.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
@@ -84,6 +98,9 @@ def read_artifact(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path} is not a whole safetensors file: {error}.") from error
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path} was not written by srgan-lightning: its metadata do not say format={FORMAT}.")
+    held = metadata.get("network", "generator")
+    if held != network:
+        raise UserError(f"{path} holds a {held}: give the {network}.safetensors of the same run here.")
     return weights, metadata
 
 
@@ -93,22 +110,37 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     Raises:
         UserError: no such file, unreadable without unpickling code, or not a checkpoint of this package.
     """
+    checkpoint = load_checkpoint(path)
+    weights = checkpoint.get("generator_ema") or network_weights(checkpoint, "generator")
+    return weights, {**checkpoint["generator"], "scores": checkpoint.get("scores", {})}
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """All that a training checkpoint holds, with `state_dict` and `generator` in it.
+
+    Raises:
+        UserError: as `read_checkpoint`.
+    """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
     try:
-        checkpoint = load_plain(path)
+        checkpoint: dict[str, Any] = load_plain(path)
     except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
     parts = [checkpoint.get(key) for key in ("state_dict", "generator")] if isinstance(checkpoint, dict) else [None]
     if not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{path} is not a checkpoint of srgan-lightning.")
-    weights = checkpoint.get("generator_ema") or {
-        name.removeprefix("generator."): tensor
+    return checkpoint
+
+
+def network_weights(checkpoint: dict[str, Any], network: str) -> dict[str, Tensor]:
+    """The state dict of one network in a checkpoint, empty where it has none."""
+    return {
+        name.removeprefix(f"{network}."): tensor
         for name, tensor in checkpoint["state_dict"].items()
-        if str(name).startswith("generator.")
+        if str(name).startswith(f"{network}.")
     }
-    return weights, {**checkpoint["generator"], "scores": checkpoint.get("scores", {})}
 
 
 def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
@@ -160,14 +192,21 @@ def load_generator_weights(generator: Generator, path: str) -> None:
     check_finite(floats, path)
 
 
-def check_architecture(generator: Generator, arguments: dict[str, Any], setting: str) -> None:
-    """Raise UserError unless a stored generator's arguments are those of this one."""
-    ours = generator.arguments
+def check_architecture(network: nn.Module, arguments: dict[str, Any], setting: str, name: str = "generator") -> None:
+    """Raise UserError unless a stored network's arguments are those of this one.
+
+    Args:
+        network: with `arguments`.
+        arguments: of the stored one.
+        setting: what named its file, for the error.
+        name: `generator` or `discriminator`.
+    """
+    ours: dict[str, Any] = network.arguments  # type: ignore[assignment]
     differing = [key for key in sorted({*ours, *arguments}) if ours.get(key) != arguments.get(key)]
     if differing:
-        theirs = ", ".join(f"model.generator.{key}={arguments.get(key)}" for key in differing)
+        theirs = ", ".join(f"model.{name}.{key}={arguments.get(key)}" for key in differing)
         here = ", ".join(f"{key}={ours.get(key)}" for key in differing)
         raise UserError(
-            f"{setting} holds a generator of another architecture: it has {theirs}, this run has {here}. "
+            f"{setting} holds a {name} of another architecture: it has {theirs}, this run has {here}. "
             f"Go on from it with {theirs.replace('model.generator.scale', 'scale')}."
         )

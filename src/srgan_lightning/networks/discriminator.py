@@ -48,6 +48,8 @@ class Discriminator(nn.Module):
                 f"channels={channels}, grid={grid}, hidden={hidden}: a discriminator has 1 to 1024 channels, a grid of "
                 "1 to 64, and 8 x channels x grid x grid x hidden weights below 2^31 (the paper: 64, 6, 1024)."
             )
+        #: Plain values that build this network again; artifacts and checkpoints carry them.
+        self.arguments = {"channels": channels, "grid": grid, "hidden": hidden}
         layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         width = channels
         for i, factor in enumerate((1, 2, 2, 4, 4, 8, 8)):  # k3n64s2, k3n128s1, k3n128s2, ... k3n512s2

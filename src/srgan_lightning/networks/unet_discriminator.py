@@ -53,6 +53,8 @@ class UNetDiscriminator(nn.Module):
         super().__init__()
         if not 1 <= channels <= 1024:
             raise UserError(f"channels={channels}: a U-Net discriminator has 1 to 1024 (Real-ESRGAN: 64).")
+        #: Plain values that build this network again; artifacts and checkpoints carry them.
+        self.arguments = {"channels": channels}
         c = channels
         self.conv0 = nn.Conv2d(3, c, 3, padding=1)
         self.conv1 = SpectralConv2d(c, 2 * c, 4, stride=2)

@@ -60,6 +60,11 @@ class RunDirectory:
         return self.path / "generator.safetensors"
 
     @property
+    def discriminator(self) -> Path:
+        """The discriminator beside it, where stage two has trained one."""
+        return self.path / "discriminator.safetensors"
+
+    @property
     def summary(self) -> Path:
         """The scores and facts of a run that has ended."""
         return self.path / "summary.json"

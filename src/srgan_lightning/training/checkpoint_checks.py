@@ -67,6 +67,17 @@ def check_resumable(checkpoint: Any, path: Any) -> None:
         check_finite({key: t for key, t in _tensors(part, name) if t.is_floating_point()}, path)
 
 
+def first_misfit(ours: dict[str, Tensor], theirs: dict[str, Any]) -> str | None:
+    """The first tensor by name that two state dicts do not both have in one shape, in words for an error."""
+    for name in sorted({*ours, *theirs}, key=str):
+        here, there = (
+            list(state[name].shape) if isinstance(state.get(name), Tensor) else "absent" for state in (ours, theirs)
+        )
+        if here != there:
+            return f"{name} is {there} in it and {here} here"
+    return None
+
+
 def check_states(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Compare the states of callbacks and loops with those of this run, which are of the same kinds.
 

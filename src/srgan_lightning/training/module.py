@@ -1,7 +1,6 @@
 """What both stages share: the generator, validation by the metric protocol, and facts for checkpoints."""
 
 import copy
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,13 +11,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import architecture_of, load_generator_weights
+from srgan_lightning.inference.artifact import architecture_of, load_generator_weights, plain_arguments
 from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics import Scores
 from srgan_lightning.networks import Generator
 from srgan_lightning.training import lightning_internals, random_state
-from srgan_lightning.training.checkpoint_checks import check_states, follow_implementation
+from srgan_lightning.training.checkpoint_checks import check_states, first_misfit, follow_implementation
 from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.training.schedules import SchedulerFactory, follow_options
 
@@ -31,11 +30,7 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 def check_describes_itself(generator: nn.Module) -> None:
     """Raise UserError for a network that lacks what checkpoints and artifacts say of a generator, before training."""
     scale, arguments = getattr(generator, "scale", None), getattr(generator, "arguments", None)
-    try:
-        plain = isinstance(arguments, dict) and json.loads(json.dumps(arguments)) == arguments
-    except (TypeError, ValueError):
-        plain = False
-    if not isinstance(scale, int) or not plain:
+    if not isinstance(scale, int) or plain_arguments(generator) is None:
         raise UserError(
             f"model.generator: {type(generator).__name__} has scale={scale!r} and arguments={arguments!r}. Give it "
             "`scale`, a whole number, and `arguments`, a dict of what it is built from: names, and numbers, text, true "
@@ -147,15 +142,12 @@ class SuperResolutionModule(lightning.LightningModule):
                 f"ckpt_path is a checkpoint of {stage}, and this run trains {mine}: give it as model.init_from, which "
                 "takes the generator's weights alone, or resume with the experiment that wrote it."
             )
-        ours, theirs = self.state_dict(), checkpoint["state_dict"]
-        for name in sorted(ours.keys() | theirs.keys()):
-            here, there = (list(state[name].shape) if name in state else "absent" for state in (ours, theirs))
-            if here != there:
-                raise UserError(
-                    f"ckpt_path holds other networks than those of this run: {name} is {there} in it and {here} here. "
-                    "Resume with the model options of the run that wrote it (its .hydra/overrides.yaml), or start a "
-                    "new run from its generator with model.init_from."
-                )
+        if found := first_misfit(self.state_dict(), checkpoint["state_dict"]):
+            raise UserError(
+                f"ckpt_path holds other networks than those of this run: {found}. Resume with the model options of the "
+                "run that wrote it (its .hydra/overrides.yaml), or start a new run from its generator with "
+                "model.init_from."
+            )
 
     def on_train_epoch_start(self) -> None:
         if self.resumed:

@@ -1,4 +1,4 @@
-"""What a finished run leaves: `generator.safetensors`, `summary.json`, and an exit code."""
+"""What a finished run leaves: the weights of its networks, `summary.json`, and an exit code."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,7 @@ from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.log import LOG, report
 from srgan_lightning.training.callbacks import InitialValidation, Interruption, NonFinite, Throughput
 from srgan_lightning.training.csv_history import read_curve
+from srgan_lightning.training.discriminator_file import write_discriminator
 from srgan_lightning.training.loggers import log_best
 from srgan_lightning.training.module import SuperResolutionModule
 
@@ -49,7 +50,7 @@ def raise_if_stopped(trainer: lightning.Trainer) -> None:
 def write_results(
     cfg: DictConfig, run: RunDirectory, trainer: lightning.Trainer, start: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
-    """Write the best generator and the summary of a run, and print it; the first process alone.
+    """Write the best generator, its discriminator and the summary of a run, and print it; the first process alone.
 
     Args:
         cfg: the run's configuration.
@@ -87,6 +88,7 @@ def write_results(
         facts["training"] = training | read_curve(run.history)
         facts["provenance"] = {"code": start["code"], "data": start["data"]}
         write_artifact(run.artifact, weights, about["architecture"], about["arguments"], facts)
+        write_discriminator(run.discriminator, checkpoint)
         log_best(trainer.loggers, run.artifact, scores, trainer.global_step)
     summary = {
         **scores,

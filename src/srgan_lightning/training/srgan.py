@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.networks import DiffAugment, Generator
+from srgan_lightning.training.discriminator_file import describe_discriminator, load_discriminator_weights
 from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
 from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
 
@@ -34,6 +35,7 @@ class SRGAN(SuperResolutionModule):
         channels_last: memory format.
         compile: run the networks through torch.compile.
         discriminator_augment: policies of `DiffAugment`, which alters HR and SR before the discriminator.
+        discriminator_init_from: weights that the discriminator starts from, see `load_discriminator_weights`.
     """
 
     def __init__(
@@ -52,10 +54,13 @@ class SRGAN(SuperResolutionModule):
         channels_last: bool = True,
         compile: bool | str = False,
         discriminator_augment: Sequence[str] = (),
+        discriminator_init_from: str | None = None,
     ) -> None:
         super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last, compile)
         self.automatic_optimization = False
         self.discriminator = discriminator
+        if discriminator_init_from is not None:
+            load_discriminator_weights(discriminator, discriminator_init_from)
         self.augment = DiffAugment(discriminator_augment) if discriminator_augment else None
         self.discriminator_optimizer_factory = discriminator_optimizer
         self.discriminator_scheduler_factory = discriminator_scheduler
@@ -75,6 +80,7 @@ class SRGAN(SuperResolutionModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["accumulated"] = self.accumulated
+        checkpoint["discriminator"] = describe_discriminator(self.discriminator)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)

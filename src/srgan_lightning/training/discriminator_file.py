@@ -1,0 +1,119 @@
+"""The discriminator of a run as a file beside the generator's, so that a later training starts with both."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from srgan_lightning import __version__
+from srgan_lightning.atomic import write_atomically
+from srgan_lightning.errors import UserError
+from srgan_lightning.inference.artifact import (
+    FORMAT,
+    architecture_of,
+    check_architecture,
+    check_finite,
+    load_checkpoint,
+    network_weights,
+    plain_arguments,
+    read_artifact,
+)
+from srgan_lightning.plain_load import load_plain
+from srgan_lightning.training.checkpoint_checks import first_misfit
+
+SETTING = "model.discriminator_init_from"
+
+
+def describe_discriminator(discriminator: nn.Module) -> dict[str, Any]:
+    """Class and arguments of a discriminator, for checkpoints; one of a user may have no plain `arguments`."""
+    return {"architecture": architecture_of(discriminator), "arguments": plain_arguments(discriminator)}
+
+
+def write_discriminator(path: Path, checkpoint: str | Path) -> None:
+    """Write the discriminator of a checkpoint, whole or not at all; nothing where none has been trained.
+
+    The weights are those of training: the moving average is the generator's alone.
+
+    Args:
+        path: a .safetensors file.
+        checkpoint: of this run.
+
+    Raises:
+        UserError: see `artifact.load_checkpoint`.
+    """
+    content = load_checkpoint(checkpoint)
+    weights, recipe = network_weights(content, "discriminator"), content["generator"]["recipe"]
+    if not weights or "adversarial" not in recipe.get("loss", {}):
+        return
+    about = content.get("discriminator", {})  # absent from checkpoints of release 0.1.0
+    metadata = {
+        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()},
+        "format": FORMAT,
+        "version": __version__,
+        "network": "discriminator",
+        "recipe": json.dumps(recipe),
+    }
+    tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_discriminator_weights(discriminator: nn.Module, path: str) -> None:
+    """Fill a discriminator from a file.
+
+    Args:
+        discriminator: is filled.
+        path: `discriminator.safetensors` of a run, a checkpoint of stage two (.ckpt), or tensors by name as published
+            discriminators have them (.pth, under `params` or alone).
+
+    Raises:
+        UserError: no such file, unreadable without unpickling code, or a network of another architecture.
+    """
+    setting = f"{SETTING}={path}"
+    if not Path(path).is_file():
+        raise UserError(f"{setting}: no such file (looked in {Path(path).absolute()}).")
+    weights, about = _read(Path(path), setting)
+    ours = describe_discriminator(discriminator)
+    theirs = about.get("architecture", ours["architecture"])
+    if theirs != ours["architecture"]:
+        raise UserError(
+            f"{setting} holds a discriminator of another architecture: {theirs}, and this run has "
+            f"{ours['architecture']}. Choose the same one with model/discriminator=..."
+        )
+    if isinstance(about.get("arguments"), dict) and ours["arguments"] is not None:
+        check_architecture(discriminator, about["arguments"], setting, "discriminator")
+    if misfit := first_misfit(discriminator.state_dict(), weights):
+        raise UserError(f"{setting} holds a discriminator of another architecture: {misfit}.")
+    try:
+        discriminator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{setting} does not fit the discriminator: {error}") from error
+    check_finite({name: t for name, t in discriminator.state_dict().items() if t.is_floating_point()}, path)
+
+
+def _read(path: Path, setting: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights, and what the file says of class and arguments."""
+    if path.suffix == ".safetensors":
+        weights, metadata = read_artifact(path, "discriminator")
+        try:
+            arguments = json.loads(metadata.get("arguments", "null"))
+        except (ValueError, RecursionError):
+            arguments = None
+        return weights, {**metadata, "arguments": arguments}
+    if path.suffix == ".ckpt":
+        checkpoint = load_checkpoint(path)
+        weights, about = network_weights(checkpoint, "discriminator"), checkpoint.get("discriminator")
+        if not weights:
+            raise UserError(f"{setting} is a checkpoint without a discriminator: give one of stage two (model=srgan).")
+        return weights, about if isinstance(about, dict) else {}
+    try:
+        content = load_plain(path)
+    except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{setting} cannot be read as tensors by name: {reason}") from error
+    content = content.get("params", content) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise UserError(f"{setting} does not hold tensors by name.")
+    return content, {}
