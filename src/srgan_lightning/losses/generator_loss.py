@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from srgan_lightning.errors import UserError
 from srgan_lightning.losses.adversarial import AdversarialLoss
 from srgan_lightning.losses.perceptual import PerceptualLoss, check_layers
+from srgan_lightning.losses.r1 import R1
 from srgan_lightning.losses.ramp import Ramp
 
 PIXEL_KINDS = {"mse": F.mse_loss, "l1": F.l1_loss}
@@ -36,6 +37,8 @@ class GeneratorLoss(nn.Module):
         adversarial_ramp: updates from there over which the term's weight rises to `adversarial`.
         adversarial_ramp_kind: see `Ramp`.
         label_smoothing: see `AdversarialLoss`.
+        r1: weight of the discriminator's gradient penalty, see `R1`.
+        r1_interval: updates from one penalty to the next.
         vgg: arguments of `PerceptualLoss`.
         extra: weights of the terms that a subclass adds in its `forward`, by name.
 
@@ -57,6 +60,8 @@ class GeneratorLoss(nn.Module):
         adversarial_ramp: int = 0,
         adversarial_ramp_kind: str = "linear",
         label_smoothing: float = 0.0,
+        r1: float = 0.0,
+        r1_interval: int = 16,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -76,6 +81,7 @@ class GeneratorLoss(nn.Module):
         self.pixel_kind = pixel_kind
         self.game = AdversarialLoss(adversarial_kind, label_smoothing)
         self.ramp = Ramp(adversarial_start, adversarial_ramp, adversarial_ramp_kind)
+        self.r1 = R1(r1, r1_interval)
         self.updates = 0  #: of the generator so far, as training sets it: where on its ramp the adversarial term is
         self.vgg = dict(vgg or {})
         self.perceptual = PerceptualLoss(**self.vgg) if self.weights["perceptual"] else None
@@ -108,6 +114,8 @@ class GeneratorLoss(nn.Module):
                 recipe["adversarial_ramp_kind"] = self.ramp.kind
             if self.game.label_smoothing:
                 recipe["label_smoothing"] = self.game.label_smoothing
+            if self.r1.weight:
+                recipe |= {"r1": self.r1.weight, "r1_interval": self.r1.interval}
         if type(self) is not GeneratorLoss:
             recipe["class"] = f"{type(self).__module__}.{type(self).__qualname__}"
         return recipe

@@ -112,11 +112,14 @@ class SRGAN(SuperResolutionModule):
         sr = self(lr)  # outside of toggling: its graph must reach the generator
         if playing:
             real, fake = self._judge(hr), self._judge(sr.detach())
-            discriminator_loss = self.loss.game.discriminator(real, fake)
+            discriminator_loss = values["loss/discriminator"] = self.loss.game.discriminator(real, fake)
+            if self.loss.r1.due(self.global_step):
+                penalty = self.loss.r1(self._judge, hr)
+                self.log("health/r1", penalty.detach() / self.loss.r1.interval)  # until the next one
+                discriminator_loss = discriminator_loss + penalty
             self._backward("discriminator", discriminator_loss, update)
             if update:
                 self._step_discriminator(discriminator_optimizer)
-            values["loss/discriminator"] = discriminator_loss
             values["d_real"], values["d_fake"] = (torch.sigmoid(x.detach()).mean() for x in (real, fake))
 
         with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
@@ -142,7 +145,9 @@ class SRGAN(SuperResolutionModule):
 
     def _backward(self, network: str, loss: Tensor, update: bool) -> None:
         self.synced = network if update else None
-        self.manual_backward(loss / self.accumulate_grad_batches)
+        # The forward pass has chosen each type: autocast here would send what is float32 through half precision.
+        with torch.autocast(self.device.type, enabled=False):
+            self.manual_backward(loss / self.accumulate_grad_batches)
 
     def _step_discriminator(self, optimizer: Optimizer) -> None:
         # That of 16-mixed may change its scale in any step.
