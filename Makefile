@@ -1,9 +1,9 @@
-# make quickstart | make test | make faults | make setup | make lint. Needs Python 3.11 or newer and make; safe to run twice.
+# make quickstart | test | faults | setup | lint | docs. Needs Python 3.11 or newer and make; safe to run twice.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test test-min test-newest faults lint clean
+.PHONY: setup quickstart test test-min test-newest faults lint docs clean
 
 setup: $(VENV)/.installed
 
@@ -33,5 +33,8 @@ lint: setup
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+docs: setup    # the site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) $(VENV)-min $(VENV)-newest
+	rm -rf site $(VENV) $(VENV)-min $(VENV)-newest
