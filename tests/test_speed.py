@@ -49,10 +49,12 @@ def test_the_tail_before_the_shuffle_is_the_tail_after_it(scale: int) -> None:
         torch.testing.assert_close(a.grad, b.grad, atol=1e-3, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("stage", ["srgan", "srresnet"])
+@pytest.mark.parametrize("stage", ["srgan", "relativistic", "srresnet"])
 def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) -> None:
     """With plain SGD the weights tell the gradients, after steps of which each builds on the last."""
     overrides = [*TRAINED, *PLAIN_STEPS]
+    if stage == "relativistic":
+        overrides.append("loss.adversarial_kind=relativistic")
     if stage == "srresnet":
         overrides = ["experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES]
         overrides += ["~model.generator_optimizer", f"+model.generator_optimizer={SGD}"]
@@ -69,7 +71,7 @@ def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) ->
     with_bare_step(cfg, module, data, three_steps)
     three_steps(lambda: textbook.step(batch))
     assert not torch.equal(module.generator.head[0].weight, start)
-    for network in ("generator", "discriminator") if stage == "srgan" else ("generator",):
+    for network in ("generator",) if stage == "srresnet" else ("generator", "discriminator"):
         # Not the buffers: each of the textbook's two forwards moves the generator's running statistics.
         ours, plain = (dict(getattr(owner, network).named_parameters()) for owner in (module, textbook))
         for name, value in ours.items():

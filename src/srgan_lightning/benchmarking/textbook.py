@@ -74,7 +74,9 @@ class Textbook:
 
         self.generator_optimizer.zero_grad()
         sr = self.generator(lr)
-        fake = None if self.discriminator is None else self.discriminator(sr)
-        loss, _ = self.loss(sr, hr, fake)
+        logits = [] if self.discriminator is None else [self.discriminator(sr)]
+        if self.discriminator is not None and self.loss.game.relativistic:
+            logits.append(self.discriminator(hr))
+        loss, _ = self.loss(sr, hr, *logits)
         loss.backward()
         self.generator_optimizer.step()

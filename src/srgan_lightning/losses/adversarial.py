@@ -6,7 +6,9 @@ from torch import Tensor
 
 from srgan_lightning.errors import UserError
 
-KINDS = ("bce", "hinge", "least_squares", "linear")
+KINDS = ("bce", "hinge", "least_squares", "linear", "relativistic")
+#: Those whose discriminator has labels, of 1 for HR and of 0 for SR.
+LABELLED = ("bce", "least_squares", "relativistic")
 
 
 class AdversarialLoss:
@@ -15,8 +17,10 @@ class AdversarialLoss:
     Logits have any shape: (B, 1), one an image, or maps (B, 1, H, W), one a pixel.
 
     Args:
-        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, or `linear`, the seed system's: the
-            discriminator minimises 1 - D(hr) + D(sr), the generator 1 - D(sr), with D the sigmoid of the logits.
+        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, `linear`, the seed system's: the
+            discriminator minimises 1 - D(hr) + D(sr), the generator 1 - D(sr), with D the sigmoid of the logits; or
+            `relativistic`, ESRGAN's (Wang et al. 2018, section 3.2): half the cross-entropy of logits of HR less the
+            mean of those of SR, and the reverse, over the batch of a process.
         label_smoothing: s in [0, 0.5): the discriminator's label of HR is 1 - s, that of SR stays 0.
 
     Raises:
@@ -28,16 +32,26 @@ class AdversarialLoss:
             raise UserError(f"loss.adversarial_kind={kind!r} is unknown: use one of {', '.join(KINDS)}.")
         if not 0 <= label_smoothing < 0.5:
             raise UserError(f"loss.label_smoothing={label_smoothing}: give a number from 0 to below 0.5, such as 0.1.")
-        if label_smoothing and kind not in ("bce", "least_squares"):
+        if label_smoothing and kind not in LABELLED:
             raise UserError(
                 f"loss.label_smoothing={label_smoothing} needs labels, which loss.adversarial_kind={kind} has not: set "
-                "it to 0, or use bce or least_squares."
+                f"it to 0, or use one of {', '.join(LABELLED)}."
             )
         self.kind, self.label_smoothing = kind, label_smoothing
 
-    def generator(self, fake: Tensor) -> Tensor:
-        """Low when the discriminator takes SR for real; fake: logits of SR."""
+    @property
+    def relativistic(self) -> bool:
+        """Whether the generator's side needs logits of HR too."""
+        return self.kind == "relativistic"
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """Low when the discriminator takes SR for real; fake: logits of SR, real: of HR, where they are needed."""
         fake = fake.float()
+        if self.relativistic:
+            if real is None:
+                raise ValueError("the relativistic term needs the discriminator's logits of HR")
+            real, fake = _relative(real.detach(), fake)
+            return (F.softplus(real).mean() + F.softplus(-fake).mean()) / 2
         if self.kind == "bce":
             return F.softplus(-fake).mean()  # -log D(sr), not the saturating log(1 - D(sr))
         if self.kind == "hinge":
@@ -49,11 +63,26 @@ class AdversarialLoss:
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Low when HR and SR are told apart; real, fake: logits of HR and of SR."""
         real, fake = real.float(), fake.float()
-        if self.kind == "bce":
+        if self.relativistic:
+            real, fake = _relative(real, fake)
+        if self.kind in ("bce", "relativistic"):
             loss = F.softplus(-real).mean() + F.softplus(fake).mean()
-            return loss + self.label_smoothing * real.mean() if self.label_smoothing else loss
+            loss = loss + self.label_smoothing * real.mean() if self.label_smoothing else loss
+            return loss / 2 if self.relativistic else loss
         if self.kind == "hinge":
             return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
         if self.kind == "least_squares":
             return (real - (1 - self.label_smoothing)).square().mean() + fake.square().mean()
         return (1 - torch.sigmoid(real)).mean() + torch.sigmoid(fake).mean()
+
+    def probabilities(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean D(HR) and D(SR), scalars in [0, 1]; relativistic: of being more real than the other on average."""
+        if self.relativistic:
+            real, fake = _relative(real, fake)
+        return torch.sigmoid(real).mean(), torch.sigmoid(fake).mean()
+
+
+def _relative(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of each less the mean of the other's."""
+    real, fake = real.float(), fake.float()
+    return real - fake.mean(), fake - real.mean()

@@ -120,13 +120,16 @@ class GeneratorLoss(nn.Module):
             recipe["class"] = f"{type(self).__module__}.{type(self).__qualname__}"
         return recipe
 
-    def forward(self, sr: Tensor, hr: Tensor, fake: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, sr: Tensor, hr: Tensor, fake: Tensor | None = None, real: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss.
 
         Args:
             sr: (B, 3, H, W) RGB around [0, 1], with gradient.
             hr: (B, 3, H, W) RGB in [0, 1].
             fake: logits of SR, of any shape; needed when `adversarial_weight` is not 0.
+            real: logits of HR; needed when the adversarial kind is relativistic.
 
         Returns:
             The weighted sum, and each weighted term by name.
@@ -140,7 +143,7 @@ class GeneratorLoss(nn.Module):
         if self.adversarial_weight:
             if fake is None:
                 raise ValueError("the adversarial term needs the discriminator's logits of SR")
-            terms["adversarial"] = self.game.generator(fake)
+            terms["adversarial"] = self.game.generator(fake, real)
         if self.weights["total_variation"]:
             terms["total_variation"] = total_variation(sr)
         weights = {**self.weights, "adversarial": self.adversarial_weight}

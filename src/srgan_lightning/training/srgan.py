@@ -120,10 +120,13 @@ class SRGAN(SuperResolutionModule):
             self._backward("discriminator", discriminator_loss, update)
             if update:
                 self._step_discriminator(discriminator_optimizer)
-            values["d_real"], values["d_fake"] = (torch.sigmoid(x.detach()).mean() for x in (real, fake))
+            values["d_real"], values["d_fake"] = self.loss.game.probabilities(real.detach(), fake.detach())
 
         with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
             logits = [self._judge(sr)] if playing else []
+            if playing and self.loss.game.relativistic:
+                with torch.no_grad():
+                    logits.append(self._judge(hr))
             loss, terms = self.loss(sr, hr, *logits)
             self._backward("generator", loss, update)
         if update:
