@@ -58,12 +58,12 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
     (celeba.parent / "list_eval_partition.txt").write_text("\n".join(lines))
     for path in (
         "runs",
-        *(f"outputs/{name}/RUN" for name in ("srresnet_celeba", "srgan_celeba", "mine", "quickstart")),
+        *(f"outputs/{name}/RUN" for name in ("srresnet_celeba", "faces_srgan", "mine", "quickstart")),
     ):
         (tmp_path / path).mkdir(parents=True)
         save_artifact(tmp_path / path / "generator.safetensors", Generator(8, 1), {})
     metadata = {"format": "srgan-lightning/1", "network": "discriminator"}
-    path = tmp_path / "outputs/srgan_celeba/RUN/discriminator.safetensors"
+    path = tmp_path / "outputs/faces_srgan/RUN/discriminator.safetensors"
     save_file(Discriminator(4, 2, 8).state_dict(), path, metadata)
     layers = VGGFeatures("relu2_2", "random").layers.state_dict()
     save_file({f"features.{name}": tensor for name, tensor in layers.items()}, tmp_path / "vgg19.safetensors")

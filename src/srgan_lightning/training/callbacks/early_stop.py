@@ -1,0 +1,48 @@
+"""The end of a training that no longer gets better."""
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+
+from srgan_lightning.errors import UserError
+from srgan_lightning.runs.log import LOG
+
+
+class EarlyStop(EarlyStopping):
+    """Lightning's `EarlyStopping` after every validation, which reports why it ends a run.
+
+    A resumed run continues its count of validations, with the patience that it is given now.
+
+    Args:
+        monitor: the score, such as `val/swd`.
+        mode: `min` where lower is better, or `max`.
+        patience: validations without a new best, before the training ends.
+
+    Raises:
+        UserError: patience below 1; at the first validation, that there is no such score.
+    """
+
+    def __init__(self, monitor: str, mode: str, patience: int) -> None:
+        if patience < 1:
+            raise UserError(f"callbacks.early_stop.patience={patience}: give a number of validations from 1.")
+        super().__init__(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._should_skip_check(trainer):
+            return
+        if self.monitor not in trainer.callback_metrics:
+            scores = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
+            raise UserError(f"callbacks.early_stop.monitor={self.monitor}: there is no such score; there are {scores}.")
+        super().on_validation_end(trainer, pl_module)
+        if self.stopping_reason != EarlyStoppingReason.NOT_STOPPED and trainer.is_global_zero:
+            LOG.info(
+                "Stopping at update %s: %s has not got better than %.4g in the last %s validations "
+                "(callbacks.early_stop.patience=%s).",
+                trainer.global_step, self.monitor, float(self.best_score), self.wait_count, self.patience,
+            )  # fmt: skip
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "patience": self.patience})
+        self.stopping_reason = EarlyStoppingReason.NOT_STOPPED
