@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from srgan_lightning.data.degradation import resize_bicubic
 from srgan_lightning.errors import UserError
+from srgan_lightning.networks.icnr import equal_phases
 
 
 class ResidualBlock(nn.Module):
@@ -44,12 +45,15 @@ class Generator(nn.Module):
         scale: upsampling factor, 2, 4 or 8 (paper: 4).
         global_skip: `none` (the paper's) or `bicubic`, which adds the bicubic upsampling of LR to the output, so that
             the network learns only the residual and starts as bicubic interpolation itself.
+        icnr: initialise the sub-pixel convolutions by `equal_phases`; a checkpoint or artifact does not carry it.
 
     Raises:
         UserError: an argument is out of its range.
     """
 
-    def __init__(self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none") -> None:
+    def __init__(
+        self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none", icnr: bool = False
+    ) -> None:
         super().__init__()
         check_scale(scale)
         if global_skip not in ("none", "bicubic"):
@@ -75,7 +79,9 @@ class Generator(nn.Module):
         )
         self.upsampler = nn.Sequential()
         for _ in range(scale.bit_length() - 1):  # log2(scale) doublings
-            self.upsampler.append(nn.Conv2d(channels, 4 * channels, 3, padding=1))  # k3n256s1
+            self.upsampler.append(convolution := nn.Conv2d(channels, 4 * channels, 3, padding=1))  # k3n256s1
+            if icnr:
+                equal_phases(convolution)
             self.upsampler.append(nn.PixelShuffle(2))
             self.upsampler.append(nn.PReLU())
         self.tail = nn.Conv2d(channels, 3, 9, padding=4)  # k9n3s1
