@@ -1,9 +1,9 @@
-# make quickstart | test | faults | setup | lint | docs. Needs Python 3.11 or newer and make; safe to run twice.
+# make quickstart | test | faults | setup | lint | docs | dist. Needs Python 3.11 or newer and make; safe to run twice.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test test-min test-newest faults lint docs clean
+.PHONY: setup quickstart test test-min test-newest test-hydra-next faults lint docs dist clean
 
 setup: $(VENV)/.installed
 
@@ -25,6 +25,12 @@ test-min test-newest: test-%:       # in an environment of its own, with the ver
 	$(VENV)-$*/bin/python -m pip install --quiet --editable '.[dev]' --constraint constraints/$*.txt
 	$(VENV)-$*/bin/python -m pytest -n auto --maxprocesses 4
 
+test-hydra-next:                    # with the release candidates of Hydra 1.4, which pyproject.toml excludes
+	$(PYTHON) -m venv $(VENV)-hydra-next
+	$(VENV)-hydra-next/bin/python -m pip install --quiet --editable '.[dev]'
+	$(VENV)-hydra-next/bin/python -m pip install --quiet --upgrade --pre 'hydra-core>=1.4.0rc1,<1.5'
+	$(VENV)-hydra-next/bin/python -m pytest -n auto --maxprocesses 4
+
 faults: setup
 	SRGAN_FAULTS_KILLS=50 SRGAN_FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -m faults
 
@@ -36,5 +42,8 @@ lint: setup
 docs: setup    # the site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
+dist: setup    # source archive and wheel, in dist/
+	$(BIN)/python -m hatchling build
+
 clean:
-	rm -rf site $(VENV) $(VENV)-min $(VENV)-newest
+	rm -rf site dist $(VENV) $(VENV)-min $(VENV)-newest $(VENV)-hydra-next
