@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, M
 from srgan_lightning.errors import UserError
 from srgan_lightning.train import train
 from srgan_lightning.training.schedules import follow_options
+from srgan_lightning.training.warmup import WarmupCosine
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 
 Configure = Callable[..., DictConfig]
@@ -40,6 +41,7 @@ def rates(scheduler: LRScheduler, updates: int) -> list[float]:
         lambda optimizer, n: CosineAnnealingLR(optimizer, T_max=n, eta_min=0),
         lambda optimizer, n: MultiStepLR(optimizer, milestones=[n // 2], gamma=0.1),
         lambda optimizer, n: LinearLR(optimizer, start_factor=0.1, total_iters=n),
+        lambda optimizer, n: WarmupCosine(optimizer, T_max=n, warmup=n // 3),
     ],
 )
 def test_a_changed_schedule_goes_on_as_if_it_had_always_been_so(
