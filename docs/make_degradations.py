@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, to_pil_image
 from torchvision.utils import make_grid
 
-from srgan_lightning.cli import config_dir
+from srgan_lightning.cli.config import config_dir
 
 SIDE, SCALE = 256, 4
 CHOICES = (

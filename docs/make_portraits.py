@@ -12,8 +12,9 @@ from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, to_
 from torchvision.utils import make_grid
 
 from srgan_lightning import load_generator
-from srgan_lightning.data.degradation import Bicubic, Blur, resize_bicubic
-from srgan_lightning.inference.bundled import DEFAULT
+from srgan_lightning.artifacts.bundled import DEFAULT
+from srgan_lightning.data.degradation import Bicubic, Blur
+from srgan_lightning.imaging.ops import resize_bicubic
 
 SIDE = 256
 KINDS = {

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
-from srgan_lightning.cli import config_dir
+from srgan_lightning.cli.config import config_dir
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -62,7 +62,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if getattr(report, "when", None) == "teardown":  # by then, a test has counted everything
             done.update(dict(report.user_properties))
         elif getattr(report, "failed", False):
-            failed.update(dict(report.user_properties))
+            failed.update(dict(getattr(report, "user_properties", ())))  # a module that cannot be imported has none
     if not done:
         return
     terminalreporter.section("fault injection")

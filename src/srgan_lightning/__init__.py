@@ -6,14 +6,14 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load_generator", "upscale_image"]
 
 if TYPE_CHECKING:
-    from srgan_lightning.inference.load import load_generator
+    from srgan_lightning.artifacts.load import load_generator
     from srgan_lightning.inference.upscaling import upscale_image
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: `import srgan_lightning` alone, as every command does, stays free of torch.
     if name == "load_generator":
-        from srgan_lightning.inference.load import load_generator
+        from srgan_lightning.artifacts.load import load_generator
 
         return load_generator
     if name == "upscale_image":

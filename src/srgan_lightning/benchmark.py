@@ -9,7 +9,8 @@ from pathlib import Path
 
 from hydra.errors import HydraException
 
-from srgan_lightning.cli import user_error, write_text
+from srgan_lightning.cli.errors import user_error
+from srgan_lightning.utils.files import write_text
 
 PARTS = ("train_step", "input_pipeline", "inference", "fit")
 
@@ -27,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     options = parser.parse_intermixed_args(argv)
     # Here, so that --help and bad usage do not wait for torch.
-    from srgan_lightning.benchmarking.run import describe_device, print_results, run
-    from srgan_lightning.inference.device import find_device
-    from srgan_lightning.quiet import quieten_lightning
+    from srgan_lightning.tools.benchmark.run import describe_device, print_results, run
+    from srgan_lightning.utils.device import find_device
+    from srgan_lightning.utils.logging import quieten_lightning
 
     quieten_lightning()
     try:

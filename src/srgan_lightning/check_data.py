@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from srgan_lightning.cli import entry_point, write_text
+from srgan_lightning.cli.hydra_command import entry_point
+from srgan_lightning.utils.files import write_text
 
 
 def check_data(cfg: DictConfig) -> dict[str, Any]:
@@ -26,8 +27,8 @@ def check_data(cfg: DictConfig) -> dict[str, Any]:
         UserError: there is no such data, or the configuration cannot be trained on whatever the files hold.
     """
     # Here, so that --help does not wait for torch.
-    from srgan_lightning.doctor.checkup import examine
-    from srgan_lightning.doctor.report import as_json, print_report
+    from srgan_lightning.tools.data_check.checkup import examine
+    from srgan_lightning.tools.data_check.report import as_json, print_report
 
     started = time.perf_counter()
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
@@ -42,7 +43,7 @@ def check_data(cfg: DictConfig) -> dict[str, Any]:
     if cfg.preview is not None:
         from torchvision.utils import save_image
 
-        from srgan_lightning.doctor.preview import preview
+        from srgan_lightning.tools.data_check.preview import preview
 
         Path(cfg.preview).parent.mkdir(parents=True, exist_ok=True)
         save_image(preview(data, cfg.preview_images), cfg.preview)

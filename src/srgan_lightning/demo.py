@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 PASSWORD = "SRGAN_DEMO_AUTH"
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
@@ -70,17 +70,17 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     # Here, so that --help and bad usage need not wait for torch.
-    from srgan_lightning.inference.bundled import bundled_names
-    from srgan_lightning.inference.device import find_device
-    from srgan_lightning.inference.extras import needs_extra
-    from srgan_lightning.inference.load import load_trained
+    from srgan_lightning.artifacts.bundled import bundled_names
+    from srgan_lightning.artifacts.load import load_trained
+    from srgan_lightning.utils.device import find_device
+    from srgan_lightning.utils.optional import needs_extra
 
     device = find_device(options.device)
     for path in options.weights:
         load_trained(path)  # a bad file is told now, not to the first visitor
     with needs_extra("demo"):
-        from srgan_lightning.webpage.page import make_page
-        from srgan_lightning.webpage.server import serve
+        from srgan_lightning.tools.web.page import make_page
+        from srgan_lightning.tools.web.server import serve
 
     choices = {name: name for name in [*options.weights, *bundled_names(), "bicubic"]}
     max_pixels = round(options.max_megapixels * 1e6)

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from srgan_lightning.cli import entry_point
+from srgan_lightning.cli.hydra_command import entry_point
 
 
 @entry_point("evaluate")

@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
-#: Those of `inference.exporting`, which imports torch.
+#: Those of `artifacts.export`, which imports torch.
 FORMATS = ("onnx", "torch_export", "safetensors", "safetensors16")
 
 
@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--licence", metavar="TEXT", help="of the training photos, for the model card")
     options = parser.parse_args(argv)
     # Here, so that --help and bad usage do not wait for torch.
-    from srgan_lightning.inference.exporting import export
-    from srgan_lightning.inference.load import load_trained
+    from srgan_lightning.artifacts.export import export
+    from srgan_lightning.artifacts.load import load_trained
 
     try:
         trained = load_trained(options.weights)

@@ -3,8 +3,8 @@
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from srgan_lightning.cli import entry_point
-from srgan_lightning.errors import UserError
+from srgan_lightning.cli.hydra_command import entry_point
+from srgan_lightning.utils.errors import UserError
 
 
 def make_shards(cfg: DictConfig) -> dict[str, int]:

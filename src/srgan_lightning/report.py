@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from srgan_lightning.errors import UserError
-from srgan_lightning.quiet import quieten_lightning
-from srgan_lightning.reporting.reading import printable
-from srgan_lightning.reporting.runs import Run, is_run
-from srgan_lightning.terminal_table import print_table
+from srgan_lightning.runs.reading import Run, is_run
+from srgan_lightning.runs.untrusted_files import printable
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.logging import quieten_lightning
+from srgan_lightning.utils.terminal_table import print_table
 
 if TYPE_CHECKING:
-    from srgan_lightning.reporting.perception import Choice
-    from srgan_lightning.reporting.sweep import Sweep
+    from srgan_lightning.tools.report.perception import Choice
+    from srgan_lightning.tools.report.sweep import Sweep
 
 #: Those of `reporting.perception`, which imports torch.
 MEASURES = ("auto", "lpips", "fid", "kid", "vgg", "swd")
@@ -39,9 +39,9 @@ def report(path: Path, output: Path, choice: "Choice", limit: int, console: Cons
         UserError: there is nothing to report on.
     """
     # Imported in the functions, so that --help and bad usage do not wait for torch.
-    from srgan_lightning.reporting.curves import draw_curves
-    from srgan_lightning.reporting.style import save_figure
-    from srgan_lightning.reporting.sweep import read_sweep, write_sweep
+    from srgan_lightning.tools.report.curves import draw_curves
+    from srgan_lightning.tools.report.style import save_figure
+    from srgan_lightning.tools.report.sweep import read_sweep, write_sweep
 
     if is_run(path):
         run = Run(path)
@@ -58,7 +58,7 @@ def report(path: Path, output: Path, choice: "Choice", limit: int, console: Cons
 
 def print_sweep(sweep: "Sweep", console: Console) -> None:
     """The table, and the sentences beneath it."""
-    from srgan_lightning.reporting.tables import HEAD, cells
+    from srgan_lightning.tools.report.tables import HEAD, cells
 
     one_a_line = [[cell.replace(", ", "\n") for cell in cells(row)] for row in sweep.rows]  # one setting a line
     print_table(console, HEAD, one_a_line, left=(0, 1, 5, 6))
@@ -86,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.images < 1:
         parser.error("--images: give 1 or more")
-    from srgan_lightning.inference.device import find_device
-    from srgan_lightning.reporting.perception import Choice
+    from srgan_lightning.tools.report.perception import Choice
+    from srgan_lightning.utils.device import find_device
 
     quieten_lightning()
     path = Path(options.path)

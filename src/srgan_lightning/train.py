@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from srgan_lightning.cli import entry_point, run_without_hydra
-from srgan_lightning.launched import is_launched
+from srgan_lightning.cli.hydra_command import entry_point, run_without_hydra
 from srgan_lightning.runs.log import LOG, forget
+from srgan_lightning.utils.launched import is_launched
 
 if TYPE_CHECKING:
     from srgan_lightning.training.run import build_trainer, objective, train

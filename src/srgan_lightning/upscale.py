@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from srgan_lightning.errors import UserError, printable
-from srgan_lightning.inference.bundled import DEFAULT
+from srgan_lightning.artifacts.bundled import DEFAULT
+from srgan_lightning.utils.errors import UserError, printable
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -60,11 +60,11 @@ def run(options: argparse.Namespace) -> int:
     # Here, so that --help and bad usage need not wait for Lightning.
     from lightning.pytorch.utilities import rank_zero_only
 
-    from srgan_lightning.inference.device import find_device
-    from srgan_lightning.inference.folder_run import upscale_files
-    from srgan_lightning.inference.image_list import list_jobs, without_done
-    from srgan_lightning.inference.load import load_generator
+    from srgan_lightning.artifacts.load import load_generator
+    from srgan_lightning.inference.inputs import list_jobs, without_done
+    from srgan_lightning.inference.predict import upscale_files
     from srgan_lightning.inference.upscaling import TiledUpscaler
+    from srgan_lightning.utils.device import find_device
 
     device = find_device(options.device)
     upscaler = TiledUpscaler(

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from srgan_lightning.data.datasets import OnError
 from srgan_lightning.data.fingerprint import fingerprint
-from srgan_lightning.data.images import ImageSource, Size
 from srgan_lightning.data.workers import worker_options
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.reading import ImageSource, Size
+from srgan_lightning.utils.errors import UserError
 
 # Beside each other in one folder per source:
 PIXELS = "pixels.bin"  # uint8 (3, H, W) of each image, one after the other

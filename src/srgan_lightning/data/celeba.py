@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
-from srgan_lightning.data.images import MAX_PIXELS, decode, read_bytes, to_tensor
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.reading import MAX_PIXELS, decode, read_bytes, to_tensor
+from srgan_lightning.utils.errors import UserError
 
 IMAGES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
 SPLITS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}

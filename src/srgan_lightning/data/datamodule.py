@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from srgan_lightning.cores import share_of_cores, usable_cores
 from srgan_lightning.data.augmentation import augment
 from srgan_lightning.data.cache import cached
-from srgan_lightning.data.datasets import SSIM_WINDOW, OnError, Sample, SeededSampler, TrainingSet, ValidationSet
+from srgan_lightning.data.datasets import OnError, Sample, SeededSampler, TrainingSet, ValidationSet
 from srgan_lightning.data.degradation import Bicubic
-from srgan_lightning.data.images import ImageSource
 from srgan_lightning.data.workers import worker_options
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.reading import ImageSource
+from srgan_lightning.metrics.psnr_ssim import SSIM_WINDOW
+from srgan_lightning.utils.cores import share_of_cores, usable_cores
+from srgan_lightning.utils.errors import UserError
 
 Split = Literal["train", "val", "test"]
 MOST_WORKERS = 256  # each is a process of its own

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from srgan_lightning.data.augmentation import draw_augmentation
-from srgan_lightning.data.degradation import resize_bicubic
-from srgan_lightning.data.images import ImageSource
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.ops import resize_bicubic
+from srgan_lightning.imaging.reading import ImageSource
+from srgan_lightning.utils.errors import UserError
 
 Sample = dict[str, Any]
 """`hr`: uint8 (3, H, W); `lr`: likewise, where the set has its own; `index`: int; `draw`: float32 in [0, 1], since MPS
@@ -20,7 +20,6 @@ has no float64; `skipped`: how many broken images it stands in for; for training
 
 OnError = Literal["raise", "skip"]
 
-SSIM_WINDOW = 11  # pixels a side; less than one window of an image cannot be scored
 GOLDEN = 0.6180339887498949
 TRIES = 20  # so many broken images in a row end a training all the same
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from srgan_lightning.data.draws import Draws
 from srgan_lightning.data.kernels import bell_kernels, sinc_kernels, where_kernels
 from srgan_lightning.data.ranges import check_kernel, check_range, check_share
-from srgan_lightning.data.resampling import MODES
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.resampling import MODES
+from srgan_lightning.utils.errors import UserError
 
 Range = tuple[float, float]
 KINDS = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")

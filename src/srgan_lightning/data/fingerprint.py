@@ -2,7 +2,7 @@
 
 import hashlib
 
-from srgan_lightning.data.images import ImageSource
+from srgan_lightning.imaging.reading import ImageSource
 
 
 def fingerprint(source: ImageSource, times: bool = False) -> str:

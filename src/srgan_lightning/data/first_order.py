@@ -5,14 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from srgan_lightning.data.degradation import Bicubic, round_to_8_bits
+from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.draws import Draws
 from srgan_lightning.data.full_precision import full_precision
 from srgan_lightning.data.jpeg import by_arithmetic
 from srgan_lightning.data.kernels import bell_kernels, filter_images, where_kernels
 from srgan_lightning.data.noise import add_noise
 from srgan_lightning.data.ranges import check_kernel, check_range, check_share
-from srgan_lightning.data.resampling import MODES, canvas_for, full_size, resize
+from srgan_lightning.imaging.ops import round_to_8_bits
+from srgan_lightning.imaging.resampling import MODES, canvas_for, full_size, resize
 
 
 class FirstOrder(Bicubic):

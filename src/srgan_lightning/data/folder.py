@@ -11,8 +11,8 @@ from torch import Tensor
 
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.datasets import OnError
-from srgan_lightning.data.images import Size, decode, find_images, image_size, no_such_folder, read_bytes
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.reading import Size, decode, find_images, image_size, no_such_folder, read_bytes
+from srgan_lightning.utils.errors import UserError
 
 
 class ImageFolder:

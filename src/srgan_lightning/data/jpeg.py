@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2.functional import jpeg as jpeg_file
 
-from srgan_lightning.data.resampling import full_size, repeat_border
+from srgan_lightning.imaging.resampling import full_size, repeat_border
 
 # Tables K.1 and K.2 of ITU-T T.81.
 LUMINANCE = (

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from srgan_lightning.data.draws import Draws
-from srgan_lightning.data.resampling import places
+from srgan_lightning.imaging.resampling import places
 
 LUMA = (0.299, 0.587, 0.114)
 PHOTONS = 256  # of white

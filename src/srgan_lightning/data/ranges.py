@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 
 def check_range(option: str, value: Sequence[float] | None, low: float, high: float) -> tuple[float, float] | None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srgan_lightning.data.degradation import Bicubic, round_to_8_bits
+from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.degrading_stage import KINDS, Stage
 from srgan_lightning.data.draws import Draws
 from srgan_lightning.data.full_precision import full_precision
@@ -15,8 +15,9 @@ from srgan_lightning.data.jpeg import by_arithmetic
 from srgan_lightning.data.kernels import filter_images, sinc_kernels, where_kernels
 from srgan_lightning.data.noise import add_noise
 from srgan_lightning.data.ranges import check_share
-from srgan_lightning.data.resampling import MODES, canvas_for, full_size, resize
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.ops import round_to_8_bits
+from srgan_lightning.imaging.resampling import MODES, canvas_for, full_size, resize
+from srgan_lightning.utils.errors import UserError
 
 Parameters = dict[str, dict[str, Tensor]]
 

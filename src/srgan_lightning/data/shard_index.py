@@ -8,7 +8,7 @@ from typing import Any
 
 from litdata.streaming.downloader import get_downloader
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 INDEX = "index.json"
 FORMATS = {"image": "bytes", "name": "str", "index": "int"}

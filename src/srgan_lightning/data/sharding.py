@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from srgan_lightning.data.datasets import OnError
 from srgan_lightning.data.fingerprint import fingerprint
-from srgan_lightning.data.images import EncodedSource, decode
 from srgan_lightning.data.streaming import BinaryWriter
 from srgan_lightning.data.workers import worker_options
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.reading import EncodedSource, decode
+from srgan_lightning.utils.errors import UserError
 
 #: What the shards beside it were made of, so that a command that was killed does not make them twice.
 RECORD = "source.json"

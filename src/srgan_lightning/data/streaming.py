@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from srgan_lightning.data.celeba import Fit, check_fit, fit_photo
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.datasets import Sample, TrainingSet, sample_seed
-from srgan_lightning.data.images import decode
 from srgan_lightning.data.workers import worker_options
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.reading import decode
+from srgan_lightning.utils.errors import UserError
 
 try:
     from litdata import StreamingDataLoader, StreamingDataset

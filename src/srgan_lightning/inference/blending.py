@@ -4,8 +4,8 @@ import copy
 
 import torch
 
-from srgan_lightning.errors import UserError
 from srgan_lightning.networks import Generator
+from srgan_lightning.utils.errors import UserError
 
 
 @torch.no_grad()

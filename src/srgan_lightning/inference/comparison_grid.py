@@ -6,9 +6,9 @@ from pathlib import Path
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop, resize
 
-from srgan_lightning.data.degradation import resize_bicubic
-from srgan_lightning.inference.evaluation import Pictures
-from srgan_lightning.picture_grid import centred, draw_grid
+from srgan_lightning.imaging.ops import resize_bicubic
+from srgan_lightning.imaging.picture_grid import centred, draw_grid
+from srgan_lightning.metrics.pictures import Pictures
 
 SIDE, ZOOM = 256, 4
 VIEWS = ("LR, bicubic", "SR", "HR")

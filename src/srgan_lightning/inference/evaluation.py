@@ -1,30 +1,21 @@
 """Scores of a generator on a set of images, image by image, beside bicubic on the same LR."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from srgan_lightning.data.datasets import SSIM_WINDOW, ValidationSet
-from srgan_lightning.data.degradation import Bicubic, resize_bicubic, round_to_8_bits
+from srgan_lightning.data.datasets import ValidationSet
+from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.folder import ImageFolder, PairedFolders
-from srgan_lightning.data.images import CONVERSIONS, opened, orientation
-from srgan_lightning.errors import UserError
-from srgan_lightning.metrics import NAMES, score
+from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
+from srgan_lightning.imaging.reading import CONVERSIONS, opened, orientation
+from srgan_lightning.metrics.pictures import Pictures
+from srgan_lightning.metrics.psnr_ssim import NAMES, SSIM_WINDOW, score
+from srgan_lightning.utils.errors import UserError
 
 Upscaler = Callable[[Tensor], Tensor]
-
-
-@dataclass
-class Pictures:
-    """One evaluated image: lr (1, 3, H / scale, W / scale), sr and hr (1, 3, H, W), all multiples of 1/255."""
-
-    name: str
-    lr: Tensor
-    sr: Tensor
-    hr: Tensor
 
 
 class EvaluationSet:

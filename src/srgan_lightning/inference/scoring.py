@@ -11,23 +11,17 @@ from rich.console import Console
 from torch import Tensor
 from torchvision.utils import save_image
 
-from srgan_lightning.cli import write_text
-from srgan_lightning.errors import UserError, printable
+from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.inference.comparison_grid import comparison_grid, grid_files
-from srgan_lightning.inference.device import find_device
-from srgan_lightning.inference.evaluation import (
-    EvaluationSet,
-    Pictures,
-    Upscaler,
-    bicubic_upscaler,
-    evaluate_set,
-    self_ensemble,
-)
-from srgan_lightning.inference.load import load_trained
-from srgan_lightning.inference.perceptual_metrics import PerceptualMetrics
-from srgan_lightning.inference.score_tables import print_comparison, print_images, to_markdown
+from srgan_lightning.inference.evaluation import EvaluationSet, Upscaler, bicubic_upscaler, evaluate_set, self_ensemble
 from srgan_lightning.inference.tiling import super_resolve
-from srgan_lightning.metrics import protocol
+from srgan_lightning.metrics.perceptual import PerceptualMetrics
+from srgan_lightning.metrics.pictures import Pictures
+from srgan_lightning.metrics.psnr_ssim import protocol
+from srgan_lightning.metrics.tables import print_comparison, print_images, to_markdown
+from srgan_lightning.utils.device import find_device
+from srgan_lightning.utils.errors import UserError, printable
+from srgan_lightning.utils.files import write_text
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:

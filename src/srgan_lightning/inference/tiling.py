@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from srgan_lightning.data.degradation import resize_bicubic
+from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.networks import Generator
 
 #: Side of a tile in LR pixels for scores.

@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srgan_lightning.data.degradation import resize_bicubic
-from srgan_lightning.errors import UserError
-from srgan_lightning.inference.bundled import DEFAULT
-from srgan_lightning.inference.device import find_device
-from srgan_lightning.inference.folding import fold_batchnorm
-from srgan_lightning.inference.load import load_generator
-from srgan_lightning.inference.picture import Picture, Pixels, from_pil, to_pil
+from srgan_lightning.artifacts.bundled import DEFAULT
+from srgan_lightning.artifacts.load import load_generator
+from srgan_lightning.imaging.ops import resize_bicubic
+from srgan_lightning.imaging.picture import Picture, Pixels, from_pil, to_pil
+from srgan_lightning.inference.batchnorm_fusion import fold_batchnorm
 from srgan_lightning.inference.tiling import forward_lean, receptive_radius, tiles
-from srgan_lightning.memory import available_memory, gigabytes, memory_of
 from srgan_lightning.networks import Generator
+from srgan_lightning.utils.device import find_device
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.memory import available_memory, gigabytes, memory_of
 
 TILE = 512
 SMALLEST_TILE, LARGEST_TILE = 16, 16384

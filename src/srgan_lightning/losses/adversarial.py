@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 KINDS = ("bce", "hinge", "least_squares", "linear", "relativistic")
 #: Those whose discriminator has labels, of 1 for HR and of 0 for SR.

@@ -6,11 +6,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lightning.errors import UserError
 from srgan_lightning.losses.adversarial import AdversarialLoss
 from srgan_lightning.losses.perceptual import PerceptualLoss, check_layers
 from srgan_lightning.losses.r1 import R1
 from srgan_lightning.losses.ramp import Ramp
+from srgan_lightning.utils.errors import UserError
 
 PIXEL_KINDS = {"mse": F.mse_loss, "l1": F.l1_loss}
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lightning.errors import UserError
 from srgan_lightning.losses.vgg_features import VGGFeatures
+from srgan_lightning.utils.errors import UserError
 
 DISTANCES = {"mse": F.mse_loss, "l1": F.l1_loss}
 

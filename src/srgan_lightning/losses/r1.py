@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 
 class R1:

@@ -2,7 +2,7 @@
 
 import math
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 KINDS = ("linear", "cosine")
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from srgan_lightning.errors import UserError
-from srgan_lightning.plain_load import load_plain
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.safe_load import load_plain
 
 
 def _layer_index(layer: str) -> int:

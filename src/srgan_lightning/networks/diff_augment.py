@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 POLICIES = ("color", "translation", "cutout")
 #: Fills what is cut out or moved in: 0 of the paper's images in [-1, 1].

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 
 class GridMean(nn.Module):

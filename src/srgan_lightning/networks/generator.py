@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lightning.data.degradation import resize_bicubic
-from srgan_lightning.errors import UserError
+from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.networks.icnr import equal_phases
+from srgan_lightning.utils.errors import UserError
 
 
 class ResidualBlock(nn.Module):

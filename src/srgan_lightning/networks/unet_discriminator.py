@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 
 class SpectralConv2d(nn.Module):

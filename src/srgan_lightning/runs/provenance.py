@@ -15,11 +15,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning import __version__
-from srgan_lightning.atomic import write_atomically
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.data.fingerprint import fingerprint
-from srgan_lightning.launched import COMMAND
 from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.utils.files import write_atomically
+from srgan_lightning.utils.launched import COMMAND
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow")
 

@@ -12,10 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.runs.checkpoint_io import Progress, verify_checkpoint
 from srgan_lightning.runs.layout import CHECKPOINTS, HYDRA, RunDirectory
 from srgan_lightning.runs.log import LOG, keep_log
-from srgan_lightning.training.checkpoint_io import Progress, verify_checkpoint
+from srgan_lightning.utils.errors import UserError
 
 
 def is_rank_zero() -> bool:

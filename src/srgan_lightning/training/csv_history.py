@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
-from srgan_lightning.atomic import write_atomically
+from srgan_lightning.utils.files import write_atomically
 
 Rows = list[dict[str, Any]]
 

@@ -9,9 +9,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from srgan_lightning import __version__
-from srgan_lightning.atomic import write_atomically
-from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import (
+from srgan_lightning.artifacts.artifact import (
     FORMAT,
     architecture_of,
     check_architecture,
@@ -21,8 +19,10 @@ from srgan_lightning.inference.artifact import (
     plain_arguments,
     read_artifact,
 )
-from srgan_lightning.plain_load import load_plain
-from srgan_lightning.training.checkpoint_checks import first_misfit
+from srgan_lightning.runs.checkpoint_checks import first_misfit
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.files import write_atomically
+from srgan_lightning.utils.safe_load import load_plain
 
 SETTING = "model.discriminator_init_from"
 

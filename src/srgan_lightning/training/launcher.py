@@ -30,10 +30,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch._C._distributed_c10d import FileStore
 from torch.distributed.constants import default_pg_timeout
 
-from srgan_lightning.cores import usable_cores
-from srgan_lightning.errors import UserError
-from srgan_lightning.launched import COMMAND, LOST_CONNECTION, WORKER
 from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.utils.cores import usable_cores
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.launched import COMMAND, LOST_CONNECTION, WORKER
 
 FOLDER = "SRGAN_LIGHTNING_FOLDER"  # the private folder, for a process that `launch` started
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # passed on to the processes; not SIGHUP, or nohup would fail

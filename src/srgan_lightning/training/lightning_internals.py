@@ -1,6 +1,6 @@
 """The private attributes of Lightning that training uses, so that an upgrade of Lightning changes one file.
 
-One function per use. `tests/test_lightning_internals.py` checks that each attribute exists.
+One function per use. `tests/training/test_lightning_internals.py` checks that each attribute exists.
 """
 
 from collections.abc import Iterator

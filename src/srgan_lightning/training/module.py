@@ -10,16 +10,16 @@ import torch._functorch.config
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import architecture_of, load_generator_weights, plain_arguments
+from srgan_lightning.artifacts.artifact import architecture_of, load_generator_weights, plain_arguments
 from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.losses import GeneratorLoss
-from srgan_lightning.metrics import Scores
+from srgan_lightning.metrics.psnr_ssim import Scores
 from srgan_lightning.networks import Generator
+from srgan_lightning.runs.checkpoint_checks import check_states, first_misfit, follow_implementation
 from srgan_lightning.training import lightning_internals, random_state
-from srgan_lightning.training.checkpoint_checks import check_states, first_misfit, follow_implementation
 from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.training.schedules import SchedulerFactory, follow_options
+from srgan_lightning.utils.errors import UserError
 
 OptimizerFactory = Callable[[Iterator[nn.Parameter]], Optimizer]
 Batch = dict[str, Tensor]

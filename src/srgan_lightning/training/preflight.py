@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from srgan_lightning.artifacts.artifact import check_architecture, read_checkpoint
 from srgan_lightning.data.datamodule import SuperResolutionData
-from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import check_architecture, read_checkpoint
-from srgan_lightning.memory import gigabytes, memory_of
 from srgan_lightning.networks import Generator
+from srgan_lightning.runs.checkpoint_io import verify_checkpoint
 from srgan_lightning.runs.resume import is_rank_zero
 from srgan_lightning.training import processes
-from srgan_lightning.training.checkpoint_io import verify_checkpoint
 from srgan_lightning.training.module import SuperResolutionModule
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.memory import gigabytes, memory_of
 
 #: Modes of torch.compile that keep gradients in the memory of a CUDA graph.
 CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")

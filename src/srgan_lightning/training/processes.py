@@ -22,9 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
-from srgan_lightning.cores import usable_cores
-from srgan_lightning.errors import UserError
 from srgan_lightning.training import launcher
+from srgan_lightning.utils.cores import usable_cores
+from srgan_lightning.utils.errors import UserError
 
 SMALL_BATCH = 8  # images of one process
 

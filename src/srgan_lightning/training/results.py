@@ -10,11 +10,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from srgan_lightning.atomic import write_atomically
+from srgan_lightning.artifacts.artifact import load_generator_weights, read_checkpoint, write_artifact
 from srgan_lightning.data.datamodule import SuperResolutionData
-from srgan_lightning.errors import UserError
-from srgan_lightning.inference.artifact import load_generator_weights, read_checkpoint, write_artifact
-from srgan_lightning.metrics import NAMES, protocol
+from srgan_lightning.metrics.psnr_ssim import NAMES, protocol
 from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.log import LOG, report
 from srgan_lightning.training.callbacks import InitialValidation, Interruption, NonFinite, Throughput
@@ -22,6 +20,8 @@ from srgan_lightning.training.csv_history import read_curve
 from srgan_lightning.training.discriminator_file import write_discriminator
 from srgan_lightning.training.loggers import log_best
 from srgan_lightning.training.module import SuperResolutionModule
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.files import write_atomically
 
 
 def interruption(trainer: lightning.Trainer) -> Interruption | None:

@@ -10,9 +10,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
-from srgan_lightning.atomic import remove_partials
 from srgan_lightning.data.datamodule import SuperResolutionData, check_seed
-from srgan_lightning.quiet import quieten_lightning
+from srgan_lightning.runs.checkpoint_checks import restoring
 from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.log import LOG
 from srgan_lightning.runs.provenance import describe_start, record_start
@@ -20,7 +19,6 @@ from srgan_lightning.runs.resume import is_rank_zero, warn_if_complete
 from srgan_lightning.training import processes
 from srgan_lightning.training.build import build_data, build_model
 from srgan_lightning.training.callbacks import Stopped
-from srgan_lightning.training.checkpoint_checks import restoring
 from srgan_lightning.training.csv_history import RunCSVLogger
 from srgan_lightning.training.launcher import connect, launch
 from srgan_lightning.training.loggers import log_config, prepare_wandb, wandb_finished
@@ -28,6 +26,8 @@ from srgan_lightning.training.module import SuperResolutionModule
 from srgan_lightning.training.preflight import preflight
 from srgan_lightning.training.results import interruption, objective, raise_if_stopped, test_delivered, write_results
 from srgan_lightning.training.trainer import build_trainer
+from srgan_lightning.utils.files import remove_partials
+from srgan_lightning.utils.logging import quieten_lightning
 
 __all__ = ["build_trainer", "objective", "train"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 

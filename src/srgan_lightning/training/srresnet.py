@@ -7,11 +7,11 @@ from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 from torch.optim import Optimizer
 
-from srgan_lightning.errors import UserError
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.networks import Generator
 from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
 from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
+from srgan_lightning.utils.errors import UserError
 
 
 class SRResNet(SuperResolutionModule):

@@ -8,8 +8,8 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig
 
+from srgan_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from srgan_lightning.training import processes
-from srgan_lightning.training.checkpoint_io import AtomicCheckpointIO
 from srgan_lightning.training.preflight import check_options
 from srgan_lightning.training.strategy import PerNetworkDDP
 

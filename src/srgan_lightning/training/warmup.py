@@ -5,7 +5,7 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from srgan_lightning.errors import UserError
+from srgan_lightning.utils.errors import UserError
 
 
 class WarmupCosine(LRScheduler):

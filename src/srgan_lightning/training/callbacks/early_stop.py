@@ -6,8 +6,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
-from srgan_lightning.errors import UserError
 from srgan_lightning.runs.log import LOG
+from srgan_lightning.utils.errors import UserError
 
 
 class EarlyStop(EarlyStopping):

@@ -8,8 +8,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from srgan_lightning.errors import UserError
 from srgan_lightning.training.process_mean import process_mean
+from srgan_lightning.utils.errors import UserError
 
 
 def _generator(pl_module: LightningModule) -> nn.Module:

@@ -9,9 +9,15 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from srgan_lightning.errors import UserError
 from srgan_lightning.training.callbacks.health_log import tell
-from srgan_lightning.training.faults import Fault, discriminator_faults, discriminator_wins, network_faults, term_faults
+from srgan_lightning.training.callbacks.health_rules import (
+    Fault,
+    discriminator_faults,
+    discriminator_wins,
+    network_faults,
+    term_faults,
+)
+from srgan_lightning.utils.errors import UserError
 
 #: Images over which D(HR) and D(SR) are averaged.
 IMAGES = 256

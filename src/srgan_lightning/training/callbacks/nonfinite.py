@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from srgan_lightning.errors import UserError
 from srgan_lightning.runs.layout import LAST
 from srgan_lightning.training.callbacks.health_log import tell
 from srgan_lightning.training.callbacks.snapshot import Snapshot, lower_rates
+from srgan_lightning.utils.errors import UserError
 
 
 class NonFinite(Callback):

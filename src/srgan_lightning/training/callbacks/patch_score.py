@@ -5,12 +5,12 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from srgan_lightning.colour_shift import ColourShift
-from srgan_lightning.data.degradation import resize_bicubic
-from srgan_lightning.grid_energy import GridEnergy
-from srgan_lightning.patch_statistics import PatchDistance
+from srgan_lightning.imaging.ops import resize_bicubic
+from srgan_lightning.metrics.colour_shift import ColourShift
+from srgan_lightning.metrics.grid_energy import GridEnergy
+from srgan_lightning.metrics.swd import PatchDistance
 from srgan_lightning.training.callbacks.health_log import tell
-from srgan_lightning.training.faults import picture_faults
+from srgan_lightning.training.callbacks.health_rules import picture_faults
 
 #: Windows below which the ratio of two grids is off by more than 15% once in a few hundred times.
 MIN_WINDOWS = 250

@@ -7,9 +7,9 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from srgan_lightning.atomic import write_atomically
-from srgan_lightning.errors import UserError
-from srgan_lightning.training.checkpoint_io import Progress, verify_checkpoint
+from srgan_lightning.runs.checkpoint_io import Progress, verify_checkpoint
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.files import write_atomically
 
 
 class RunCheckpoint(ModelCheckpoint):

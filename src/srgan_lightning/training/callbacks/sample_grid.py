@@ -10,9 +10,9 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop, to_pil_image
 from torchvision.utils import save_image
 
-from srgan_lightning.data.degradation import resize_bicubic
-from srgan_lightning.metrics import NAMES
-from srgan_lightning.picture_grid import draw_grid
+from srgan_lightning.imaging.ops import resize_bicubic
+from srgan_lightning.imaging.picture_grid import draw_grid
+from srgan_lightning.metrics.psnr_ssim import NAMES
 
 #: LR is enlarged by bicubic interpolation.
 TITLES = ("LR", "SR", "HR")

@@ -1,0 +1,1 @@
+"""Generators as files: artifacts, bundled models, model cards, export and the hub."""

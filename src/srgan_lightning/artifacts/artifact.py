@@ -1,0 +1,212 @@
+"""A trained generator as one file: safetensors with its architecture, recipe and scores as text."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from srgan_lightning import __version__
+from srgan_lightning.artifacts.bundled import find_weights
+from srgan_lightning.networks import Generator
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.files import write_atomically
+from srgan_lightning.utils.safe_load import load_plain
+
+FORMAT = "srgan-lightning/1"
+
+#: Starts the name of a tensor that says which global skip the generator has: it has no weights to tell it by, and
+#: tools that see the tensors alone, such as spandrel, would leave it out. Absent where there is none.
+SKIP_MARKER = "global_skip."
+
+
+def save_artifact(path: str | Path, generator: Generator, about: dict[str, Any]) -> None:
+    """Write generator weights and metadata, whole or not at all.
+
+    Args:
+        path: a .safetensors file.
+        generator: its `arguments` are written too.
+        about: JSON-able facts by name, such as `recipe`, `data`, `scores`.
+    """
+    write_artifact(path, generator.state_dict(), architecture_of(generator), generator.arguments, about)
+
+
+def architecture_of(generator: nn.Module) -> str:
+    """The class, with its module where it is not of this package: another's may be called `Generator` too."""
+    kind = type(generator)
+    ours = kind.__module__.startswith(f"{__package__.partition('.')[0]}.")
+    return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def plain_arguments(network: nn.Module) -> dict[str, Any] | None:
+    """The values that a network is built from again, if it has them as `arguments` and JSON holds them as they are."""
+    arguments = getattr(network, "arguments", None)
+    try:
+        plain = isinstance(arguments, dict) and json.loads(json.dumps(arguments)) == arguments
+    except (TypeError, ValueError):
+        plain = False
+    return dict(arguments) if plain else None  # type: ignore[arg-type]
+
+
+def write_artifact(
+    path: str | Path, weights: dict[str, Tensor], architecture: str, arguments: dict[str, Any], about: dict[str, Any]
+) -> None:
+    """`save_artifact` from the parts."""
+    metadata = describe(architecture, arguments, about)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    skip = arguments.get("global_skip", "none")
+    if skip != "none":
+        tensors[SKIP_MARKER + skip] = torch.ones(1, dtype=torch.uint8)
+    write_atomically(path, save(tensors, metadata))
+
+
+def describe(architecture: str, arguments: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
+    """The metadata of an artifact: text by name, JSON where a value is not text."""
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "architecture": architecture,
+        "arguments": json.dumps(arguments),
+        "scale": str(arguments.get("scale")),
+        "colour_range": "RGB 0..1",
+        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()},
+    }
+
+
+def read_artifact(path: str | Path, network: str = "generator") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights and metadata of an artifact.
+
+    Args:
+        path: a .safetensors file.
+        network: which of a run's two it must hold, `generator` or `discriminator`.
+
+    Raises:
+        UserError: no such file, not an artifact of this package, or the other network's.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = [name for name in file.keys() if not name.startswith(SKIP_MARKER)]  # noqa: SIM118  # no mapping
+            weights = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}.") from error
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path} was not written by srgan-lightning: its metadata do not say format={FORMAT}.")
+    held = metadata.get("network", "generator")
+    if held != network:
+        raise UserError(f"{path} holds a {held}: give the {network}.safetensors of the same run here.")
+    return weights, metadata
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The generator's weights in a training checkpoint (their moving average where one was kept) and facts about them.
+
+    Raises:
+        UserError: no such file, unreadable without unpickling code, or not a checkpoint of this package.
+    """
+    checkpoint = load_checkpoint(path)
+    weights = checkpoint.get("generator_ema") or network_weights(checkpoint, "generator")
+    return weights, {**checkpoint["generator"], "scores": checkpoint.get("scores", {})}
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """All that a training checkpoint holds, with `state_dict` and `generator` in it.
+
+    Raises:
+        UserError: as `read_checkpoint`.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
+    try:
+        checkpoint: dict[str, Any] = load_plain(path)
+    except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    parts = [checkpoint.get(key) for key in ("state_dict", "generator")] if isinstance(checkpoint, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+        raise UserError(f"{path} is not a checkpoint of srgan-lightning.")
+    return checkpoint
+
+
+def network_weights(checkpoint: dict[str, Any], network: str) -> dict[str, Tensor]:
+    """The state dict of one network in a checkpoint, empty where it has none."""
+    return {
+        name.removeprefix(f"{network}."): tensor
+        for name, tensor in checkpoint["state_dict"].items()
+        if str(name).startswith(f"{network}.")
+    }
+
+
+def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raise UserError for weights that are NaN, infinite or no floating-point numbers, and for variances below 0.
+
+    They give black images.
+    """
+    for name, tensor in weights.items():
+        if name.endswith("running_var") and (tensor < 0).any():
+            raise UserError(
+                f"{path}: BatchNorm's variances in {name} are below 0, which no training gives. The file is damaged: "
+                "take another one."
+            )
+        if not name.endswith("num_batches_tracked") and not (tensor.is_floating_point() and tensor.isfinite().all()):
+            raise UserError(
+                f"{path}: the weights in {name} are not all finite numbers. They are those of a training that "
+                "diverged, or the file is damaged: take an earlier one."
+            )
+
+
+def load_generator_weights(generator: Generator, path: str) -> None:
+    """Fill a generator from an artifact, a checkpoint or a bundled model.
+
+    Raises:
+        UserError: the file is unreadable, or its architecture is not the generator's.
+    """
+    about: dict[str, Any]
+    path = str(find_weights(path, "model.init_from"))
+    if str(path).endswith(".ckpt"):
+        weights, about = read_checkpoint(path)
+        arguments = about.get("arguments")
+    else:
+        weights, metadata = read_artifact(path)
+        try:
+            arguments = json.loads(metadata.get("arguments", "null"))
+        except (ValueError, RecursionError):
+            arguments = None
+    if not isinstance(arguments, dict):
+        raise UserError(
+            f"model.init_from={path} does not say which generator it holds: use one that this package wrote."
+        )
+    check_architecture(generator, arguments, f"model.init_from={path}")
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error
+    # Whole numbers are what the network makes them: attention has tables of such.
+    floats = {name: tensor for name, tensor in generator.state_dict().items() if tensor.is_floating_point()}
+    check_finite(floats, path)
+
+
+def check_architecture(network: nn.Module, arguments: dict[str, Any], setting: str, name: str = "generator") -> None:
+    """Raise UserError unless a stored network's arguments are those of this one.
+
+    Args:
+        network: with `arguments`.
+        arguments: of the stored one.
+        setting: what named its file, for the error.
+        name: `generator` or `discriminator`.
+    """
+    ours: dict[str, Any] = network.arguments  # type: ignore[assignment]
+    differing = [key for key in sorted({*ours, *arguments}) if ours.get(key) != arguments.get(key)]
+    if differing:
+        theirs = ", ".join(f"model.{name}.{key}={arguments.get(key)}" for key in differing)
+        here = ", ".join(f"{key}={ours.get(key)}" for key in differing)
+        raise UserError(
+            f"{setting} holds a {name} of another architecture: it has {theirs}, this run has {here}. "
+            f"Go on from it with {theirs.replace('model.generator.scale', 'scale')}."
+        )

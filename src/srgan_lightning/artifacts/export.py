@@ -1,0 +1,139 @@
+"""One trained generator as an ONNX graph, a `torch.export` program or an artifact, each checked before it is kept.
+
+Each writer returns what it wrote as a function, read back from the file.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from srgan_lightning.artifacts.artifact import describe, save_artifact, write_artifact
+from srgan_lightning.artifacts.load import Trained, load_generator
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.optional import needs_extra
+
+Upscaler = Callable[[Tensor], Tensor]
+
+#: Batch, height, width of the LR that a file is checked with: odd, below the 9x9 kernels, and unlike `EXAMPLE`.
+CHECKED_SIZES = ((1, 17, 31), (2, 32, 48), (3, 5, 7))
+TOLERANCE = 1e-4
+EXAMPLE = (2, 3, 16, 20)  # no side of 1, which tracing would take for a constant
+
+
+def export(trained: Trained, form: str, path: str | Path) -> dict[tuple[int, int, int], float]:
+    """Write a generator to a file that has been read back and run; a file that fails that is not left behind.
+
+    Args:
+        trained: the generator, on the CPU, and its metadata, which go into the file.
+        form: onnx, torch_export, safetensors or safetensors16.
+        path: the file; replaced where it exists.
+
+    Returns:
+        The greatest absolute difference from the generator's own output, by (batch, height, width) of LR.
+
+    Raises:
+        UserError: a package is missing, the file cannot be written, or its output differs by `TOLERANCE` or more.
+    """
+    path = Path(path)
+    writer, suffix = FORMATS[form]
+    if suffix == ".safetensors" and path.suffix != suffix:
+        raise UserError(f"{path}: an artifact is recognised by its name; let it end in {suffix}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
+            partial = Path(beside) / f"{path.stem}{suffix}"
+            differences = compare(trained.generator, writer(trained, partial))
+            wrong = [difference for difference in differences.values() if not difference < TOLERANCE]  # NaN is
+            if wrong:
+                raise UserError(
+                    f"{path} was not written: as {form} the generator's output differs from torch's by {wrong[0]:.1e}, "
+                    f"and {TOLERANCE:.0e} is allowed. If the weights are finite, versions do not fit together: "
+                    "pip install -U '.[export]'."
+                )
+            partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return differences
+
+
+@torch.no_grad()
+def compare(generator: Upscaler, exported: Upscaler) -> dict[tuple[int, int, int], float]:
+    """The greatest absolute difference of two upscalers, at each of `CHECKED_SIZES`; NaN where a value is NaN."""
+    noise = torch.Generator().manual_seed(0)
+    differences = {}
+    for batch, height, width in CHECKED_SIZES:
+        lr = torch.rand(batch, 3, height, width, generator=noise)
+        differences[batch, height, width] = float((exported(lr) - generator(lr)).abs().max())
+    return differences
+
+
+def write_onnx(trained: Trained, path: Path) -> Upscaler:
+    """An ONNX graph `lr` -> `sr` in one file, BatchNorm folded into the convolutions; runs in onnxruntime."""
+    with needs_extra("export"):
+        import onnx  # noqa: F401  # the exporter imports these two by itself, with a longer error
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    program = torch.onnx.export(
+        trained.generator,
+        (torch.rand(EXAMPLE),),
+        dynamo=True,
+        verbose=False,
+        input_names=["lr"],
+        output_names=["sr"],
+        dynamic_shapes=({0: Dim("batch"), 2: Dim("height"), 3: Dim("width")},),
+    )
+    assert program is not None  # None is what the old exporter gives
+    program.model.metadata_props.update(metadata(trained))
+    program.save(path, external_data=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0])
+
+
+def write_program(trained: Trained, path: Path) -> Upscaler:
+    """A `torch.export` program; `torch.export.load(path).module()` runs it, `extra_files` holds metadata.json."""
+    sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    with torch.no_grad():
+        program = torch.export.export(trained.generator, (torch.rand(EXAMPLE),), dynamic_shapes=(sizes,))
+    torch.export.save(program, path, extra_files={"metadata.json": json.dumps(metadata(trained), indent=2)})
+    upscaler: Upscaler = torch.export.load(path).module()
+    return upscaler
+
+
+def write_safetensors(trained: Trained, path: Path) -> Upscaler:
+    """The artifact of a checkpoint, or of an artifact again."""
+    save_artifact(path, trained.generator, trained.about)
+    return load_generator(path)
+
+
+def write_half(trained: Trained, path: Path) -> Upscaler:
+    """An artifact of half the size, its convolutions rounded to float16; so is the generator that it is checked by."""
+    weights = trained.generator.state_dict()
+    for name, tensor in weights.items():
+        if tensor.ndim > 1:  # biases and BatchNorm are small, and some of their values too small for float16
+            weights[name] = tensor.half()
+            tensor.copy_(weights[name])
+    write_artifact(path, weights, trained.about["architecture"], trained.generator.arguments, trained.about)
+    return load_generator(path)
+
+
+def metadata(trained: Trained) -> dict[str, str]:
+    """The artifact's metadata, and what goes in and comes out."""
+    scale = trained.generator.scale
+    return {
+        **describe(trained.about["architecture"], trained.generator.arguments, trained.about),
+        "input": "lr: float32 (batch, 3, height, width), RGB 0..1",
+        "output": f"sr: float32 (batch, 3, {scale} * height, {scale} * width), RGB, not clamped to 0..1",
+    }
+
+
+FORMATS: dict[str, tuple[Callable[[Trained, Path], Upscaler], str]] = {
+    "onnx": (write_onnx, ".onnx"),
+    "torch_export": (write_program, ".pt2"),
+    "safetensors": (write_safetensors, ".safetensors"),
+    "safetensors16": (write_half, ".safetensors"),
+}

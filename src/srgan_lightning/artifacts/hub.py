@@ -1,0 +1,108 @@
+"""A generator as a folder in the layout of the Hugging Face Hub: config.json, model.safetensors, README.md."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from srgan_lightning.artifacts.artifact import write_artifact
+from srgan_lightning.artifacts.load import load_trained
+from srgan_lightning.artifacts.model_card import model_card
+from srgan_lightning.networks import Generator
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.optional import needs_extra
+
+with needs_extra("hub"):
+    from huggingface_hub import ModelCard, PyTorchModelHubMixin, constants, hf_hub_download
+
+#: config.json holds four values; what is far longer is none of ours.
+MOST_BYTES = 1_000_000
+
+
+class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # Any where the package is absent
+    """A `Generator` with the Hub's methods.
+
+    `save_pretrained(folder)` writes the generator's arguments, its artifact and a model card; `from_pretrained(folder)`
+    builds it again, in eval mode. Both work offline; `push_to_hub(name)` and `from_pretrained(name)` do not.
+    """
+
+    #: What the artifact says beside the arguments: recipe, data, scores. Written again on saving.
+    about: dict[str, Any]
+
+    def __init__(self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none") -> None:
+        super().__init__(channels, blocks, scale, global_skip)
+        self.about = {}
+
+    @classmethod
+    def from_weights(cls, weights: str | Path) -> Self:
+        """Take over what `weights` mean: an artifact, a checkpoint, or the name of a bundled model.
+
+        Raises:
+            UserError: as `load_trained`.
+        """
+        trained = load_trained(weights)
+        with torch.device("meta"):
+            generator = cls(**trained.generator.arguments)
+        generator.load_state_dict(trained.generator.state_dict(), assign=True)
+        generator.about = trained.about
+        return generator.eval()
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        return ModelCard(model_card(self.arguments, self.about))
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        file = save_directory / "model.safetensors"
+        write_artifact(file, self.state_dict(), Generator.__name__, self.arguments, self.about)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | Path, *, map_location: str = "cpu", **download: Any
+    ) -> Self:
+        """Load what `save_pretrained` wrote.
+
+        The mixin's own would build whatever network config.json asks for, and ignore metadata, and tensors that are
+        missing or superfluous. Here the artifact says which network it is; config.json has but to agree.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a name on the Hub.
+            map_location: the device.
+            **download: of `huggingface_hub.hf_hub_download`, such as `revision` or `token`.
+
+        Raises:
+            UserError: a file is missing, damaged or hostile, or config.json describes another network.
+        """
+        name = str(pretrained_model_name_or_path)
+        generator = cls.from_weights(_find(name, constants.SAFETENSORS_SINGLE_FILE, download))
+        _check_config(_find(name, constants.CONFIG_NAME, download), generator.arguments)
+        return generator.to(map_location)
+
+
+def _find(name: str, file: str, download: dict[str, Any]) -> Path:
+    """A file of a folder, or of a name on the Hub."""
+    if Path(name).is_dir():
+        return Path(name, file)
+    try:
+        return Path(hf_hub_download(repo_id=name, filename=file, **download))
+    except (OSError, ValueError) as error:  # of the network, of the Hub, or of a name that cannot be one
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{name} is no folder, and {file} of that name cannot be fetched: {reason}") from error
+
+
+def _check_config(path: Path, arguments: dict[str, Any]) -> None:
+    """Raise UserError unless config.json describes the network that the artifact beside it holds."""
+    again = "write the folder again with save_pretrained"
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise ValueError("no such file, or far too long")
+        config = json.loads(path.read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {again}.") from error
+    theirs = {key: config.get(key) for key in arguments}
+    if theirs != arguments:
+        shown = str(theirs)[:300]
+        raise UserError(
+            f"{path.parent} holds a generator of {arguments}, the config.json beside it says {shown}: {again}."
+        )

@@ -1,0 +1,197 @@
+"""The model card (README.md) of a generator, from what its artifact says of it.
+
+An artifact may be a stranger's: its metadata become text, never HTML or Markdown.
+"""
+
+import html
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from srgan_lightning.metrics.psnr_ssim import NAMES
+
+#: By the class of the data group; `data.licence` in the metadata goes first.
+LICENCES = {
+    "CelebAData": "CelebA is for non-commercial research only, and its images may not be passed on; its makers ask "
+    "that this be kept for what is made from it (mmlab.ie.cuhk.edu.hk/projects/CelebA.html).",
+    "SyntheticData": "None is needed: the images are drawn by the program.",
+}
+UNKNOWN_LICENCE = "Not recorded. Whoever publishes these weights should state it here."
+
+#: The same for the Hub, which knows neither of them by a name.
+HUB_LICENCES = {
+    "CelebAData": {
+        "license": "other",
+        "license_name": "celeba-non-commercial",
+        "license_link": "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+    },
+}
+TASK = "image-to-image"
+MOST_CHARACTERS = 2000
+
+CARD = """\
+---
+{header}---
+
+# SRGAN generator, x{scale}
+
+Upscales RGB photos {scale} times: the generator of SRGAN (Ledig et al. 2017, arXiv 1609.04802), made with
+srgan-lightning {version}.
+
+```python
+from srgan_lightning.artifacts.hub import HubGenerator
+
+generator = HubGenerator.from_pretrained("this folder")  # float32 RGB in [0, 1], (B, 3, H, W)
+```
+
+## Architecture
+
+{arguments}
+
+## Training recipe
+
+{recipe}
+
+{training}
+
+## Data
+
+{data}
+
+Licence of the data: {licence}
+
+## Scores
+
+{scores}
+
+## Limits
+
+- It has learnt from the data above, with low resolution made by the degradation above. Other subjects, compression,
+  noise or blur give worse results, and scores on them are not known.
+- Detail that it adds is plausible, not recovered: many sharp images have the same small one. Its output is no evidence
+  of what was there: do not use it to identify people, to read signs or plates, or in medical or legal decisions.
+- Faces and groups that are rare in the data may be drawn towards those that are frequent.
+"""
+
+
+def model_card(arguments: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """Write the card.
+
+    Args:
+        arguments: the generator's.
+        about: its artifact's metadata, decoded; recipe, training, data, scores and protocol are told where present.
+
+    Returns:
+        Markdown with the Hub's YAML header.
+    """
+    data = about.get("data")
+    facts = data if isinstance(data, dict) else {}
+    licence = facts.get("licence")
+    return CARD.format(
+        header=yaml.safe_dump(hub_header(arguments, about, facts), sort_keys=False, allow_unicode=True),
+        scale=arguments["scale"],
+        version=plain(about.get("version", "")),
+        arguments=bullets(arguments),
+        recipe=bullets(about.get("recipe")),
+        training=bullets(about.get("training")),
+        data=bullets({key: value for key, value in facts.items() if key != "licence"} or data),
+        licence=plain(licence) if licence else LICENCES.get(str(facts.get("set")), UNKNOWN_LICENCE),
+        scores=score_table(about.get("scores"), about.get("protocol")) + by_kind_of_lr(about.get("scores_by_lr")),
+    )
+
+
+def hub_header(arguments: Mapping[str, Any], about: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Hub reads of a card, as `huggingface_hub.ModelCardData` writes it.
+
+    Args:
+        arguments: the generator's.
+        about: its artifact's metadata.
+        facts: those of the data.
+    """
+    kind = str(facts.get("set") or "unknown")[:100]
+    unnamed = {"license": "other", "license_name": "see-model-card", "license_link": "README.md"}
+    licence = unnamed if facts.get("licence") else HUB_LICENCES.get(kind, {"license": "unknown"})
+    header: dict[str, Any] = {"library_name": "srgan-lightning", **licence, "pipeline_tag": TASK}
+    if kind == "CelebAData":  # the only set that has a name beyond the machine that trained
+        header["datasets"] = ["celeba"]
+    header["tags"] = ["super-resolution", "srgan", "model_hub_mixin", "pytorch_model_hub_mixin"]
+    scores = about.get("scores")
+    known = [name for name in NAMES if isinstance(scores, Mapping) and _number(scores.get(name)) is not None]
+    if known and isinstance(scores, Mapping):
+        metrics = [
+            {"type": name.partition("_")[0], "value": round(float(scores[name]), 4), "name": name} for name in known
+        ]
+        result = {
+            "task": {"type": TASK, "name": "super-resolution"},
+            "dataset": {"name": f"validation images of {kind}", "type": kind.lower()},
+            "metrics": metrics,
+        }
+        header["model-index"] = [{"name": f"SRGAN generator, x{arguments['scale']}", "results": [result]}]
+    return header
+
+
+def plain(value: Any) -> str:
+    """A value as one line of text that Markdown shows as it is: no HTML, links, pictures, code or columns."""
+    text = " ".join(str(value).split())
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]}..."
+    return html.escape(re.sub(r"([\\`*\[\]|~$])", r"\\\1", text), quote=False)
+
+
+def _unlike_markup(text: str) -> str:
+    """A line whose beginning starts no heading, list or rule."""
+    return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", text)
+
+
+def bullets(facts: Any) -> str:
+    """A list of `name: value`; values that are mappings go on one line."""
+    if not facts:
+        return "Not recorded."
+    if not isinstance(facts, Mapping):
+        return _unlike_markup(plain(facts))
+    rows = []
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {number}" for key, number in value.items())
+        rows.append(f"- {_unlike_markup(plain(name))}: {plain(value)}")
+    return "\n".join(rows)
+
+
+def score_table(scores: Any, protocol: Any) -> str:
+    """The model beside bicubic on the same validation images, and the protocol of the scores."""
+    if not isinstance(scores, Mapping) or any(_number(scores.get(name)) is None for name in NAMES):
+        return bullets(scores)
+    rows = ["| | model | bicubic |", "| --- | --- | --- |"]
+    for name in NAMES:
+        digits = 2 if "psnr" in name else 4
+        values = [_number(scores.get(key)) for key in (name, f"bicubic_{name}")]
+        rows.append(
+            " | ".join([f"| {name}", *("" if value is None else f"{value:.{digits}f}" for value in values)]) + " |"
+        )
+    return "\n".join(rows) + "\n\nValidation images of the training run, scored so:\n\n" + bullets(protocol)
+
+
+def by_kind_of_lr(scores: Any) -> str:
+    """The model's scores on each kind of LR, as a table; empty where the artifact has none.
+
+    Args:
+        scores: by the kind of LR, numbers by name (`scores_by_lr` of the metadata).
+    """
+    if not isinstance(scores, Mapping) or not all(isinstance(row, Mapping) for row in scores.values()):
+        return ""
+    columns = list(dict.fromkeys(name for row in scores.values() for name in row))
+    rows = ["", "", "| LR | " + " | ".join(map(plain, columns)) + " |", "| --- |" + " ---: |" * len(columns)]
+    for kind, row in scores.items():
+        values = [_number(row.get(name)) for name in columns]
+        rows.append(
+            f"| {plain(kind)} | " + " | ".join("" if value is None else f"{value:g}" for value in values) + " |"
+        )
+    return "\n".join(rows)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number as float; None for anything else."""
+    return float(value) if type(value) in (int, float) and abs(value) < 1e9 and math.isfinite(value) else None

@@ -1,0 +1,106 @@
+"""How a command reports errors: the mistakes of a user in one paragraph, those of the program by a traceback."""
+
+import errno
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from srgan_lightning.cli.option_errors import refused_option
+from srgan_lightning.runs.reading import find_runs
+from srgan_lightning.utils.errors import UserError
+
+#: What gloo's errors begin with, which have no class of their own: the line of its source.
+GLOO_ERROR = re.compile(r"(Gloo connectFullMesh failed with )?\[\S*/gloo/\S+\.(cc|h):\d+\] ")
+BROKEN_CONNECTION = "The connection to another process of this run broke"
+
+
+class JobError(CompactHydraException):
+    """What a user can mend about a job, and the directory of the sweep that it is of, if it is."""
+
+    sweep: str | None = None
+
+
+def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | None:
+    """The paragraph for a mistake that a user can mend, or None when the error is a fault of the program.
+
+    Args:
+        error: what was raised.
+        cfg: the configuration of the run, to find the option in that a class refused.
+    """
+    # Here, since --help and misspelt options need neither; what raised has imported them.
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from torch.distributed import DistError
+
+    cause: BaseException | None = error
+    while cause is not None:  # Hydra wraps what an instantiated target raises
+        if isinstance(cause, UserError | MisconfigurationException):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return (
+                f"{cause.filename or 'A file'} cannot be written: {os.strerror(cause.errno)}. What was there before is "
+                "whole: free some space and run the command again; a training goes on with ckpt_path=last."
+            )
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            return (
+                f"{cause.filename or 'A file'} cannot be opened or written: {os.strerror(cause.errno)}. Give a path "
+                "that you may write to (a run's directory is hydra.run.dir), or change its permissions."
+            )
+        if isinstance(cause, DistError) or (isinstance(cause, RuntimeError) and GLOO_ERROR.match(str(cause))):
+            return f"{BROKEN_CONNECTION}; that one's own words say why. ({cause})"
+        cause = cause.__cause__
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
+        # Options that their target does not take, such as those of quickstart with model=srresnet.
+        together = f"{' '.join(str(error).split())}: these groups or options do not go together."
+        return (None if cfg is None else refused_option(error, cfg)) or together
+    if isinstance(error, MissingMandatoryValue):  # all that conf/ leaves open are folders
+        return f"{error.full_key} is not set: give {error.full_key}=FOLDER; --help says what for."
+    if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of the wrong type
+        return " ".join(str(error).split())
+    return None
+
+
+def log_failed_job(text: str | None) -> None:
+    """Keep in the run directory's log why a job failed; of a sweep, say it at once: Hydra tells one job, at the end."""
+    if not HydraConfig.initialized():
+        return
+    log, failure = logging.getLogger(__name__), sys.exc_info() if text is None else None
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        log.error("Job %s failed. %s", HydraConfig.get().job.num, text or "", exc_info=failure)
+        return
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "The run failed. %s", (text or "",), failure)
+    before, logging.raiseExceptions = logging.raiseExceptions, False  # the disk may be full, which is reported anyway
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):  # the terminal is told in plain words
+            handler.handle(record)
+    logging.raiseExceptions = before
+
+
+def say_which_failed(sweep: str) -> None:
+    """The last line of a sweep with failed jobs: which, and where to go on with the others."""
+    try:
+        runs = find_runs(Path(os.path.relpath(sweep)))
+    except UserError:
+        return  # a command whose jobs have no directories
+    failed = [run for run in runs if run.state == "failed"]
+    rest = f" The others: python -m srgan_lightning.report {runs[0].path.parent}" if len(failed) < len(runs) else ""
+    names = ", ".join(run.name for run in failed)
+    print(f"{len(failed)} of {len(runs)} jobs failed: {names} (see their train.log).{rest}", file=sys.stderr)
+
+
+def print_user_error(error: CompactHydraException, hints: list[str]) -> None:
+    """Print what a user can mend: what was meant, instead of Hydra's advice to add an option that was misspelt."""
+    for hint in hints:
+        print(hint, file=sys.stderr)
+    struct = isinstance(error.__cause__, OmegaConfBaseException)
+    if not (struct and hints):
+        print(error, *([error.__cause__] if struct else []), sep="\n", file=sys.stderr)
+    if isinstance(error, JobError) and error.sweep is not None:
+        say_which_failed(error.sweep)

@@ -1,0 +1,5 @@
+"""Faces drawn by the program: `data=synthetic`."""
+
+from srgan_lightning.data.synthetic.datamodule import SyntheticData
+
+__all__ = ["SyntheticData"]

@@ -1,0 +1,135 @@
+"""Image files in and out: every kind kept as far as its format can, and no file ever half written."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srgan_lightning.imaging.picture import Picture, from_pil, to_pil
+from srgan_lightning.imaging.png16 import is_png16, read_png16, write_png
+from srgan_lightning.imaging.reading import MAX_PIXELS, opened
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.files import replacing
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format can hold.
+
+    Args:
+        name: as PIL calls it.
+        longest: most pixels per side.
+        alpha: has an alpha channel.
+        grey16: has 16 bits in grey.
+        metadata: has EXIF and a colour profile.
+        copied: bytes that encoding takes for a pixel, beside the picture's own: 4 for PIL's copy of it.
+        options: for PIL's `save`.
+    """
+
+    name: str
+    longest: int = 2**31 - 1
+    alpha: bool = False
+    grey16: bool = False
+    metadata: bool = True
+    copied: int = 4
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+PNG = Format("PNG", alpha=True, grey16=True, copied=0)
+JPEG = Format("JPEG", longest=65500, options={"quality": 95, "subsampling": 0})
+TIFF = Format("TIFF", alpha=True, grey16=True, options={"compression": "tiff_deflate"})
+FORMATS = {
+    ".png": PNG,
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".webp": Format("WEBP", longest=16383, alpha=True, copied=12, options={"quality": 95}),
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".bmp": Format("BMP", metadata=False),
+    ".ppm": Format("PPM", metadata=False),
+}
+
+
+def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a file.
+
+    Args:
+        path: of the file.
+        max_pixels: most that it may have, at most `MAX_PIXELS`; a larger one is not decoded.
+
+    Raises:
+        UserError: it is no image, is cut short, or has too many pixels.
+    """
+    with opened(path, "it") as image:
+        if image.width * image.height > max_pixels:
+            raise UserError(
+                f"it has {image.width}x{image.height} pixels, more than the {max_pixels:,} that are taken: shrink or "
+                "crop it."
+            )
+        if is_png16(path):
+            return read_png16(path, image)
+        picture = from_pil(image)
+        bits = getattr(image, "tag_v2", {}).get(258, (8,))  # BitsPerSample of a TIFF
+    if picture.colour.dtype == np.uint8 and max(bits) > 8:
+        picture.notes.append(f"{max(bits)}-bit colour in TIFF is read as 8-bit")
+    return picture
+
+
+def check_writable(path: Path, height: int, width: int) -> None:
+    """Raise UserError if the format of `path` cannot hold an image of that size."""
+    form = FORMATS[path.suffix.lower()]
+    if max(height, width) > form.longest:
+        raise UserError(
+            f"its result, {width}x{height} pixels, does not fit {form.name}, which ends at {form.longest} a side: "
+            "use --format png."
+        )
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Encode by the suffix of `path`; the file appears whole or not at all.
+
+    What the format cannot hold is left out, with a note in `picture.notes`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    form = FORMATS[path.suffix.lower()]
+    _fit(picture, form)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, partial_name(path)) as file:
+            if form is PNG:
+                write_png(file, picture)
+            else:
+                options = dict(form.options)
+                if picture.exif:
+                    options["exif"] = picture.exif
+                    options.pop("compression", None)  # libtiff's compressors fail over nested EXIF tags
+                to_pil(picture).save(file, form.name, icc_profile=picture.icc, **options)
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        raise UserError(f"{path} cannot be written: {reason}.") from error
+
+
+def partial_name(path: Path) -> str:
+    """What a file is called while it is written.
+
+    Always the same, so that a run that resumes a killed one also cleans up after it, and never too long for a folder.
+    """
+    return f".{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:16]}.partial"
+
+
+def _fit(picture: Picture, form: Format) -> None:
+    """Take away from a picture what a format cannot hold."""
+    if picture.alpha is not None and not form.alpha:
+        picture.alpha = None
+        picture.notes.append(f"its alpha channel is left out: {form.name} has none")
+    whole = form is PNG or (form.grey16 and picture.stacked().shape[2] == 1)
+    if picture.colour.dtype == np.uint16 and not whole:
+        picture.to_8_bits()
+        picture.notes.append(f"its 16 bits are rounded to 8 for {form.name}")
+    if (picture.icc or picture.exif) and not form.metadata:
+        picture.icc = picture.exif = None
+        picture.notes.append(f"its EXIF and colour profile are left out: {form.name} has neither")

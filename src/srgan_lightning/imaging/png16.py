@@ -1,0 +1,105 @@
+"""PNG files: those of 16 bits, which PIL reads in grey only, and a writer that needs no second copy of the pixels."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import png
+from PIL import Image
+
+from srgan_lightning.imaging.picture import Picture, Pixels, from_pil, split_alpha
+from srgan_lightning.imaging.reading import orientation
+
+STRIP = 64  # rows compressed at a time
+PIECE = 2**20  # bytes unpacked at a time
+
+
+def is_png16(path: Path) -> bool:
+    """Whether a file begins as a PNG of 16 bits does."""
+    with path.open("rb") as file:
+        start = file.read(25)
+    return len(start) == 25 and start[:8] == b"\x89PNG\r\n\x1a\n" and start[12:16] == b"IHDR" and start[24] == 16
+
+
+def read_png16(path: Path, image: Image.Image) -> Picture:
+    """Decode all 16 bits.
+
+    Args:
+        path: the file.
+        image: the same file, opened by PIL: it knows the profile, EXIF and orientation.
+    """
+    _check_length(path, image.width * image.height)
+    with path.open("rb") as file:
+        width, height, rows, info = png.Reader(file).read()
+        if (width, height) != image.size:
+            raise ValueError("it has two headers")
+        pixels = np.empty((height, width, info["planes"]), np.uint16)
+        for target, row in zip(pixels, rows, strict=True):
+            target[...] = np.asarray(row, np.uint16).reshape(target.shape)
+    picture = from_pil(image)
+    picture.colour, picture.alpha = split_alpha(_upright(pixels, orientation(image)))
+    return picture
+
+
+def _check_length(path: Path, count: int) -> None:
+    """Raise ValueError if the data unpack to much more than `count` pixels: pypng would first unpack them all."""
+    left = 12 * count + 2**10  # four channels; at most 15 / 8 bytes for each row tell its filter
+    with path.open("rb") as file:
+        chunks = png.Reader(file).chunks()
+        decompressor = zlib.decompressobj()
+        for kind, data in chunks:
+            while kind == b"IDAT" and data and not decompressor.eof:
+                left -= len(decompressor.decompress(data, PIECE))
+                data = decompressor.unconsumed_tail
+                if left < 0:
+                    raise ValueError("it holds more pixels than its header says, and may be a decompression bomb")
+
+
+def write_png(file: IO[bytes], picture: Picture) -> None:
+    """Encode a picture of 8 or 16 bits with its profile and EXIF, a strip of rows at a time.
+
+    For upscaled photos, filter Up everywhere gives files a tenth smaller than PIL's choice of filters, in two thirds of
+    the time.
+    """
+    height, width, channels = picture.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    bits = 8 * picture.colour.itemsize
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))]
+    if picture.icc:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
+    if picture.exif:
+        chunks.append((b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
+    png.write_chunks(file, chunks)
+    for data in _compressed(picture):
+        if data:
+            png.write_chunk(file, b"IDAT", data)
+    png.write_chunk(file, b"IEND")
+
+
+def _compressed(picture: Picture) -> Iterator[bytes]:
+    """zlib data of the rows, each as its difference from the row above (filter type 2, Up)."""
+    height, width, channels = picture.shape
+    compressor = zlib.compressobj()
+    above = np.zeros((1, width * channels * picture.colour.itemsize), np.uint8)
+    for start in range(0, height, STRIP):
+        strip = picture.stacked(slice(start, start + STRIP))
+        strip = strip.astype(strip.dtype.newbyteorder(">"))  # as PNG has it
+        rows = strip.reshape(len(strip), -1).view(np.uint8)
+        differences = rows - np.concatenate([above, rows[:-1]])  # modulo 256, as PNG has it
+        yield compressor.compress(np.pad(differences, ((0, 0), (1, 0)), constant_values=2).tobytes())
+        above = rows[-1:]
+    yield compressor.flush()
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation to (H, W, C)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels

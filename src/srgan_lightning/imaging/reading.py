@@ -1,0 +1,254 @@
+"""Reading images, and the protocol every source of them follows."""
+
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from srgan_lightning.utils.errors import UserError, printable
+
+try:  # deprecated since torchvision 0.29: PIL does alone once it is gone
+    from torchvision.io import decode_jpeg
+except ImportError:
+    decode_jpeg = None
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+#: The only decoders that a file may reach. PIL goes by the content, not by the name, and has decoders that nobody needs
+#: here: EPS starts Ghostscript, a program of its own. MPO, which some cameras write, is read as JPEG.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF")
+MAX_PIXELS = 89_478_485  # PIL's own threshold for decompression bombs: 256 MB of RGB
+
+#: What is lost of images that are not plain 8-bit RGB, by PIL's mode.
+CONVERSIONS = {
+    "L": "greyscale, read as RGB of equal channels",
+    "1": "black and white, read as RGB of equal channels",
+    "LA": "greyscale with alpha, which is left out",
+    "RGBA": "its alpha is left out",
+    "P": "palette, read as RGB",
+    "PA": "palette, read as RGB; its alpha is left out",
+    "CMYK": "CMYK, converted to RGB without its profile",
+    "I": "16 bits, rounded to 8",
+    "I;16": "16 bits, rounded to 8",
+    "I;16B": "16 bits, rounded to 8",
+    "F": "floating point, cut to 0..255",
+}
+ORIENTATION = 0x0112  # the EXIF tag
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+class ImageSource(Protocol):
+    """A numbered collection of HR images."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """A short name that a person finds the image by."""
+        ...
+
+    def read(self, index: int) -> Tensor:
+        """The image, uint8 RGB (3, H, W)."""
+        ...
+
+    def files(self) -> Sequence[Path]:
+        """The files that the images are read from, if any."""
+        ...
+
+    def describe(self) -> str:
+        """What `read` does to them: the class and its arguments, without paths."""
+        ...
+
+
+class EncodedSource(ImageSource, Protocol):
+    """A source of image files."""
+
+    def encoded(self, index: int) -> bytes:
+        """The file's content."""
+        ...
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """PIL image of any mode to uint8 RGB (3, H, W); 16 bits are rounded to 8."""
+    if image.mode.startswith("I"):  # PIL would cut values above 255 off
+        image = Image.fromarray(np.round(np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
+    pixels = np.array(image.convert("RGB"))  # a copy: PIL's own buffer is read-only
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+@contextmanager
+def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
+    """Open an image file and read its header. The one place that opens images: of `FORMATS`, and not too large.
+
+    Args:
+        file: a path or a binary file.
+        name: what an error calls it.
+
+    Raises:
+        UserError: it has more than `MAX_PIXELS`, or is none of `FORMATS`, which may also turn out inside the `with`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # told as an error, two lines below
+            with Image.open(file, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                yield image
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{name} has more pixels than the maximum of {MAX_PIXELS:,}, and may be a decompression bomb: cut it up, "
+            "or remove it."
+        ) from error
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        known = f"its format is unknown; supported are {', '.join(FORMATS)}"
+        reason = known if _has_content(file) else "it is empty"
+        raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace it.") from error
+    except Exception as error:  # decoders raise nearly anything over damaged data
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace the file.") from error
+
+
+def _has_content(file: str | Path | IO[bytes]) -> bool:
+    if isinstance(file, str | Path):
+        return Path(file).stat().st_size > 0
+    return file.seek(0, io.SEEK_END) > 0
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an image, 1 to 8; 1 (upright) where there is none, or none of these, such as text."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # PIL raises nearly anything over damaged EXIF; the pixels may be whole all the same
+        return 1
+    return int(value) if value in range(1, 9) else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned upright by its EXIF orientation; the image itself, not a copy, where it is upright already."""
+    return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
+
+
+def open_image(file: str | Path | IO[bytes], name: str) -> Image.Image:
+    """Decode a whole image, upright by its EXIF orientation, in a mode that `to_tensor` takes.
+
+    Args:
+        file: a path or a binary file.
+        name: what an error calls it.
+
+    Raises:
+        UserError: it is no image, is cut short, or is larger than `MAX_PIXELS`.
+    """
+    with opened(file, name) as image:
+        image.load()
+        turned = upright(image)
+        # Here, where an error names the file: some modes, such as LAB, have no way to RGB.
+        return turned if turned.mode in CONVERSIONS else turned.convert("RGB")
+
+
+def decode(data: bytes, name: str) -> Tensor:
+    """An encoded image, upright by its EXIF orientation, as uint8 RGB (3, H, W).
+
+    JPEG goes through torchvision, which gives the pixels of PIL with fewer copies, in half the time. PIL reads the
+    header first, and all that is unusual or broken.
+
+    Args:
+        data: the file's content.
+        name: what an error calls it.
+
+    Raises:
+        UserError: it is no image, or is cut short.
+    """
+    with opened(io.BytesIO(data), name) as image:
+        plain = image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1
+    if plain and decode_jpeg is not None:
+        with suppress(RuntimeError):  # PIL says it better, or forgives it
+            pixels: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
+            return pixels
+    return to_tensor(open_image(io.BytesIO(data), name))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content; raises UserError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Remove or replace the file.") from error
+
+
+def no_such_folder(folder: str | Path, setting: str, otherwise: str = "") -> UserError:
+    """The error for a folder that is not there; `otherwise` is what to do without one."""
+    return UserError(
+        f"{setting}={folder}: no such folder (looked in {Path(folder).absolute()}). Point {setting} at a folder of "
+        f"photos.{otherwise}"
+    )
+
+
+def files_below(folder: str | Path) -> list[Path]:
+    """All files below a folder, sorted; links to folders are followed.
+
+    Each folder is entered once, by its own name before that of a link to it, so links in a circle end. What cannot be
+    read is left out with a warning.
+    """
+    found: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    waiting = [str(folder)]
+    while waiting:
+        links: list[str] = []
+        for top in waiting:
+            for parent, folders, files in os.walk(top, onerror=_warn_left_out):
+                status = os.stat(parent)
+                if (status.st_dev, status.st_ino) in entered:
+                    folders.clear()
+                    continue
+                entered.add((status.st_dev, status.st_ino))
+                links += (path for name in folders if os.path.islink(path := os.path.join(parent, name)))
+                paths = (os.path.join(parent, name) for name in files)
+                found += (Path(path) for path in paths if os.path.isfile(path))  # no pipes and devices
+        waiting = sorted(links)
+    return sorted(found)
+
+
+def _warn_left_out(error: OSError) -> None:
+    warnings.warn(printable(f"{error.filename} cannot be read and is left out: {error.strerror}"), stacklevel=2)
+
+
+def find_images(folder: str | Path, setting: str) -> list[Path]:
+    """All image files below a folder, sorted.
+
+    Args:
+        folder: searched recursively, links to folders too.
+        setting: the option that named it, for the error.
+
+    Raises:
+        UserError: there is no such folder, or no image in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise no_such_folder(folder, setting)
+    found = [path for path in files_below(root) if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise UserError(
+            f"{setting}={folder}: no image files ({', '.join(sorted(SUFFIXES))}) in {root.absolute()} or below."
+        )
+    return found
+
+
+def image_size(path: Path) -> Size:
+    """The size of a file as it will be decoded; reads its header alone.
+
+    Raises:
+        UserError: it is no image, or is larger than `MAX_PIXELS`.
+    """
+    with opened(path, str(path)) as image:
+        width, height = image.size
+        sideways = orientation(image) >= 5  # these swap width and height
+    return (width, height) if sideways else (height, width)

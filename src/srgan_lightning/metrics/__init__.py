@@ -1,0 +1,1 @@
+"""Scores of SR against HR, and of SR alone, with their tables."""

@@ -1,0 +1,134 @@
+"""LPIPS, FID and KID through torchmetrics, the distance of VGG19 features, and the metrics that need no weights."""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric
+
+from srgan_lightning.losses import PerceptualLoss
+from srgan_lightning.metrics.colour_shift import ColourShift
+from srgan_lightning.metrics.grid_energy import GridEnergy
+from srgan_lightning.metrics.pictures import Pictures
+from srgan_lightning.metrics.swd import PatchDistance
+from srgan_lightning.utils.errors import UserError
+
+NAMES = ("lpips", "fid", "kid", "vgg", "swd", "grid", "colour_shift")
+#: Names of scores: `grid` has HR's own beside it.
+KNOWN = ("lpips", "fid", "kid", "vgg", "swd", "grid", "hr_grid", "colour_shift")
+OF_DISTRIBUTIONS = ("fid", "kid")  # of networks' features: they compare all SR with all HR
+
+
+class FeatureDistance(MeanMetric):
+    """Mean over images of the squared distance of VGG19 features (Ledig et al. 2017, equation 5)."""
+
+    def __init__(self, loss: PerceptualLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:  # type: ignore[override]
+        """sr, hr: (1, 3, H, W) RGB in [0, 1]."""
+        super().update(self.loss(sr, hr))
+
+
+class PerceptualMetrics:
+    """Gathers the pictures of one set; lower is better in all, `grid` as far as HR's.
+
+    Args:
+        names: of `lpips`, `fid`, `kid`, `vgg`, `swd`, `grid`, `colour_shift`.
+        folder: holds the networks' weights as torch's cache does (`checkpoints/alexnet-owt-7be5be79.pth`, ...), or None
+            for that cache itself, which is filled from the network.
+        device: where the networks run.
+        vgg: arguments of `losses.PerceptualLoss`.
+        otherwise: what to do where networks cannot be downloaded, for the error.
+        scale: LR is that many times smaller.
+
+    Raises:
+        UserError: a name is unknown, a package is missing, or weights are unavailable.
+    """
+
+    def __init__(
+        self,
+        names: list[str],
+        folder: str | None,
+        device: torch.device,
+        vgg: Mapping[str, Any],
+        otherwise: str = "set metric_weights=FOLDER, or leave it out of metrics",
+        scale: int = 4,
+    ) -> None:
+        unknown = [name for name in names if name not in NAMES]
+        if unknown:
+            raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(NAMES)}.")
+        if "grid" in names:
+            names = [*names, "hr_grid"]
+        self.device, self.vgg, self.otherwise, self.scale = device, vgg, otherwise, scale
+        if folder is not None:
+            torch.hub.set_dir(os.path.abspath(folder))
+        self.metrics: dict[str, Metric] = {name: self._make(name).to(device) for name in names}
+
+    def _make(self, name: str) -> Metric:
+        if name == "swd":
+            return PatchDistance(self.scale)
+        if name in ("grid", "hr_grid"):
+            return GridEnergy(self.scale)
+        if name == "colour_shift":
+            return ColourShift()
+        if name == "vgg":
+            try:
+                return FeatureDistance(PerceptualLoss(**self.vgg))
+            except UserError as error:
+                raise UserError(
+                    f"metrics=[vgg] takes vgg.weights and vgg.layer as loss.vgg in training: {error}"
+                ) from error
+        try:
+            if name == "lpips":
+                from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+
+                return LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
+            from torchmetrics.image import FrechetInceptionDistance, KernelInceptionDistance
+
+            weights = os.path.join(torch.hub.get_dir(), "checkpoints", "weights-inception-2015-12-05-6726825d.pth")
+            path = weights if os.path.isfile(weights) else None
+            if name == "fid":
+                return FrechetInceptionDistance(normalize=True, feature_extractor_weights_path=path)
+            return KernelInceptionDistance(normalize=True, feature_extractor_weights_path=path, subset_size=2)
+        except ModuleNotFoundError as error:
+            raise UserError(f"{name} needs more packages ({error}): pip install '.[metrics]'.") from error
+        except Exception as error:  # urllib, ssl, hash and file errors of the weights
+            raise UserError(
+                f"The network of {name} could not be loaded ({error}). It is downloaded once; without network, copy "
+                f"torch's hub folder from a machine that has it and {self.otherwise}."
+            ) from error
+
+    def update(self, pictures: Pictures) -> None:
+        """Add one image."""
+        sr, hr = pictures.sr.clamp(0, 1).to(self.device), pictures.hr.to(self.device)
+        for name, metric in self.metrics.items():
+            if name in OF_DISTRIBUTIONS:
+                metric.update(hr, real=True)
+                metric.update(sr, real=False)
+            elif name in ("grid", "hr_grid"):
+                metric.update(sr if name == "grid" else hr)
+            else:
+                metric.update(sr, pictures.lr.to(self.device) if name == "colour_shift" else hr)
+
+    def compute(self, images: int) -> dict[str, float]:
+        """The scores of the set, without those that it has no pixels for; raises UserError where it is too small."""
+        scores: dict[str, float] = {}
+        for name, metric in self.metrics.items():
+            if name in OF_DISTRIBUTIONS and images < 2:
+                raise UserError(f"{name} compares distributions: it needs a set of 2 images or more, not {images}.")
+            if name == "kid":
+                metric.subset_size = min(50, images)  # type: ignore[assignment]
+            with torch.random.fork_rng(devices=[]):
+                # KID's subsets, of sets above 50 images, are drawn by the global generator: the same ones every time.
+                torch.default_generator.manual_seed(0)
+                value: Any = metric.compute()
+            score = float(value[0] if name == "kid" else value)
+            if not math.isnan(score):  # `grid` of images smaller than its window
+                scores[name] = score
+            metric.reset()
+        return scores

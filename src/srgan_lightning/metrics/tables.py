@@ -1,0 +1,82 @@
+"""Scores as tables: one of images for each result, one that compares results, in the terminal and as Markdown."""
+
+from typing import Any
+
+from rich.console import Console
+
+from srgan_lightning.metrics.perceptual import KNOWN
+from srgan_lightning.metrics.psnr_ssim import NAMES
+from srgan_lightning.utils.terminal_table import print_table, without_root
+
+TITLES = {
+    "psnr_y": "PSNR-Y",
+    "ssim_y": "SSIM-Y",
+    "psnr_rgb": "PSNR-RGB",
+    "ssim_rgb": "SSIM-RGB",
+    "lpips": "LPIPS",
+    "fid": "FID",
+    "kid": "KID",
+    "vgg": "VGG19",
+    "swd": "SWD",
+    "grid": "grid",
+    "hr_grid": "HR grid",
+    "colour_shift": "colour shift",
+}
+
+
+def _number(key: str, value: float) -> str:
+    if key == "vgg" and value >= 100:  # of weights whose features are not of unit size
+        return f"{value:,.0f}"
+    two = ("psnr", "bicubic_psnr", "fid", "grid", "hr_grid", "colour_shift")
+    return f"{value:.2f}" if key.startswith(two) else f"{value:.4f}"
+
+
+def print_images(console: Console, result: dict[str, Any]) -> None:
+    """Every image of a result and the mean; model and bicubic side by side."""
+    title = f"{result['weights']} on {result['set']} ({result['n']} images)"
+    names, root = [row["name"] for row in result["images"]], ""
+    if console.is_terminal:  # programs get whole names
+        names, root = without_root(names)
+    head = ["image", *(each for key in NAMES for each in (TITLES[key], "bicubic"))]
+    rows = [
+        [name, *(_number(key, row[k]) for key in NAMES for k in (key, f"bicubic_{key}"))]
+        for name, row in zip([*names, "mean"], [*result["images"], result], strict=True)
+    ]
+    print_table(console, head, rows, f"{title}, all in {root}" if root else title)
+
+
+def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the comparison: one row for bicubic on each set, then one for each of the weights."""
+    keys = [*NAMES, *(key for key in KNOWN if any(key in result for result in results))]
+    rows: list[list[str]] = []
+    for name in dict.fromkeys(result["set"] for result in results):
+        of_set = [result for result in results if result["set"] == name]
+        baseline = {key: of_set[0][f"bicubic_{key}"] for key in NAMES}
+        baseline |= {key: of_set[0][key] for key in keys if of_set[0]["weights"] == "bicubic" and key in of_set[0]}
+        for weights, values in [
+            ("bicubic", baseline),
+            *((r["weights"], r) for r in of_set if r["weights"] != "bicubic"),
+        ]:
+            cells = [_number(key, values[key]) if key in values else "-" for key in keys]
+            rows.append([str(name), str(of_set[0]["n"]), str(weights), *cells])
+    return ["set", "n", "weights", *(TITLES[key] for key in keys)], rows
+
+
+def print_comparison(console: Console, results: list[dict[str, Any]]) -> None:
+    """All results in one table."""
+    head, rows = comparison_rows(results)
+    title = "Means"
+    if console.is_terminal:  # programs get whole names
+        for column in (0, 2):
+            names, root = without_root([row[column] for row in rows])
+            title += f"; {head[column]} in {root}" if root else ""
+            rows = [[*row[:column], name, *row[column + 1 :]] for row, name in zip(rows, names, strict=True)]
+    print_table(console, head, rows, title, left=(0, 2))
+
+
+def to_markdown(results: list[dict[str, Any]], protocol: dict[str, Any]) -> str:
+    """The comparison as a Markdown table, with the protocol beneath."""
+    head, rows = comparison_rows(results)
+    lines = [head, ["---" if number in (0, 2) else "---:" for number in range(len(head))], *rows]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{text}\n\nProtocol: {'; '.join(f'{key}: {value}' for key, value in protocol.items())}.\n"

@@ -1,0 +1,237 @@
+"""Run directories, read back."""
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from srgan_lightning.runs.layout import HYDRA, RunDirectory
+from srgan_lightning.runs.untrusted_files import References, printable, read_text, read_yaml
+from srgan_lightning.utils.errors import UserError
+
+#: Of summary.json, without which a run cannot be compared.
+NEEDED = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")
+LOG_BYTES, CURVE_BYTES = 10_000_000, 500_000_000
+#: No float32 is larger.
+LARGEST = 3.5e38
+
+
+@dataclass
+class Run:
+    """One run directory.
+
+    Args:
+        path: holds `.hydra/` and what training wrote.
+        label: the settings that set it apart from the runs beside it.
+    """
+
+    path: Path
+    label: str = ""
+
+    @property
+    def files(self) -> RunDirectory:
+        return RunDirectory(self.path)
+
+    @property
+    def name(self) -> str:
+        return printable(self.path.name)
+
+    @property
+    def artifact(self) -> Path:
+        return self.files.artifact
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """`summary.json`, which the end of training writes; empty before, and where it is damaged."""
+        try:
+            summary = json.loads(read_text(self.files.summary))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return summary if isinstance(summary, dict) else {}
+
+    @cached_property
+    def damage(self) -> str:
+        """Why a run that has ended cannot be compared; empty for all others."""
+        if not self.files.summary.exists() or self.summary.get("interrupted") is True:
+            return ""
+        if not self.summary:
+            return "its summary.json is damaged"
+        if not self.artifact.exists():
+            return ""  # no checkpoint was made
+        named = [*NEEDED, *(name for name in ("swd", "bicubic_swd") if name in self.summary)]
+        if unlike := [name for name in named if not _is_number(self.summary.get(name))]:
+            return f"its summary.json has no number for {', '.join(unlike)}"
+        from srgan_lightning.artifacts.load import load_trained  # torch, which --help does not need
+
+        try:
+            scale = load_trained(self.artifact).generator.scale
+            if self.scale != scale:
+                return f"its configuration has scale={self.scale}, its generator.safetensors {scale}"
+        except UserError as error:
+            return printable(error)
+        return ""
+
+    @property
+    def finished(self) -> bool:
+        # A run that was stopped leaves both too: its scores are those of a shorter training.
+        stopped = self.summary.get("interrupted", False)
+        return "psnr_y" in self.summary and self.artifact.is_file() and not stopped and not self.damage
+
+    @cached_property
+    def failure(self) -> str:
+        """Why it failed, as its log tells; empty where it does not."""
+        for log in self.files.logs():
+            try:
+                lines = read_text(log, LOG_BYTES).splitlines()
+            except (OSError, ValueError):
+                continue  # it has nothing to say
+            for line in lines:
+                if "[ERROR]" in line:
+                    return printable(line.partition(" failed. ")[2]) or f"see {printable(log)}"
+        return ""
+
+    @property
+    def state(self) -> str:
+        """`finished`, `damaged`, `failed`, or `unfinished`: stopped, killed or still running."""
+        if self.finished:
+            return "finished"
+        return "damaged" if self.damage else "failed" if self.failure else "unfinished"
+
+    @cached_property
+    def references(self) -> References:
+        """The configuration that it ran with.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        path = self.files.config
+        try:
+            return References(read_yaml(path))
+        except Exception as error:  # files and YAML
+            raise UserError(f"{printable(path)} cannot be read: {printable(error)}.") from error
+
+    @cached_property
+    def scale(self) -> int:
+        """Raises UserError where the configuration has none."""
+        return int(self.option("scale", int))
+
+    def option(self, name: str, kind: type) -> Any:
+        """An option or group of the configuration, with all that it refers to.
+
+        Raises:
+            UserError: it is missing, or of another kind.
+        """
+        try:
+            value = self.references.resolve(name)
+            if type(value) is not kind:
+                raise ValueError(f"has {name}={printable(value, 60)}")
+        except ValueError as error:
+            raise UserError(f"{printable(self.files.config)} {error}.") from error
+        return value
+
+    @cached_property
+    def overrides(self) -> dict[str, str]:
+        """What was set on the command line or by a sweeper."""
+        try:
+            lines = read_yaml(self.files.overrides)
+        except Exception:  # a directory that a user has moved or cleaned: labels are all that is lost
+            return {}
+        pairs = (printable(line).partition("=") for line in lines) if isinstance(lines, list) else ()
+        return {key: value for key, _, value in pairs}
+
+    def curves(self) -> dict[str, tuple[list[int], list[float]]]:
+        """Updates and values of each column of `metrics.csv`; lines and numbers that a kill tore are left out.
+
+        Raises:
+            UserError: there is none.
+        """
+        path = self.files.history
+        try:
+            lines = read_text(path, CURVE_BYTES).replace("\0", "").splitlines()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path} has no metrics.csv to draw curves from: {printable(error)}.") from error
+        columns: dict[str, tuple[list[int], list[float]]] = {}
+        rows = (row for line in lines for row in _rows(line))  # line by line: an open quote ends with its line
+        head = next(rows, [])
+        for row in rows:
+            cells = dict(zip(head, row, strict=False))
+            step = cells.get("step", "")
+            if len(row) != len(head) or not (step.isascii() and step.isdigit() and len(step) < 16):
+                continue
+            for key, text in cells.items():
+                if key not in ("step", "epoch") and (value := _as_number(text)) is not None:
+                    steps, values = columns.setdefault(key, ([], []))
+                    steps.append(int(step))
+                    values.append(value)
+        if not columns:
+            raise UserError(f"{path} holds no measurements yet.")
+        return columns
+
+
+def _rows(line: str) -> list[list[str]]:
+    try:
+        return list(csv.reader([line]))
+    except csv.Error:
+        return []
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isnan(value) or abs(value) < LARGEST else None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < LARGEST and math.isfinite(value)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is that of one run."""
+    return RunDirectory(path).hydra.is_dir() or RunDirectory(path).summary.is_file()
+
+
+def find_runs(path: Path) -> list[Run]:
+    """The runs below a directory, in the order of their numbers or names.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = [entry for entry in path.iterdir() if entry.is_dir() and is_run(entry)] if path.is_dir() else []
+    if not found:
+        deeper = sorted({entry.parents[1] for entry in path.glob(f"*/*/{HYDRA}")})
+        hint = f" Name one sweep: {', '.join(map(str, deeper))}." if deeper else ""
+        raise UserError(
+            f"{path}: no run in it (looked in {path.absolute()}). Give the directory of a run, "
+            f"outputs/<experiment>/<run>, or that of a sweep, multirun/<experiment>/<sweep>.{hint}"
+        )
+    found.sort(
+        key=lambda entry: (not entry.name.isdecimal(), int(entry.name) if entry.name.isdecimal() else 0, entry.name)
+    )
+    runs = [Run(entry) for entry in found]
+    varying = [
+        key
+        for key in dict.fromkeys(key for run in runs for key in run.overrides)
+        if len({run.overrides.get(key) for run in runs}) > 1
+    ]
+    for run in runs:
+        run.label = ", ".join(f"{_short(key, varying)}={_rounded(run.overrides.get(key, '-'))}" for key in varying)
+    return runs
+
+
+def _short(key: str, keys: list[str]) -> str:
+    """The last part of a key, where no other key ends so."""
+    last = key.rsplit(".", 1)[-1]
+    return last if [other.rsplit(".", 1)[-1] for other in keys].count(last) == 1 else key
+
+
+def _rounded(value: str) -> str:
+    """A sweeper's 17 digits as three."""
+    try:
+        return f"{float(value):.3g}"
+    except ValueError:
+        return value

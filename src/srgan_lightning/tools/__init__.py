@@ -1,0 +1,1 @@
+"""What the larger commands do: benchmark, check_data, report and demo."""

@@ -1,0 +1,79 @@
+"""The training step beside the textbook's, and how its cost grows."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from omegaconf import DictConfig
+from torch.utils.flop_counter import FlopCounterMode
+
+from srgan_lightning.tools.benchmark.setup import build_module, load_batch, with_bare_step
+from srgan_lightning.tools.benchmark.textbook import Textbook
+from srgan_lightning.tools.benchmark.timing import (
+    Result,
+    matmul_peak,
+    measure,
+    peak_memory,
+    reset_peak_memory,
+    result,
+)
+from srgan_lightning.training.build import build_data
+
+Step = Callable[[], None]
+
+
+def count_flops(step: Step) -> int:
+    """FLOPs of matrix products and convolutions in one call, forward and backward."""
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) -> Result:
+    """One update of all networks, from uint8 HR on the CPU on, as this package takes it and as the textbook does.
+
+    Args:
+        cfg: the experiment.
+        device: where.
+        rounds: timed steps of each.
+        quick: measure the peak with small matrices.
+
+    Returns:
+        Images per second, with FLOPs per image, their share of the measured peak, and peak memory.
+    """
+    module, data = build_module(cfg), build_data(cfg)
+    batch = load_batch(data)
+    textbook = Textbook(module, data.degradation, device)
+    baseline = partial(textbook.step, batch)
+    images = len(batch["hr"])
+    precision = str(cfg.trainer.precision)
+    half = torch.float16 if precision.startswith("16") else torch.float32
+    peak = matmul_peak(device, torch.bfloat16 if precision.startswith("bf16") else half, quick)
+
+    def work(step: Step) -> Result:
+        flops, baseline_flops = count_flops(step) / images, count_flops(baseline) / images
+        memory = {}
+        for way, function in (("ours", step), ("baseline", baseline)):
+            reset_peak_memory(device)
+            function()
+            memory[way] = peak_memory(device)
+        # Two calls more before the clock counts: compiling and cuDNN's choice take the first.
+        seconds = measure({"ours": step, "baseline": baseline}, device, rounds, warmup=1 if quick else 2)
+        line = result("train_step", f"{cfg.name}, HR {describe(batch['hr'])}, {precision}", "images/s", images, seconds)
+        return {
+            **line,
+            "flops_per_image": flops,
+            "baseline_flops_per_image": baseline_flops,
+            "matmul_peak": peak,
+            "share_of_peak": line["ours"] * flops / peak,
+            "baseline_share_of_peak": line["baseline"] * baseline_flops / peak,
+            "peak_memory": memory["ours"],
+            "baseline_peak_memory": memory["baseline"],
+        }
+
+    return with_bare_step(cfg, module, data, work)  # type: ignore[no-any-return]
+
+
+def describe(images: torch.Tensor) -> str:
+    """Size and number of a batch: `96x96 x 16`."""
+    return f"{images.shape[-1]}x{images.shape[-2]} x {len(images)}"

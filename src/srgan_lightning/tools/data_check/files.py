@@ -1,0 +1,123 @@
+"""Judging one file, or one pair of LR and HR, apart from all others."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+from srgan_lightning.imaging.reading import CONVERSIONS, open_image, opened, orientation, to_tensor
+from srgan_lightning.tools.data_check.duplicates import Fingerprint, fingerprint
+from srgan_lightning.tools.data_check.findings import Finding
+from srgan_lightning.tools.data_check.spectrum import LEAST_DETAIL, fine_detail
+from srgan_lightning.utils.errors import UserError, printable
+
+#: Below, LR shows something else: two portraits correlate by up to 0.74; LR blurred by a sigma of 2 by 0.79 or more.
+LEAST_CORRELATION = 0.75
+LEAST_PSNR = 18.0  # dB, between LR and the shrunken HR; LR made by bicubic has 40 or more
+
+Source = Callable[[], str | Path | IO[bytes]]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file to be judged.
+
+    Args:
+        split: the set it belongs to.
+        name: what a report calls it.
+        source: gives the file, or raises UserError.
+        least: (height, width) that it needs.
+        scale: it should be a multiple of, for validation; 1 where it does not matter.
+        enlarged: (height, width) that it is resized to, or None.
+        lr: its LR, where the set has one.
+        lr_scale: how many times smaller that is.
+    """
+
+    split: str
+    name: str
+    source: Source
+    least: tuple[int, int] = (1, 1)
+    scale: int = 1
+    enlarged: tuple[int, int] | None = None
+    lr: "Item | None" = None
+    lr_scale: int = 1
+
+
+@dataclass
+class Judged:
+    """What is known of a file after looking at it: nothing but findings, where it is broken."""
+
+    item: Item
+    findings: list[Finding] = field(default_factory=list)
+    size: tuple[int, int] | None = None  # height, width
+    fingerprint: Fingerprint | None = None
+
+    def add(self, kind: str, detail: str, name: str | None = None) -> None:
+        self.findings.append(Finding(kind, self.item.split, (name or self.item.name,), detail))
+
+
+def judge(item: Item) -> Judged:
+    """Decode and judge a file; never raises for what is wrong with it."""
+    judged = Judged(item)
+    image = _decoded(item, judged)
+    lr = None if item.lr is None else _decoded(item.lr, judged)
+    if image is None:
+        return judged
+    width, height = image.size
+    judged.size, judged.fingerprint = (height, width), fingerprint(image)
+    if height < item.least[0] or width < item.least[1]:
+        judged.add("too_small", f"{width}x{height}, but {item.least[1]}x{item.least[0]} is needed")
+    if height % item.scale or width % item.scale:
+        judged.add("not_divisible", f"{width}x{height}, scale {item.scale}")
+    if item.enlarged and (height < item.enlarged[0] or width < item.enlarged[1]):
+        judged.add("enlarged", f"{width}x{height} to {item.enlarged[1]}x{item.enlarged[0]}")
+    share = fine_detail(image)
+    if share < LEAST_DETAIL:
+        judged.add("upsampled", f"share of fine detail {share:.2%}, below {LEAST_DETAIL:.2%}")
+    if item.lr is not None and lr is not None:
+        for kind, detail in compare(image, lr, item.lr_scale):
+            judged.add(kind, detail, item.lr.name)
+    return judged
+
+
+def compare(hr: Image.Image, lr: Image.Image, scale: int) -> Iterator[tuple[str, str]]:
+    """What does not fit between the two images of a pair: kinds and details of findings."""
+    expected = (hr.width // scale, hr.height // scale)
+    if lr.size != expected:
+        yield "pair_size", f"{lr.width}x{lr.height}, its HR needs {expected[0]}x{expected[1]}"
+        return
+    box = (0, 0, scale * lr.width, scale * lr.height)  # HR may have a rest, which is cut off
+    ours, theirs = (
+        np.asarray(image, dtype=np.float64) for image in (hr.resize(lr.size, Image.Resampling.BICUBIC, box), lr)
+    )
+    psnr = 10 * np.log10(255**2 / max(float(np.square(ours - theirs).mean()), 1e-9))
+    ours, theirs = ours - ours.mean(), theirs - theirs.mean()
+    spread = float(np.sqrt(np.square(ours).mean() * np.square(theirs).mean()))
+    if spread > 1 and (correlation := float((ours * theirs).mean()) / spread) < LEAST_CORRELATION:
+        yield "pair_content", f"correlation with the shrunken HR {correlation:.2f}, below {LEAST_CORRELATION}"
+    elif psnr < LEAST_PSNR:
+        yield "pair_far", f"{psnr:.1f} dB, below {LEAST_PSNR:.0f}"
+
+
+def _decoded(item: Item, judged: Judged) -> Image.Image | None:
+    """The image as training would see it, upright and RGB; None, with a finding, if it is broken."""
+    try:
+        file = item.source()
+        with opened(file, item.name) as header:
+            mode, turned = header.mode, orientation(header)
+        if not isinstance(file, str | Path):
+            file.seek(0)
+        image = Image.fromarray(to_tensor(open_image(file, item.name)).permute(1, 2, 0).numpy())
+    except UserError as error:
+        # The report has the file's name and the advice beside it.
+        reason = str(error).removeprefix(f"{printable(item.name)} ").removeprefix("cannot be read as an image: ")
+        judged.add("unreadable", reason.rsplit(". Remove or replace ", 1)[0], item.name)
+        return None
+    if mode in CONVERSIONS:
+        judged.add("mode", CONVERSIONS[mode], item.name)
+    if turned != 1:
+        judged.add("orientation", f"EXIF orientation {turned}", item.name)
+    return image

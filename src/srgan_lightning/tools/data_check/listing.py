@@ -1,0 +1,143 @@
+"""From a data group to the files to be judged, and what names alone tell; unlike the group, it stops at nothing."""
+
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from srgan_lightning.data.celeba import (
+    IMAGES,
+    PARTITION,
+    SPLITS,
+    CelebAData,
+    find_celeba,
+    open_zip,
+    partition_lines,
+    read_line,
+    read_member,
+)
+from srgan_lightning.data.datamodule import Split, SuperResolutionData
+from srgan_lightning.data.folder import FolderData, PairedData, pair_key
+from srgan_lightning.imaging.reading import files_below, find_images
+from srgan_lightning.tools.data_check.files import Item
+from srgan_lightning.tools.data_check.findings import Finding
+from srgan_lightning.utils.errors import UserError
+
+SPLIT_OF = {number: split for split, number in SPLITS.items()}
+
+
+def list_items(data: SuperResolutionData, stack: ExitStack) -> tuple[list[Item], list[Finding]]:
+    """What there is to judge, and what is wrong before a single image is opened.
+
+    Args:
+        data: of a configuration.
+        stack: closes an archive that the items are read from.
+
+    Raises:
+        UserError: a folder is not there at all, or the group draws its images.
+    """
+    findings: list[Finding] = []
+    if isinstance(data, FolderData):
+        return list(_folder(data, findings)), findings
+    if isinstance(data, PairedData):
+        return list(_pairs(data, findings)), findings
+    if isinstance(data, CelebAData):
+        return list(_celeba(data, findings, stack)), findings
+    raise UserError(f"{type(data).__name__} has no files to check: give data=folder, pairs, celeba or celeba_native.")
+
+
+def _images(folder: str, setting: str, split: Split, findings: list[Finding]) -> list[Path]:
+    found = find_images(folder, setting)
+    others = Counter(path.suffix.lower() for path in files_below(folder)) - Counter(
+        path.suffix.lower() for path in found
+    )
+    for suffix, count in sorted(others.items()):
+        findings.append(Finding("ignored", split, (folder,), f"{count} {suffix or 'without ending'}"))
+    return found
+
+
+def _scale(data: SuperResolutionData, split: Split) -> int:
+    """What HR is cut to a multiple of: in validation. In training crops are multiples by themselves."""
+    return 1 if split == "train" else data.scale
+
+
+def _folder(data: FolderData, findings: list[Finding]) -> Iterator[Item]:
+    given = {split: folder for split, folder in data.dirs.items() if folder}
+    if given.get("test") == given.get("val"):
+        given.pop("test", None)
+    if not given:
+        raise UserError("Nothing to check: give data.train_dir=PATH, data.val_dir=PATH or both.")
+    for split, folder in given.items():
+        for path in _images(folder, f"data.{split}_dir", split, findings):
+            least = (data.least_side(split),) * 2
+            yield Item(split, str(path), partial(Path, path), least, _scale(data, split))
+
+
+def _pairs(data: PairedData, findings: list[Finding]) -> Iterator[Item]:
+    given = {split: dirs for split, dirs in data.dirs.items() if split != "test" and any(dirs)}
+    if not given:
+        raise UserError("Nothing to check: give data.train_hr_dir=PATH data.train_lr_dir=PATH, or those of val.")
+    for split, (hr_dir, lr_dir) in given.items():
+        if not (hr_dir and lr_dir):
+            raise UserError(f"data.{split}_hr_dir and data.{split}_lr_dir belong together: give both.")
+        partners: dict[str, Path] = {}
+        for path in _images(lr_dir, f"data.{split}_lr_dir", split, findings):
+            key = pair_key(path, data.scale)
+            if key in partners:
+                detail = f"{partners[key]} and this LR are both of {key}"
+                findings.append(Finding("pair_missing", split, (str(path),), detail))
+            partners[key] = path
+        matched: dict[str, Path] = {}
+        for path in _images(hr_dir, f"data.{split}_hr_dir", split, findings):
+            key = pair_key(path, data.scale)
+            partner = partners.pop(key, None)
+            lr = None if partner is None else Item(split, str(partner), partial(Path, partner))
+            if lr is None:
+                detail = f"{matched[key]} and this HR are both of {key}" if key in matched else "no LR of its name"
+                findings.append(Finding("pair_missing", split, (str(path),), detail))
+            else:
+                matched[key] = path
+            least, scale = (data.least_side(split),) * 2, _scale(data, split)
+            yield Item(split, str(path), partial(Path, path), least, scale, None, lr, data.scale)
+        for path in partners.values():
+            findings.append(Finding("pair_missing", split, (str(path),), "no HR of its name"))
+
+
+def _celeba(data: CelebAData, findings: list[Finding], stack: ExitStack) -> Iterator[Item]:
+    folder = find_celeba(data.root)
+    images, archive = folder / IMAGES, None
+    if images.is_dir():
+        there = {path.name for path in images.iterdir()}
+    else:
+        archive = stack.enter_context(open_zip(folder / f"{IMAGES}.zip"))
+        there = {name.removeprefix(f"{IMAGES}/") for name in archive.namelist() if not name.endswith("/")}
+    native = data.fit == "native"
+    seen: dict[str, int] = {}
+    for number, line in partition_lines(folder / PARTITION):
+        where = f"{PARTITION}, line {number}"
+        try:
+            name, part = read_line(line)
+        except ValueError as error:
+            findings.append(Finding("partition", "", (where,), f"{line[:80]!r}: {error}"))
+            continue
+        split = SPLIT_OF[part]
+        if name in seen:
+            findings.append(Finding("partition", split, (where,), f"{name} is on line {seen[name]} too"))
+            continue
+        seen[name] = number
+        if name not in there:
+            findings.append(Finding("missing", split, (name,), where))
+            continue
+        member = f"{IMAGES}/{name}"
+        source = partial(Path, images / name) if archive is None else partial(_unpacked, archive, member)
+        yield Item(split, name, source, data.size if native else (1, 1), 1, None if native else data.size)
+    unlisted = sorted(there - seen.keys())
+    if unlisted:
+        findings.append(Finding("unlisted", "", tuple(unlisted), f"{len(unlisted)} files"))
+
+
+def _unpacked(archive: zipfile.ZipFile, member: str) -> io.BytesIO:
+    return io.BytesIO(read_member(archive, member))

@@ -1,0 +1,96 @@
+"""The curves of one run."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from srgan_lightning.tools.report.style import FAINT, styled
+from srgan_lightning.utils.errors import UserError
+
+Curves = dict[str, tuple[list[int], list[float]]]
+
+#: Title, columns of metrics.csv with the name that each gets, and whether the axis is logarithmic.
+PANELS: list[tuple[str, dict[str, str], bool]] = [
+    ("PSNR-Y, dB", {"val/psnr_y": "model", "val/bicubic_psnr_y": "bicubic"}, False),
+    ("SSIM-Y", {"val/ssim_y": "model", "val/bicubic_ssim_y": "bicubic"}, False),
+    ("Distance of patch statistics", {"val/swd": "model", "val/bicubic_swd": "bicubic"}, False),
+    ("Energy at the LR grid's frequencies", {"val/grid": "SR", "val/hr_grid": "HR"}, False),
+    ("Colour shift, levels of 255", {"val/colour_shift": "SR"}, False),
+    (
+        "Losses, weighted",
+        {
+            "loss/generator": "generator",
+            "loss/pixel": "pixel",
+            "loss/perceptual": "perceptual",
+            "loss/adversarial": "adversarial",
+            "loss/total_variation": "total variation",
+            "loss/discriminator": "discriminator",
+        },
+        True,
+    ),
+    ("D(x) of real and fake", {"d_real": "HR", "d_fake": "SR"}, False),
+    (
+        "Gradient that each term sends into SR",
+        {
+            "health/gradient_pixel": "pixel",
+            "health/gradient_perceptual": "perceptual",
+            "health/gradient_adversarial": "adversarial",
+            "health/gradient_total_variation": "total variation",
+        },
+        True,
+    ),
+    ("Learning rates", {"lr/generator": "generator", "lr/discriminator": "discriminator"}, True),
+    ("Images per second", {"images_per_second": "training"}, False),
+]
+
+LEGEND_COLUMNS = 3
+
+
+def draw_curves(curves: Curves, title: str) -> Figure:
+    """A figure with a panel for each thing that was logged; raises UserError if there is none."""
+    shown = [panel for panel in PANELS if any(column in curves for column in panel[1])]
+    if not shown:
+        raise UserError(f"{title}: its metrics.csv holds none of the measurements that training logs.")
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    with styled():
+        figure = Figure(figsize=(4.2 * columns, 2.9 * rows), layout="constrained")
+        figure.suptitle(title, parse_math=False)
+        for number, (name, names, logarithmic) in enumerate(shown):
+            axes = figure.add_subplot(rows, columns, number + 1)
+            _draw_panel(axes, curves, names, logarithmic)
+            axes.set_title(name + _span(axes), pad=4 + 13 * -(-len(names) // LEGEND_COLUMNS) * (len(names) > 1))
+            if number >= len(shown) - columns:
+                axes.set_xlabel("generator updates")
+    return figure
+
+
+def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: bool) -> None:
+    for column, name in names.items():
+        if column not in curves:
+            continue
+        steps, values = curves[column]
+        if name == "bicubic":
+            axes.plot(steps, values, color=FAINT, linestyle="--", label=name)
+        else:
+            total = column == "loss/generator"  # where one term makes nearly all of it, both must be seen
+            style: dict[str, Any] = {"linestyle": ":", "zorder": 3} if total else {}
+            axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else None, **style)
+    # A rate that ends at 0 has no logarithm there; matplotlib would leave the panel empty were all of them 0.
+    if logarithmic and any(value > 0 for column in names for value in curves.get(column, ([], []))[1]):
+        axes.set_yscale("log", nonpositive="mask")
+    if len(names) > 1:
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}  # over no curve
+        axes.legend(fontsize="x-small", ncols=LEGEND_COLUMNS, handlelength=1.5, columnspacing=1, **place)
+    if "d_real" in names:
+        axes.set_ylim(0, 1)
+    if axes.get_yscale() == "linear":
+        axes.ticklabel_format(useOffset=False)
+
+
+def _span(axes: Axes) -> str:
+    """Says so where an axis shows but a small part of its values, and so makes much of little."""
+    low, high = axes.get_ylim()
+    small = axes.get_yscale() == "linear" and high - low < 0.02 * max(abs(low), abs(high))
+    return f" (the axis spans {high - low:.2g})" if small else ""

@@ -1,0 +1,107 @@
+"""The perceptual distance of runs, and what to call it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from srgan_lightning.imaging.ops import round_to_8_bits
+from srgan_lightning.inference.scoring import make_upscaler
+from srgan_lightning.metrics.perceptual import PerceptualMetrics
+from srgan_lightning.metrics.pictures import Pictures
+from srgan_lightning.runs.reading import Run
+from srgan_lightning.tools.report.validation import Image
+from srgan_lightning.utils.errors import UserError
+
+SAYS = {
+    "lpips": "LPIPS (AlexNet)",
+    "fid": "FID",
+    "kid": "KID",
+    "vgg": "squared distance of VGG19 features, a proxy for LPIPS",
+    "swd": "distance of patch statistics, a proxy for LPIPS that needs no weights",
+}
+WITHOUT_LPIPS = (
+    "Not LPIPS: its network is not on this machine. --perception lpips downloads it (233 MB); --metric-weights DIR "
+    "names a folder that has it."
+)
+
+
+@dataclass
+class Perception:
+    """Distances by run name (and `bicubic`), lower is better, and what they are."""
+
+    measure: str
+    distances: dict[str, float]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        return SAYS[self.measure]
+
+
+@dataclass
+class Choice:
+    """How to measure: `auto` or one of `SAYS`, and where the networks' weights are."""
+
+    measure: str = "auto"
+    metric_weights: str | None = None
+    vgg_weights: str | None = None
+    vgg_layer: str = "relu2_2"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> Perception:
+    """Measure every run on the same images; `auto` takes VGG where weights are given, else LPIPS where its
+    network is on this machine, else the logged swd: nothing is downloaded unless asked for.
+
+    Args:
+        runs: finished ones of one scale.
+        images: theirs for validation; none leaves `swd` alone.
+        choice: how.
+
+    Raises:
+        UserError: the requested measure is unavailable.
+    """
+    measure = choice.measure
+    if measure == "auto":
+        measure = "vgg" if choice.vgg_weights else "lpips" if images and _has_lpips(choice) else "swd"
+    if measure != "swd" and not images:
+        raise UserError(f"--perception {measure} needs the validation images of the runs, which are unavailable.")
+    if measure == "swd":
+        here = choice.measure == "swd" or not images
+        return _logged(runs, [] if here else [WITHOUT_LPIPS])
+    try:
+        distances = {run.name: _measure(str(run.artifact), measure, images, choice) for run in runs}
+        return Perception(measure, {**distances, "bicubic": _measure("bicubic", measure, images, choice)})
+    except UserError as error:
+        if choice.measure != "auto" or measure == "vgg":
+            raise
+        return _logged(runs, [f"Not LPIPS: {error}"])
+
+
+def _has_lpips(choice: Choice) -> bool:
+    folder = Path(choice.metric_weights or torch.hub.get_dir(), "checkpoints")
+    return any(folder.glob("alexnet-*.pth"))
+
+
+def _logged(runs: list[Run], notes: list[str]) -> Perception:
+    """What every validation has measured."""
+    if missing := [run.name for run in runs if "swd" not in run.summary]:
+        raise UserError(f"summary.json of {', '.join(missing)} has no swd: choose another --perception.")
+    baseline = {"bicubic": runs[0].summary["bicubic_swd"]}
+    return Perception("swd", {run.name: run.summary["swd"] for run in runs} | baseline, notes)
+
+
+@torch.inference_mode()
+def _measure(weights: str, measure: str, images: Iterable[Image], choice: Choice) -> float:
+    images = list(images)
+    scale = images[0].hr.shape[-1] // images[0].lr.shape[-1]
+    upscale = make_upscaler(weights, scale, choice.device, ensemble=False)
+    pictures = (Pictures(i.name, i.lr, round_to_8_bits(upscale(i.lr)), i.hr) for i in images)
+    vgg = {"layer": choice.vgg_layer, "weights": choice.vgg_weights or "imagenet"}
+    otherwise = "give --metric-weights DIR, or take --perception swd"
+    metrics = PerceptualMetrics([measure], choice.metric_weights, choice.device, vgg, otherwise)
+    for picture in pictures:
+        metrics.update(picture)
+    return metrics.compute(len(images))[measure]

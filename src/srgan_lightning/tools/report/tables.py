@@ -1,0 +1,100 @@
+"""The table of a sweep, and which of its checkpoints is best for what."""
+
+import csv
+import io
+from typing import Any
+
+from srgan_lightning.artifacts.model_card import plain
+from srgan_lightning.runs.reading import Run
+from srgan_lightning.tools.report.pareto import compromise, pareto_front
+from srgan_lightning.tools.report.perception import Perception
+
+HEAD = ["run", "settings", "PSNR-Y", "SSIM-Y", "perception", "Pareto", "state"]
+
+
+def front_of(runs: list[Run], perception: Perception) -> list[Run]:
+    """The finished runs that no other, nor bicubic, beats in both PSNR-Y and perception, by falling PSNR-Y."""
+    if not runs:
+        return []
+    # Bicubic first: a run that only equals it is not worth having.
+    points = [(runs[0].summary["bicubic_psnr_y"], perception.distances["bicubic"])]
+    points += [(run.summary["psnr_y"], perception.distances[run.name]) for run in runs]
+    return [runs[i - 1] for i in pareto_front(points) if i > 0]
+
+
+def table(runs: list[Run], perception: Perception | None) -> list[dict[str, Any]]:
+    """One row for bicubic, where a run is finished, and one for each run; scores are numbers."""
+    finished = [run for run in runs if run.finished]
+    rows: list[dict[str, Any]] = []
+    if perception is not None:
+        baseline = {name: finished[0].summary[f"bicubic_{name}"] for name in ("psnr_y", "ssim_y")}
+        rows.append({"run": "bicubic", **_scores(baseline), "perception": perception.distances["bicubic"]})
+    front = front_of(finished, perception) if perception is not None else []
+    for run in runs:
+        row: dict[str, Any] = {"run": run.name, "settings": run.label, "state": run.state}
+        if perception is not None and run.finished:
+            row |= {**_scores(run.summary), "perception": perception.distances[run.name]}
+            row["Pareto"] = "yes" if run in front else "no"
+        rows.append(row)
+    return rows
+
+
+def _scores(values: dict[str, Any]) -> dict[str, Any]:
+    return {"PSNR-Y": values["psnr_y"], "SSIM-Y": values["ssim_y"]}
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A row as text, as it is shown to people."""
+    return [_text(key, row.get(key, "")) for key in HEAD]
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.2f}" if key.startswith("PSNR") else f"{value:.4g}" if key == "perception" else f"{value:.4f}"
+
+
+def to_markdown(rows: list[dict[str, Any]]) -> str:
+    """The table as Markdown."""
+    lines = [HEAD, ["---"] * 2 + ["---:"] * 3 + ["---"] * 2, *map(cells, rows)]
+    return "\n".join("| " + " | ".join(map(plain, line)) + " |" for line in lines) + "\n"
+
+
+def to_csv(rows: list[dict[str, Any]]) -> str:
+    """The table as CSV, with all digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HEAD, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def best_for(runs: list[Run], perception: Perception) -> list[str]:
+    """Sentences that say which checkpoint to take for what, and where bicubic does as well as the best of them."""
+    front = front_of(runs, perception)
+    bicubic = {name: float(runs[0].summary[f"bicubic_{name}"]) for name in ("psnr_y", "ssim_y")}
+    by_psnr, by_ssim = (max(runs, key=lambda run: float(run.summary[key])) for key in ("psnr_y", "ssim_y"))
+    by_perception = min(runs, key=lambda run: perception.distances[run.name])
+    psnr, ssim = by_psnr.summary["psnr_y"], by_ssim.summary["ssim_y"]
+    distance, bicubic_distance = perception.distances[by_perception.name], perception.distances["bicubic"]
+    sentences = [
+        f"Closest to the truth pixel by pixel (PSNR-Y {psnr:.2f} dB): {by_psnr.artifact}"
+        + _beaten(psnr <= bicubic["psnr_y"], f"{bicubic['psnr_y']:.2f} dB"),
+        f"Closest in structure (SSIM-Y {ssim:.4f}): {by_ssim.artifact}"
+        + _beaten(ssim <= bicubic["ssim_y"], f"{bicubic['ssim_y']:.4f}"),
+        f"Most natural to look at ({perception.measure} {distance:.4g}): {by_perception.artifact}"
+        + _beaten(distance >= bicubic_distance, f"{bicubic_distance:.4g}"),
+    ]
+    if not front:
+        return [*sentences, "Most of both: bicubic, which no run beats in either."]
+    points = [(run.summary["psnr_y"], perception.distances[run.name]) for run in front]
+    both = front[compromise(points, range(len(front)))]
+    return [
+        *sentences,
+        f"Most of both (PSNR-Y {both.summary['psnr_y']:.2f} dB, {perception.measure} "
+        f"{perception.distances[both.name]:.4g}): {both.artifact}",
+    ]
+
+
+def _beaten(by_bicubic: bool, score: str) -> str:
+    return f", but no run beats bicubic ({score})" if by_bicubic else ""

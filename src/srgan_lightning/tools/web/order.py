@@ -1,0 +1,151 @@
+"""What a visitor of the page orders, and how it is made: files in, files and facts out, nothing of Gradio."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from srgan_lightning.artifacts.load import load_trained
+from srgan_lightning.imaging.files import read_picture, write_picture
+from srgan_lightning.imaging.picture import Picture
+from srgan_lightning.imaging.reading import MAX_PIXELS
+from srgan_lightning.inference.blending import blend
+from srgan_lightning.inference.upscaling import TiledUpscaler
+from srgan_lightning.metrics.psnr_ssim import score
+from srgan_lightning.networks import Generator
+from srgan_lightning.utils.errors import UserError
+
+SCORES = """
+
+| | PSNR-Y | SSIM-Y |
+| --- | ---: | ---: |
+| bicubic | {} |
+| {} | {} |
+
+By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of border cut off.
+"""
+
+MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory for a million
+
+
+@dataclass(frozen=True)
+class Order:
+    """One photo to upscale.
+
+    Args:
+        photo: an image file.
+        weights: a name or file for `load_trained`.
+        second: weights to blend the first with, or None.
+        amount: the second's share in the blend, 0 to 1.
+        truth: an image file of the size of the result, to score it by, or None.
+    """
+
+    photo: Path
+    weights: str | Path
+    second: str | Path | None = None
+    amount: float = 0.0
+    truth: Path | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What an order gives.
+
+    Args:
+        bicubic: a PNG file, the photo enlarged without a network.
+        sr: a PNG file of the same size, the result.
+        facts: sizes, time, device and scores, in Markdown.
+    """
+
+    bicubic: Path
+    sr: Path
+    facts: str
+
+
+def carry_out(order: Order, device: torch.device, max_pixels: int, folder: Path) -> Iterator[float | Delivery]:
+    """Make what is ordered, one tile at a time: yields the share that is done after each, and last what was ordered.
+
+    Args:
+        order: see there.
+        device: for the network.
+        max_pixels: most that a photo may have.
+        folder: for the result, in a folder in it whose name nobody can guess.
+
+    Raises:
+        UserError: a file cannot be used, is too large, or does not fit the others.
+    """
+    name, generator = _generator(order)
+    scale = generator.scale
+    photo = _read(order.photo, max_pixels, "The photo")
+    truth = None if order.truth is None else _read_truth(order.truth, photo, scale)
+    upscaler, baseline = TiledUpscaler(generator), TiledUpscaler(Generator(1, 0, scale, "bicubic"))
+    upscaler.generator.to(device)
+
+    start = time.perf_counter()
+    sr = yield from upscaler.upscale_in_steps(photo)
+    seconds = time.perf_counter() - start
+    bicubic = baseline.upscale(photo)
+
+    facts = f"{_size(photo)} to {_size(sr)} pixels with {name}, in {seconds:.1f} s on {device}."
+    facts += "".join(f" Note: {note}." for note in sr.notes)
+    if truth is not None:
+        facts += SCORES.format(_scores(bicubic, truth, scale), name, _scores(sr, truth, scale), scale)
+
+    folder = folder / secrets.token_hex(16)
+    delivery = Delivery(folder / "bicubic.png", folder / f"{order.photo.stem}_x{scale}.png", facts)
+    write_picture(delivery.bicubic, bicubic)
+    write_picture(delivery.sr, sr)
+    yield delivery
+
+
+def _generator(order: Order) -> tuple[str, Generator]:
+    first = load_trained(order.weights)
+    if order.second is None:
+        return first.name, first.generator
+    second = load_trained(order.second)
+    name = f"{1 - order.amount:.0%} {first.name}, {order.amount:.0%} {second.name}"
+    return name, blend(first.generator, second.generator, order.amount)
+
+
+def _read(path: Path, max_pixels: int, what: str) -> Picture:
+    try:
+        return read_picture(path, min(max_pixels, MAX_PIXELS))
+    except UserError as error:
+        reason = str(error).replace(str(path), path.name)  # where the server keeps it is no one's business
+        raise UserError(f"{what} {path.name}: {reason}") from error
+
+
+def _read_truth(path: Path, photo: Picture, scale: int) -> Picture:
+    """The ground truth, cut at the right and bottom to a multiple of the scale."""
+    truth = _read(path, MAX_SCORED_PIXELS, "The original")
+    height, width = (side * scale for side in photo.colour.shape[:2])
+    if [side // scale * scale for side in truth.colour.shape[:2]] != [height, width]:
+        raise UserError(
+            f"The original has {_size(truth)} pixels, but {width}x{height} are needed, {scale} times the photo's "
+            f"{_size(photo)}: give the image that the photo was shrunk from."
+        )
+    return Picture(truth.colour[:height, :width])
+
+
+def _scores(picture: Picture, truth: Picture, scale: int) -> str:
+    try:
+        psnr, ssim = score(_tensor(picture), _tensor(truth), scale)[0, :2].tolist()
+    except ValueError as error:
+        raise UserError(f"The result cannot be scored: {error}.") from error
+    return f"{psnr:.2f} dB | {ssim:.4f}"
+
+
+def _tensor(picture: Picture) -> Tensor:
+    """(1, 3, H, W) RGB in [0, 1], multiples of 1/255."""
+    flat = Picture(picture.colour)
+    flat.to_8_bits()
+    return torch.from_numpy(flat.colour).permute(2, 0, 1)[None].expand(1, 3, -1, -1) / 255
+
+
+def _size(picture: Picture) -> str:
+    height, width = picture.colour.shape[:2]
+    return f"{width}x{height}"

@@ -1,0 +1,1 @@
+"""What every room uses: errors, files, hardware, safe loading. Nothing here knows of images or networks."""

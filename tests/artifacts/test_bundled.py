@@ -1,0 +1,91 @@
+"""The models that come with the package: the published files, and better than bicubic on faces they have not seen."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from srgan_lightning.artifacts.artifact import read_artifact
+from srgan_lightning.artifacts.bundled import BUNDLED, DEFAULT, bundled_names
+from srgan_lightning.artifacts.load import load_trained
+from srgan_lightning.artifacts.model_card import model_card
+from srgan_lightning.data.degradation import Bicubic, Blur
+from srgan_lightning.data.synthetic.datamodule import DrawnFaces
+from srgan_lightning.metrics.psnr_ssim import Scores
+
+HASHES = {
+    "srresnet-faces-x4": "5f39b03f92aceda007130646341a948611e04029a9eb1fd8d97f90867fe54c07",
+    "srgan-faces-x4": "9a3f728b1260589bcca6b9624d1ea4ce7faef8d7945ddadb67054124451b276a",
+    "srresnet-x4": "52b35bff4941a22e200c5070213290977f60fba3c57181dd572d7c9122d00259",
+}
+
+
+def test_the_files_are_the_published_ones() -> None:
+    assert set(bundled_names()) == set(HASHES)
+    assert bundled_names()[0] == DEFAULT
+    for name, digest in HASHES.items():
+        path = BUNDLED / f"{name}.safetensors"
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        assert path.stat().st_size < 3.5e6
+        tensors, _ = read_artifact(path)
+        assert tensors["tail.weight"].dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("name", "degradation", "margin"),
+    [
+        ("srresnet-x4", Bicubic(4), 0.5),
+        ("srgan-faces-x4", Blur(4, kernel=9, sigma=(0.8, 1.2)), 0.5),
+        ("srresnet-faces-x4", Bicubic(4), 0.5),
+        ("srresnet-faces-x4", Bicubic(4, jpeg=(75, 75)), 0.5),
+        ("srresnet-faces-x4", Blur(4, kernel=9, sigma=(0.8, 1.2), jpeg=(50, 50)), 0.5),
+    ],
+)
+def test_they_beat_bicubic_on_drawn_faces(name: str, degradation: Bicubic, margin: float) -> None:
+    """By at least `margin` dB of PSNR-Y, each on the degradation that it was made for."""
+    faces, scores = DrawnFaces(4, 128, seed=99), Scores(4)
+    generator = load_trained(name).generator
+    for index in range(4):
+        hr = faces.read(index)[None].float() / 255
+        lr = degradation(hr, torch.tensor([index / 4]))
+        with torch.inference_mode():
+            scores.update(generator(lr), hr, lr, torch.tensor([index]))
+    means = scores.compute()
+    assert means["psnr_y"] > means["bicubic_psnr_y"] + margin
+
+
+@pytest.mark.parametrize("name", HASHES)
+def test_their_cards_tell_how_they_were_made(name: str) -> None:
+    trained = load_trained(name)
+    card = model_card(trained.generator.arguments, trained.about)
+    for fact in ("Public domain", "updates", "seconds", "device", "curve", "final_losses", "psnr_y"):
+        assert fact in card
+
+
+#: PSNR-Y in dB on the first eight photos of portraits/val by the kind of LR, and how much more than bicubic's at least.
+KINDS = {
+    "sharp": (Bicubic(4), 2.0),
+    "JPEG 75": (Bicubic(4, jpeg=(75, 75)), 1.0),
+    "JPEG 50": (Bicubic(4, jpeg=(50, 50)), 0.8),
+    "blurred": (Blur(4), 2.5),
+    "blurred, JPEG 75": (Blur(4, jpeg=(75, 75)), 1.8),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_beats_bicubic_on_photos_of_every_kind(kind: str, shared: Callable[[str], Path]) -> None:
+    degradation, margin = KINDS[kind]
+    generator, scores = load_trained(DEFAULT).generator, Scores(4)
+    for index, path in enumerate(sorted(shared("data/portraits/val").iterdir())[:8]):
+        with Image.open(path) as photo:
+            hr = pil_to_tensor(photo.convert("RGB"))[None].float() / 255
+        hr = hr[..., : hr.shape[-2] // 4 * 4, : hr.shape[-1] // 4 * 4]
+        lr = degradation(hr, torch.tensor([(index + 0.5) / 8]))
+        with torch.inference_mode():
+            scores.update(generator(lr), hr, lr, torch.tensor([index]))
+    means = scores.compute()
+    assert means["psnr_y"] > means["bicubic_psnr_y"] + margin

@@ -1,0 +1,99 @@
+"""What is chosen is what is trained: an option of a group replaces what the experiment had chosen there, whole."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from srgan_lightning import train as command
+from srgan_lightning.cli.config import config_dir
+from srgan_lightning.train import train
+from srgan_lightning.utils.errors import UserError
+from tests.conftest import TINY, TINY_FACES
+
+Configure = Callable[..., DictConfig]
+PUBLISHED = json.loads((Path(__file__).parent / "published_experiments.json").read_text())
+EXPERIMENTS = sorted(PUBLISHED)
+
+
+def differences(published: Any, now: Any, key: str) -> list[str]:
+    """The published values that are others now; options that came later do not count."""
+    if isinstance(published, dict) and isinstance(now, dict):
+        return [found for name in published for found in differences(published[name], now.get(name), f"{key}.{name}")]
+    return [] if published == now else [f"{key}: {now}, was {published}"]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_published_experiments_keep_their_numbers(configure: Configure, experiment: str) -> None:
+    now = OmegaConf.to_container(configure(f"experiment={experiment}"), resolve=True)
+    assert differences(PUBLISHED[experiment], now, experiment) == []
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_no_experiment_alters_a_group_that_is_chosen(configure: Configure, experiment: str) -> None:
+    for group, options in (
+        ("loss", ["pixel", "srgan_vgg54"]),
+        ("data", ["folder", "synthetic"]),
+        ("model", ["srgan", "srresnet"]),
+    ):
+        for option in options:
+            chosen = OmegaConf.to_container(configure(f"experiment={experiment}", f"{group}={option}")[group])
+            assert chosen == OmegaConf.to_container(configure(f"{group}={option}")[group]), (group, option)
+
+
+def test_a_loss_alone_is_that_loss(configure: Configure) -> None:
+    cfg = configure("loss=pixel")
+    assert {name for name, weight in instantiate(cfg.loss).weights.items() if weight} == {"pixel"}
+
+
+def test_data_alone_are_trained_by_the_whole_network(configure: Configure) -> None:
+    cfg = configure("data=folder", "data.train_dir=a", "data.val_dir=b")
+    assert (cfg.model.generator.channels, cfg.model.generator.blocks, cfg.data.crop) == (64, 16, 96)
+    assert cfg.model.discriminator.channels == 64
+
+
+def test_a_model_and_its_loss_train(configure: Configure) -> None:
+    cfg = configure("model=srresnet", "loss=pixel", *TINY, *TINY_FACES, "trainer.max_steps=1")
+    assert train(cfg)["steps"] == 1
+
+
+@pytest.mark.parametrize("word", ["experiment=null", "~experiment"])
+def test_no_experiment(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    GlobalHydra.instance().clear()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", word, *TINY, *TINY_FACES, "trainer.max_steps=1", "loss=pixel"])
+    command.main()
+    said = capsys.readouterr().out
+    assert said.startswith("Training custom: model=srgan loss=pixel data=synthetic degradation=bicubic trainer.max_st")
+    assert len(list((tmp_path / "outputs/custom").glob("*/generator.safetensors"))) == 1
+
+
+def test_a_bare_command_trains_the_quickstart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = []
+    monkeypatch.setattr("srgan_lightning.training.run.train", lambda cfg: trained.append(cfg) or {})
+    GlobalHydra.instance().clear()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train"])
+    command.main()
+    assert trained[0].name == "quickstart"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Nothing was chosen, so this is experiment=quickstart; choose by experiment=")
+    assert lines[1].startswith("Training quickstart: model=quickstart loss=quickstart data=quickstart")
+    make = subprocess.run(["make", "-n", "quickstart"], cwd=config_dir().parent, capture_output=True, text=True)
+    assert "srgan_lightning.train experiment=quickstart" in make.stdout
+
+
+def test_a_seed_below_zero_is_refused(configure: Configure) -> None:
+    with pytest.raises(UserError, match="seed=-1: give a whole number from 0"):
+        train(configure("seed=-1"))

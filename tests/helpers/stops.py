@@ -1,0 +1,221 @@
+"""Runs that are killed, told to stop or made to draw random numbers, and the comparison of what they leave."""
+
+import copy
+import csv
+import functools
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from lightning import Callback, LightningModule, Trainer
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
+
+from srgan_lightning.cli.config import config_dir
+from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.train import train
+from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
+
+#: A run with all that has a state: two optimisers, a schedule, EMA, blur, gradients that wait, epochs of four batches.
+SRGAN = [
+    "experiment=quickstart",
+    *TINY_SRGAN,
+    *TINY_FACES,
+    "model.generator.channels=4",
+    "model.generator.global_skip=none",
+    "model.accumulate_grad_batches=3",
+    "degradation=blur",
+    "degradation.kernel=5",
+    "callbacks.sample_grid=null",
+]
+SRRESNET = [
+    "experiment=srresnet_celeba",
+    "data=synthetic",
+    *TINY,
+    *TINY_FACES,
+    "model.generator.channels=4",
+    "trainer.accumulate_grad_batches=3",
+    "callbacks.sample_grid=null",
+]
+#: Seconds differ between any two runs; measurements of health stand in each row until the next one, in one process.
+UNEQUAL = ("images_per_second", "health/")
+
+
+class Tell(Callback):
+    """Sends this process a signal at a batch of training, or in its validation; first to its workers."""
+
+    def __init__(self, batch: int, validation: bool = False, number: int = signal.SIGTERM, times: int = 1) -> None:
+        self.batch, self.validation, self.number, self.times = batch, validation, number, times
+
+    def _tell(self, trainer: Trainer, validation: bool) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == self.batch and validation == self.validation:
+            for worker in multiprocessing.active_children():  # by another process: of their parent's they take no harm
+                subprocess.run(["kill", f"-{self.number}", str(worker.pid)], check=False)  # some have ended
+                time.sleep(0.2)  # for PyTorch to notice one that dies of it
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self._tell(trainer, validation=False)
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self._tell(trainer, validation=True)
+
+
+class TellParent(Callback):
+    """Sends SIGTERM to the command that started this process and others, and leaves it time to pass that on."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == self.batch and trainer.is_global_zero:
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(1)
+
+
+class InterruptParent(Callback):
+    """Sends SIGINT to the command that started this process, a second apart, in an update that takes long."""
+
+    def __init__(self, times: int, seconds: float) -> None:
+        self.times, self.seconds = times, seconds
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.is_global_zero and trainer.global_step == 0:
+            for _time in range(self.times):
+                time.sleep(1)
+                os.kill(os.getppid(), signal.SIGINT)
+            print(f"interrupted at {time.time()}", flush=True)
+            time.sleep(self.seconds)
+
+
+class Noise(Callback):
+    """Moves the generator's weights by random numbers of all three kinds."""
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        for parameter in pl_module.generator.parameters():  # type: ignore[operator, union-attr]
+            parameter += 1e-3 * (torch.rand_like(parameter) + random.random() + np.random.rand())
+
+
+@functools.cache
+def _composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        return compose("train", ["run_dir=null", *overrides])
+
+
+def configuration(run_dir: Path, overrides: list[str], **settings: Any) -> DictConfig:
+    """Compose overrides, once for many runs, and change settings such as `ckpt_path` for this one."""
+    cfg = copy.deepcopy(_composed(*overrides))
+    OmegaConf.set_struct(cfg, False)  # a callback of ours may be new to it
+    return cast(DictConfig, OmegaConf.merge(cfg, {"run_dir": str(run_dir), **settings}))
+
+
+def in_a_process(target: Callable[..., None], *arguments: Any, seconds: float | None = None) -> int:
+    """Run a function in a new process, killed after some seconds if at all; gives its exit code."""
+    # Forked from a server that has imported everything: an attempt a second, and not every ten.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    process.join(seconds)
+    if seconds is not None:
+        process.kill()
+        process.join()
+    return cast(int, process.exitcode)
+
+
+def attempt(run_dir: Path, overrides: list[str], fatal_sync: int | None = None) -> None:
+    """Train in this process, with its output in `run_dir`.txt.
+
+    Args:
+        run_dir: where.
+        overrides: of the configuration.
+        fatal_sync: which call of fsync this process does not outlive. Files are synchronised as they are written: an
+            odd one is cut short first, as by a kill within the write.
+    """
+    torch.set_num_threads(1)
+    log = run_dir.with_suffix(".txt").open("a")
+    os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
+    sys.stdout = sys.stderr = log
+    if fatal_sync is not None:
+        calls, fsync = iter(range(1, 10**9)), os.fsync
+
+        def kill(descriptor: int) -> None:
+            fsync(descriptor)
+            if next(calls) == fatal_sync:
+                if fatal_sync % 2:
+                    os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.fsync = kill
+    train(configuration(run_dir, overrides))
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Equality to the last bit, through containers."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(equal(value, b[key]) for key, value in a.items())
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+def differences(one: Path, two: Path) -> list[str]:
+    """What differs between the results of two runs, besides times: checkpoints, history, artifact, files."""
+    found: list[str] = []
+    for name in ("last", "best"):
+        a, b = (torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True) for run in (one, two))
+        for part in a.keys() | b.keys():
+            if part not in ("callbacks", "loops") and not equal(a.get(part), b.get(part)):
+                found.append(f"{name}.ckpt: {part}")
+    histories = []
+    for run in (one, two):
+        with (run / "metrics.csv").open(newline="") as file:
+            histories.append(
+                [{k: v for k, v in row.items() if not k.startswith(UNEQUAL)} for row in csv.DictReader(file)]
+            )
+    if histories[0] != histories[1]:
+        found.append(f"metrics.csv: {len(histories[0])} and {len(histories[1])} rows")
+    for path in sorted(one.glob("*.safetensors")):
+        if not equal(*(load_file(run / path.name) for run in (one, two))):
+            found.append(path.name)
+    listings = [{str(path.relative_to(run)) for path in run.rglob("*")} for run in (one, two)]
+    return found + sorted(listings[0] ^ listings[1])
+
+
+def stopped(
+    run: Path,
+    overrides: list[str],
+    batch: int,
+    validation: bool = False,
+    number: int = signal.SIGTERM,
+    callbacks: Sequence[Callback] = (),
+) -> Any:
+    """Train until a signal at a batch; gives the summary."""
+    tell = {"_target_": "tests.helpers.stops.Tell", "batch": batch, "validation": validation, "number": int(number)}
+    with pytest.raises(SystemExit) as ended:
+        train(configuration(run, overrides, ckpt_path="auto", callbacks={"tell": tell}), callbacks)
+    assert ended.value.code == 128 + number
+    return json.loads((run / "summary.json").read_text())
+
+
+def hold(run_dir: Path) -> None:
+    """Keep a run directory locked for a minute, as a training there would."""
+    with RunDirectory(run_dir).lock():
+        (run_dir / "held").touch()
+        time.sleep(60)

@@ -1,0 +1,115 @@
+"""Tables keep names whole; grids have titles and no black margins; figures show what they say."""
+
+import io
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from rich.console import Console
+
+from srgan_lightning.imaging.picture_grid import TITLE_HEIGHT, draw_grid
+from srgan_lightning.inference.comparison_grid import comparison_grid
+from srgan_lightning.metrics.pictures import Pictures
+from srgan_lightning.metrics.psnr_ssim import NAMES
+from srgan_lightning.metrics.tables import print_comparison, print_images
+from srgan_lightning.tools.report.curves import draw_curves
+from srgan_lightning.tools.report.sweep_figure import LEAST_SPAN, draw_sweep
+from srgan_lightning.utils.terminal_table import without_root
+
+LONG = "a_long_name_of_a_photo_that_no_terminal_of_eighty_columns_has_room_for"
+
+
+def result(folder: str) -> dict[str, object]:
+    scores = {prefix + key: 0.5 for key in NAMES for prefix in ("", "bicubic_")}
+    rows = [{"name": f"deep/down/{LONG}{number}.png", **scores} for number in range(2)]
+    return {"set": f"/data/sets/{folder}", "weights": f"/runs/{folder}/generator.safetensors", "n": 2, **scores} | {
+        "images": rows
+    }
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_in_tables_stay_whole(terminal: bool) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=80, force_terminal=terminal, color_system=None)
+    results = [result("Set5"), result("Set14")]
+    print_images(console, results[0])
+    print_comparison(console, results)
+    lines = text.getvalue().splitlines()
+    for number in range(2):
+        (line,) = [line for line in lines if f"{LONG}{number}.png" in line]
+        cells = line.split("\t") if not terminal else line.split()
+        assert len(cells) == 1 + 2 * len(NAMES)
+        assert cells[0] == ("" if terminal else "deep/down/") + f"{LONG}{number}.png"
+    if terminal:
+        assert any("in /data/sets/" in line for line in lines)
+        assert any(line.split()[:3] == ["Set14", "2", "Set14/generator.safetensors"] for line in lines)
+    else:
+        assert any(
+            line.split("\t")[:3] == ["/data/sets/Set14", "2", "/runs/Set14/generator.safetensors"] for line in lines
+        )
+
+
+def test_the_root_of_names_is_what_they_share() -> None:
+    assert without_root(["/a/b/c.png", "/a/b/d/e.png"]) == (["c.png", "d/e.png"], "/a/b/")
+    for names in (["bicubic", "x/y"], ["/a/b", "c/d"], ["/a/b", "/c/d"], ["a", "b"], []):
+        assert without_root(names) == (names, "")
+    assert without_root(["bicubic", "x/y/a", "x/z/a"]) == (["bicubic", "y/a", "z/a"], "x/")
+
+
+def test_grids_have_titles_and_white_margins() -> None:
+    grid = draw_grid([[torch.full((3, 40, 30), 0.5)] * 2, [torch.full((3, 20, 50), 0.5)] * 2], ["LR", "HR"])
+    assert grid.shape == (3, TITLE_HEIGHT + 4 + 2 * 44, 4 + 2 * 54)
+    head, body = grid[:, :TITLE_HEIGHT], grid[:, TITLE_HEIGHT:]
+    assert head.min() < 0.2  # black letters on white
+    assert (head.mean() > 0.8).item()
+    assert set(body.unique().tolist()) == {0.5, 1.0}
+    assert draw_grid([[torch.zeros(3, 9, 9)]], ["HR"]).shape == (3, TITLE_HEIGHT + 17, 17)
+    lr, hr = torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 32, 32), 0.5)  # smaller than the zoom
+    assert comparison_grid([Pictures("a", lr, hr, hr)])[:, TITLE_HEIGHT:].min() > 0.4
+
+
+def drawn(figure: Figure) -> Figure:
+    figure.savefig(io.BytesIO(), format="png")  # lays everything out
+    return figure
+
+
+def test_the_figure_of_a_sweep_overlaps_nothing_and_says_its_span() -> None:
+    points = {str(number): (28.001 + 0.001 * (number % 5), 0.2 + 0.001 * (number % 4)) for number in range(14)}
+    figure = drawn(draw_sweep(points, ["4", "3"], (28.0, 0.1), "swd", {}))
+    (axes,) = figure.axes
+    left, right = axes.get_xlim()
+    assert right - left >= LEAST_SPAN
+    assert f"the axis spans {right - left:.2g} dB" in axes.get_xlabel()
+    (line,) = axes.lines  # through the runs of the front, not through bicubic
+    assert line.get_xydata().tolist() == [list(points["4"]), list(points["3"])]  # type: ignore[union-attr]
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the lines to them
+    assert len(boxes) == 14
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    legend = axes.get_legend()
+    assert legend is not None
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+
+
+def test_legends_of_curves_lie_beside_them() -> None:
+    steps = list(range(40))
+    columns = (
+        "val/psnr_y",
+        "val/bicubic_psnr_y",
+        "d_real",
+        "d_fake",
+        "loss/generator",
+        "loss/pixel",
+        "loss/perceptual",
+    )
+    figure = drawn(draw_curves({name: (steps, [28 + 1e-4 * step for step in steps]) for name in columns}, "run"))
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert legend is not None
+        assert not legend.get_window_extent().shrunk(0.98, 0.9).overlaps(axes.get_window_extent())
+        assert not legend.get_window_extent().shrunk(0.98, 0.9).overlaps(axes.title.get_window_extent())
+        assert not axes.yaxis.get_offset_text().get_text()
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0].startswith("PSNR-Y, dB (the axis spans 0.00")
+    assert "D(x) of real and fake" in titles

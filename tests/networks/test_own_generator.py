@@ -1,0 +1,147 @@
+"""Training with a generator that is not the package's: `model.generator._target_=...`, as the README says."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
+
+from srgan_lightning.artifacts.artifact import load_generator_weights, read_artifact, save_artifact
+from srgan_lightning.artifacts.load import load_trained
+from srgan_lightning.cli.errors import user_error
+from srgan_lightning.train import train
+from srgan_lightning.training.module import check_describes_itself
+from srgan_lightning.training.preflight import check_batches_fit
+from srgan_lightning.utils.errors import UserError
+from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
+from tests.helpers.own_generator import Espcn, Generator
+
+Configure = Callable[..., DictConfig]
+OWN = [
+    *["model/generator=own", "model.generator._target_=tests.helpers.own_generator.Espcn", "+model.generator.width=4"],
+    *["trainer.max_steps=3", "trainer.val_check_interval=2"],
+]
+SRGAN, SRRESNET = (
+    [*start, *(word for word in tiny if not word.startswith("model.generator.")), *TINY_FACES, *OWN]
+    for start, tiny in (
+        (["experiment=quickstart"], TINY_SRGAN),
+        (["experiment=srresnet_celeba", "data=synthetic"], TINY),
+    )
+)
+
+
+@pytest.fixture
+def trained(configure: Configure) -> Path:
+    """The directory of a run of the first stage."""
+    cfg = configure(*SRRESNET, run="one/0")
+    train(cfg)
+    return Path(cfg.run_dir)
+
+
+def test_both_stages_train_it_and_go_on_with_it(trained: Path, configure: Configure) -> None:
+    start, metadata = read_artifact(trained / "generator.safetensors")
+    assert metadata["architecture"] == "tests.helpers.own_generator.Espcn"
+    assert json.loads(metadata["arguments"]) == {"width": 4, "scale": 4}
+    second = [*SRGAN, f"model.init_from={trained}/generator.safetensors"]
+    summary = train(configure(*second, "test=true", run="two/0"))
+    assert summary["steps"] == 3
+    assert summary["test_psnr_y"] > 0
+    assert train(configure(*second, "trainer.max_steps=4", "ckpt_path=last", run="two/1"))["steps"] == 4
+    run = Path(configure(run="two/1").run_dir)
+    weights = load_file(run / "generator.safetensors")
+    assert weights.keys() == Espcn(4, 4).state_dict().keys() == start.keys()
+    assert not torch.equal(weights["body.0.weight"], start["body.0.weight"])
+    Espcn(4, 4).load_state_dict(weights)
+    assert (Path(configure(run="two/0").run_dir) / "samples/step_0000003.png").is_file()
+    with (Path(configure(run="two/0").run_dir) / "metrics.csv").open(newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file) if row["val/psnr_y"]] == ["0", "2", "3"]
+
+
+def test_other_commands_say_that_they_cannot_build_it(
+    trained: Path, photos: Callable[..., Path], run_module: Callable[..., Any]
+) -> None:
+    hr, words = photos("hr", 1), "architecture tests.helpers.own_generator.Espcn, which this package does not know"
+    weights = trained / "generator.safetensors"
+    for arguments in (["upscale", str(hr), "-o", "big", "--weights", str(weights)],
+                      ["evaluate", f"weights=[{weights}]", f"hr_dir={hr}"]):  # fmt: skip
+        done = run_module(*arguments)
+        told = " ".join(done.stderr.split())
+        assert done.returncode == 1
+        assert words in told
+        assert "safetensors.torch.load_file" in told
+        assert "Traceback" not in done.stderr
+    with pytest.raises(UserError, match=words):
+        load_trained(trained / "checkpoints/best.ckpt")
+
+
+def test_one_of_the_same_name_is_not_taken_for_ours(tmp_path: Path) -> None:
+    save_artifact(tmp_path / "own.safetensors", Generator(4, 4), {})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"architecture tests\.helpers\.own_generator\.Generator, which"):
+        load_trained(tmp_path / "own.safetensors")
+
+
+def test_weights_of_another_width_and_such_that_diverged_are_refused(tmp_path: Path) -> None:
+    path, generator = tmp_path / "own.safetensors", Espcn(4, 4)
+    save_artifact(path, generator, {})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"it has model\.generator\.width=4, this run has width=8"):
+        load_generator_weights(Espcn(8, 4), str(path))  # type: ignore[arg-type]
+    torch.nn.init.constant_(generator.body[0].weight, torch.nan)  # type: ignore[arg-type]
+    save_artifact(path, generator, {})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"body\.0\.weight are not all finite"):
+        load_generator_weights(Espcn(4, 4), str(path))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("scale", None),
+        ("scale", 2.0),
+        ("arguments", None),
+        ("arguments", {"width": OmegaConf.create([4, 4])}),
+        ("arguments", {"width": (4, 4)}),  # would come back from a file as a list
+        ("arguments", {"activation": torch.nn.Tanh()}),
+    ],
+)
+def test_one_that_does_not_describe_itself_is_refused(attribute: str, value: Any) -> None:
+    generator = Espcn(4, 4)
+    check_describes_itself(generator)
+    setattr(generator, attribute, value)
+    with pytest.raises(UserError, match=f"Espcn has .*{attribute}="):
+        check_describes_itself(generator)
+
+
+def test_batches_that_never_fit_are_refused(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = configure(*SRRESNET, "data.batch_size=4")
+    data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
+    model = instantiate(cfg.model, loss=instantiate(cfg.loss))
+    data.setup("fit")
+    monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 4 * 32 * 32 * 3 * 4 - 1)
+    with pytest.raises(
+        UserError, match=r"data\.batch_size=4: 4 images of 32x32 .* Lower data\.batch_size or data\.crop\."
+    ):
+        check_batches_fit(data, model, on_cpu=True)
+
+
+def test_it_gets_its_own_defaults(configure: Configure) -> None:
+    """Not the channels and blocks of the experiment, though it has arguments of these names."""
+    cfg = configure(
+        "experiment=quickstart", "model/generator=own", "model.generator._target_=tests.helpers.own_generator.Wide"
+    )
+    assert instantiate(cfg.model.generator).arguments == {"channels": 12, "blocks": 3, "scale": 4}
+
+
+def test_options_that_it_does_not_take_are_named_with_the_way_out(configure: Configure) -> None:
+    cfg = configure("experiment=quickstart", "model.generator._target_=tests.helpers.own_generator.Espcn")
+    with pytest.raises(InstantiationException) as raised:
+        instantiate(cfg.model, loss=instantiate(cfg.loss))
+    said = user_error(raised.value, cfg)
+    assert said is not None
+    assert "~model.generator.channels ~model.generator.blocks ~model.generator.global_skip" in said
+    assert "or choose model/generator=own" in said

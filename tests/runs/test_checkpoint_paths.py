@@ -1,0 +1,130 @@
+"""What a checkpoint says of files is not believed: nothing outside of the run is removed, the dates decide nothing."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from srgan_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.resume import find_checkpoint, run_directory
+from srgan_lightning.train import train
+from srgan_lightning.training.callbacks import RunCheckpoint
+from tests.helpers.stops import SRGAN, configuration
+
+SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two updates; not to be changed."""
+    run = tmp_path_factory.mktemp("finished") / "0"
+    train(configuration(run, SHORT))
+    return run
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "runs/0"))
+
+
+def victims(folder: Path) -> list[str]:
+    """A folder and a file that are the user's, by all kinds of path."""
+    (folder / "photos").mkdir()
+    (folder / "photos/one.jpg").touch()
+    (folder / "runs/0/checkpoints/link.ckpt").symlink_to(folder / "photos")
+    (folder / "runs/0/checkpoints/kept.txt").touch()
+    return [
+        str(folder / "photos"),
+        f"local://{folder}/photos",
+        f"file://{folder}/photos",
+        f"{folder}/runs/0/checkpoints/../../../photos",
+        "../../../photos/one.jpg",
+        str(folder / "photos/one.jpg"),
+        str(folder / "runs/0/checkpoints/link.ckpt"),
+        str(folder / "runs/0/checkpoints/kept.txt"),
+        str(folder / "runs/0/checkpoints"),
+        "s3://somebodys-bucket/photos",
+        "..",
+        "",
+        "a" * 5000 + "\0",
+    ]
+
+
+def test_paths_in_a_checkpoint_remove_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning replaces the best checkpoint that a file names, which it has removed whatever it was."""
+    monkeypatch.chdir(run)
+    last = run / "checkpoints/last.ckpt"
+    content = torch.load(last, weights_only=True)
+    for victim in victims(tmp_path):
+        for state in (state for name, state in content["callbacks"].items() if "RunCheckpoint" in name):
+            worst = {victim: torch.tensor(-1.0)}
+            state |= {"best_model_path": victim, "kth_best_model_path": victim, "last_model_path": victim}
+            state |= {"best_k_models": worst, "kth_value": worst[victim], "best_model_score": worst[victim]}
+        torch.save(content, last)
+        if victim.startswith("local:"):  # the whole way once, a validation that replaces the best
+            train(configuration(run, SHORT, ckpt_path=str(last), trainer={"max_steps": 3}))
+        callback = RunCheckpoint(dirpath=run / "checkpoints", monitor="val/psnr_y", mode="max")
+        callback.load_state_dict(state)
+        assert (callback.best_model_path, callback.best_k_models, callback.last_model_path) == ("", {}, "")
+    assert (tmp_path / "photos/one.jpg").exists()
+
+
+def test_a_run_removes_only_files_of_its_own_checkpoints(run: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(run / "checkpoints")
+    paths = victims(tmp_path)
+    io = AtomicCheckpointIO()
+    io.remove_checkpoint(run / "checkpoints/best.ckpt")  # this one has not written there
+    assert (run / "checkpoints/best.ckpt").exists()
+    io.save_checkpoint({}, run / "checkpoints/new.ckpt")
+    before = sorted(path for path in tmp_path.rglob("*") if path.name != "kept.txt")
+    for path in paths[:-1]:
+        io.remove_checkpoint(path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.name != "kept.txt") == before
+    io.remove_checkpoint(run / "checkpoints/new.ckpt")
+    assert not (run / "checkpoints/new.ckpt").exists()
+
+
+def test_several_best_checkpoints_come_back_by_their_names(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.ckpt").touch()
+    callback = RunCheckpoint(dirpath=tmp_path, monitor="val/psnr_y", mode="max", save_top_k=3)
+    scores = {
+        f"elsewhere/{name}.ckpt": torch.tensor(score) for name, score in zip("abcd", (2.0, 3.0, 1.0, 9.0), strict=True)
+    }
+    state: dict[str, Any] = {"best_model_path": "elsewhere/d.ckpt", "last_model_path": "", "best_k_models": scores}
+    callback.load_state_dict(state)
+    assert callback.best_model_path == str(tmp_path / "b.ckpt")
+    assert callback.kth_best_model_path == str(tmp_path / "c.ckpt")
+    assert (float(callback.best_model_score or 0), float(callback.kth_value)) == (3.0, 1.0)
+    assert callback.best_k_models.keys() == {str(tmp_path / f"{name}.ckpt") for name in "abc"}
+
+
+def test_last_is_the_checkpoint_of_most_updates_whatever_the_dates(run: Path, finished: Path) -> None:
+    """A download or a copy may leave `best` newer than `last`."""
+    last, best = (run / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
+    train(configuration(run, SHORT, ckpt_path="last", trainer={"max_steps": 3}))
+    shutil.copy(finished / "checkpoints/best.ckpt", best)  # of update 2
+    os.utime(last, ns=(0, 0))
+    newest = last.read_bytes()
+    assert find_checkpoint("last", RunDirectory(run)) == str(last)
+    train(configuration(run, SHORT, ckpt_path=str(best)))  # gone back to on purpose, nothing left to train
+    assert last.read_bytes() == newest
+    assert train(configuration(run, SHORT, ckpt_path="last", trainer={"max_steps": 4}))["steps"] == 4
+
+
+def test_between_runs_the_dates_decide(run: Path) -> None:
+    """A run of fewer updates that was written later is the one that is resumed."""
+    later = Path(shutil.copytree(run, run.with_name("1")))
+    for path in (later / "checkpoints").iterdir():
+        os.utime(path)
+    train(configuration(run, SHORT, ckpt_path="last", trainer={"max_steps": 3}))
+    for path in (run / "checkpoints").iterdir():
+        os.utime(path, ns=(0, 0))
+    assert run_directory("last", str(run.with_name("new"))) == str(later)
+    found = find_checkpoint("last", RunDirectory(run.with_name("new")))
+    assert found is not None
+    assert Path(found).parents[1] == later

@@ -1,0 +1,48 @@
+"""The files of a run directory are named in one place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import srgan_lightning
+from srgan_lightning.runs.layout import RunDirectory
+
+SOURCE = Path(srgan_lightning.__file__).parent
+NAMES = (
+    "last.ckpt",
+    "generator.safetensors",
+    "discriminator.safetensors",
+    "summary.json",
+    "metrics.csv",
+    "provenance.json",
+    "health.log",
+    ".hydra",
+)
+#: The label of a form on the web page.
+ELSEWHERE = {("tools/web/page.py", "generator.safetensors")}
+
+
+def paths_in(file: Path) -> list[str]:
+    """The string literals of a module that end with the name of a file of a run; text with spaces is a message."""
+    texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
+    return [text for text in texts if isinstance(text, str) and " " not in text and text.endswith(NAMES)]
+
+
+def test_no_other_file_of_src_names_a_file_of_a_run() -> None:
+    found = {(file.relative_to(SOURCE).as_posix(), text) for file in SOURCE.rglob("*.py") for text in paths_in(file)}
+    assert {entry for entry in found if entry[0] != "runs/layout.py"} == ELSEWHERE
+    assert sum(entry[0] == "runs/layout.py" for entry in found) >= len(NAMES) - 1
+
+
+def test_the_checkpoints_are_files(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.checkpoints() == []
+    run.last.mkdir(parents=True)
+    (run.last.parent / "best.ckpt").touch()
+    assert [path.name for path in run.checkpoints()] == ["best.ckpt"]
+
+
+@pytest.mark.parametrize("name", ["history", "summary", "provenance", "artifact", "health_log", "last", "config"])
+def test_every_file_is_in_the_directory(tmp_path: Path, name: str) -> None:
+    assert tmp_path in getattr(RunDirectory(tmp_path), name).parents

@@ -1,0 +1,189 @@
+"""Checkpoints that load and cannot be resumed from: one paragraph each, before anything is trained."""
+
+import json
+import logging
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+
+from srgan_lightning.artifacts.artifact import save_artifact
+from srgan_lightning.artifacts.load import load_trained
+from srgan_lightning.cli.errors import user_error
+from srgan_lightning.imaging.picture import Picture
+from srgan_lightning.inference.upscaling import TiledUpscaler
+from srgan_lightning.runs.layout import RunDirectory
+from srgan_lightning.runs.resume import find_checkpoint
+from srgan_lightning.train import train
+from srgan_lightning.utils.errors import MAX_LENGTH, UserError
+from tests.helpers.generators import tiny_artifact, tiny_generator
+from tests.helpers.stops import SRGAN, configuration, hold
+
+SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two updates; not to be changed."""
+    run = tmp_path_factory.mktemp("finished") / "0"
+    train(configuration(run, SHORT))
+    return run
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "runs/0"))
+
+
+def optimizer(c: Any) -> Any:
+    return c["optimizer_states"][0]
+
+
+def first(c: Any, name: str) -> str:
+    return str(next(key for key in c["callbacks"] if name in key))
+
+
+DAMAGE: dict[str, Callable[[Any], Any]] = {
+    **{
+        f"no_{key}": lambda c, key=key: c.pop(key)
+        for key in ("optimizer_states", "lr_schedulers", "loops", "callbacks")
+    },  # type: ignore[misc]
+    "no_version": lambda c: c.pop("pytorch-lightning_version"),
+    "odd_version": lambda c: c.update({"pytorch-lightning_version": "new"}),
+    "no_recipe": lambda c: c["generator"].pop("recipe"),
+    "updates_of_text": lambda c: c["generator"]["recipe"].update(updates="2"),
+    "arguments_in_a_list": lambda c: c["generator"].update(arguments=[1]),
+    "states_in_a_dict": lambda c: c.update(optimizer_states={"0": optimizer(c)}),
+    "one_optimizer": lambda c: c["optimizer_states"].pop(),
+    "no_moments": lambda c: optimizer(c).pop("state"),
+    "no_groups": lambda c: optimizer(c).update(param_groups=[]),
+    "rate_of_text": lambda c: optimizer(c)["param_groups"][0].update(lr="fast"),
+    "small_moments": lambda c: optimizer(c)["state"][0].update(exp_avg=torch.zeros(3)),
+    "nan_moments": lambda c: optimizer(c)["state"][0]["exp_avg"].fill_(torch.nan),
+    "nan_weights": lambda c: c["state_dict"]["generator.tail.bias"].fill_(torch.nan),
+    "nan_discriminator": lambda c: next(
+        t for name, t in c["state_dict"].items() if "discriminator" in name and t.is_floating_point()
+    ).fill_(torch.nan),
+    "nan_average": lambda c: c["generator_ema"]["tail.bias"].fill_(torch.inf),
+    "no_average_of_the_tail": lambda c: c["generator_ema"].pop("tail.bias"),
+    "weights_of_numbers": lambda c: c["state_dict"].update({"generator.tail.bias": 1}),
+    "negative_variance": lambda c: next(t for name, t in c["state_dict"].items() if name.endswith("running_var")).fill_(
+        -1
+    ),
+    "loops_in_a_list": lambda c: c["loops"].update(fit_loop=[]),
+    "loop_counts_of_text": lambda c: c["loops"]["fit_loop"]["epoch_progress"]["total"].update(ready="x"),
+    "callback_in_a_list": lambda c: c["callbacks"].update({first(c, "GeneratorEMA"): [1]}),
+    "callback_counts_of_text": lambda c: c["callbacks"][first(c, "NonFinite")].update(in_a_row="x"),
+    "callback_without_keys": lambda c: c["callbacks"].update({first(c, "Throughput"): {"images": 1}}),
+    "best_scores_of_text": lambda c: c["callbacks"][first(c, "val/psnr_y")].update(best_k_models={"best.ckpt": "high"}),
+    "random_state_of_text": lambda c: c.update(random={"python": "x"}),
+    "gradients_of_others": lambda c: c.update(gradients={"nobody": torch.ones(2)}),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_checkpoints_are_one_paragraph(run: Path, kind: str) -> None:
+    last = run / "checkpoints/last.ckpt"
+    content = torch.load(last, weights_only=True)
+    DAMAGE[kind](content)
+    torch.save(content, last)
+    with pytest.raises(UserError) as refused:
+        train(configuration(run, SHORT, ckpt_path=str(last), trainer={"max_steps": 3}))
+    assert "\n" not in str(refused.value)
+    assert "last.ckpt" in str(refused.value) or "ckpt_path" in str(refused.value)
+
+
+def test_last_skips_a_checkpoint_of_nan(run: Path) -> None:
+    last = run / "checkpoints/last.ckpt"
+    content = torch.load(last, weights_only=True)
+    content["state_dict"]["generator.tail.bias"].fill_(torch.nan)
+    torch.save(content, last)
+    assert find_checkpoint("last", RunDirectory(run)) == str(run / "checkpoints/best.ckpt")
+
+
+@pytest.mark.parametrize("record", ["[]", "null", '{"resumed": 3}', '{"resumed": [1]}', '{"time', "[" * 100_000])
+def test_a_damaged_record_does_not_stop_a_resume(run: Path, record: str) -> None:
+    (run / "provenance.json").write_text(record)
+    assert train(configuration(run, SHORT, ckpt_path="last"))["steps"] == 2
+    assert json.loads((run / "provenance.json").read_text())["resumed"] == []
+
+
+def test_negative_variances_are_refused(tmp_path: Path) -> None:
+    generator = tiny_generator()
+    generator.trunk[0].body[1].running_var.fill_(-1)  # type: ignore[index,union-attr,operator]
+    save_artifact(tmp_path / "w.safetensors", generator, {})
+    with pytest.raises(UserError, match=r"variances in .*running_var are below 0"):
+        load_trained(tmp_path / "w.safetensors")
+
+
+def test_pictures_of_nan_are_refused() -> None:
+    import numpy as np
+
+    generator = tiny_generator()
+    with torch.no_grad():
+        generator.tail.weight.fill_(3e38)
+    with pytest.raises(UserError, match="gives NaN or infinity for this picture"):
+        TiledUpscaler(generator).upscale(Picture(np.full((20, 20, 3), 200, np.uint8)))
+
+
+def test_names_of_half_a_million_tensors_are_cut_short(tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = tiny_artifact(tmp_path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file({f"name_of_no_tensor_{n}": torch.zeros(1) for n in range(5_000)}, path, metadata)
+    with pytest.raises(UserError) as refused:
+        load_trained(path)
+    assert len(str(refused.value)) <= MAX_LENGTH
+
+
+def test_a_directory_that_cannot_be_written_to_is_one_paragraph(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as refused:
+        train(configuration(tmp_path / "file/run", SHORT))
+    told = user_error(refused.value)
+    assert told is not None
+    assert "Not a directory" in told
+    assert user_error(PermissionError(13, "Permission denied", "runs/0")) is not None
+
+
+def test_the_loser_of_two_runs_leaves_the_log_of_the_winner(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = multiprocessing.get_context("forkserver").Process(target=hold, args=(run,))
+    process.start()
+    while not (run / "held").exists():
+        process.join(0.05)
+    handler = logging.FileHandler(run / "train.log")
+    logging.getLogger().addHandler(handler)
+    try:
+        with pytest.raises(UserError, match="run that still goes on"), RunDirectory(run).lock():
+            pass
+        assert handler not in logging.getLogger().handlers
+    finally:
+        logging.getLogger().removeHandler(handler)
+        process.kill()
+        process.join()
+
+
+def test_16_mixed_goes_on_where_fused_is_not_given_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a step is computed is this run's choice: a fused optimiser failed with the groups of one that was not."""
+    init = lightning.Trainer.__init__
+
+    def with_scaler(self: Any, *args: Any, plugins: Any, precision: Any, **kwargs: Any) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+        init(self, *args, plugins=[*plugins, MixedPrecision("16-mixed", "cpu", scaler)], **kwargs)
+
+    monkeypatch.setattr(lightning.Trainer, "__init__", with_scaler)
+    names = ("generator", "discriminator")
+    without, with_it = ([f"++model.{name}_optimizer.fused={fused}" for name in names] for fused in ("false", "true"))
+    train(configuration(run.with_name("1"), [*SHORT, *without]))
+    again = configuration(run.with_name("1"), [*SHORT, *with_it], ckpt_path="last", trainer={"max_steps": 3})
+    assert train(again)["steps"] == 3

@@ -1,0 +1,136 @@
+"""What other systems and devices than Linux with CUDA ask for."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from omegaconf import DictConfig, OmegaConf
+from torch._C._distributed_c10d import FileStore
+
+from srgan_lightning.data.degradation import Blur
+from srgan_lightning.data.folder import FolderData
+from srgan_lightning.data.synthetic.datamodule import SyntheticData
+from srgan_lightning.train import build_trainer
+from srgan_lightning.training.processes import check_devices
+from srgan_lightning.training.strategy import PerNetworkDDP
+from srgan_lightning.utils.cores import usable_cores
+from srgan_lightning.utils.errors import UserError
+from tests.conftest import TINY_FACES, TINY_SRGAN
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
+def test_cores_are_those_that_the_process_may_run_on() -> None:
+    assert usable_cores() == len(os.sched_getaffinity(0))
+
+
+def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS: defaults are found and errors are told all the same."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert usable_cores() == 6
+    assert SyntheticData(4, 2, 64, degradation=Blur(4, 5)).workers == 5
+    with pytest.raises(UserError, match="its 6 CPU cores are enough for 12"):
+        check_devices(OmegaConf.create({"trainer": {"accelerator": "cpu", "devices": 13}}))
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1
+
+
+def test_no_float64_goes_to_the_device(photos: Callable[..., Path]) -> None:
+    """MPS has none."""
+    data = FolderData(
+        str(photos("train")),
+        str(photos("val")),
+        degradation=Blur(4, 5),
+        batch_size=4,
+        crop=32,
+        rotate=True,
+        random_scale=0.8,
+        shuffle_channels=True,
+        num_workers=0,
+    )
+    data.setup("fit")
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        batch = next(iter(loader))
+        kinds = {name: value.dtype for name, value in batch.items()}
+        assert kinds["draw"] == torch.float32
+        assert torch.float64 not in kinds.values(), kinds
+
+
+def _count_workers(rank: int, store: str, cores: list[set[int]], results: Any) -> None:
+    os.sched_getaffinity = lambda _: cores[rank]
+    torch.distributed.init_process_group("gloo", store=FileStore(store, 2), rank=rank, world_size=2)
+    data = SyntheticData(8, 2, 64, degradation=Blur(4, 5), batch_size=2)
+    data.trainer = SimpleNamespace(world_size=2, num_devices=2, node_rank=0, global_rank=rank)  # type: ignore[assignment]
+    data.setup("fit")
+    results.put(data.workers)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
+@pytest.mark.parametrize(
+    ("cores", "workers"), [([{*range(8)}, {*range(8, 16)}], 7), ([{*range(16)}, {*range(16)}], 7), ([{0}, {0}], 1)]
+)
+def test_cores_that_a_process_has_to_itself_are_not_divided(
+    tmp_path: Path, cores: list[set[int]], workers: int
+) -> None:
+    """As under SLURM, which binds each process to its share; without binding they share all cores."""
+    fork = multiprocessing.get_context("fork")
+    results = fork.Queue()
+    processes = [
+        fork.Process(target=_count_workers, args=(rank, str(tmp_path / "store"), cores, results)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    assert [results.get(timeout=60) for _ in processes] == [workers, workers]
+    for process in processes:
+        process.join()
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning finds two GPUs; nothing can run on them."""
+    for package in ("fabric", "pytorch"):
+        monkeypatch.setattr(f"lightning.{package}.accelerators.cuda.num_cuda_devices", lambda: 2)
+
+
+GPUS = [*TINY_SRGAN, *TINY_FACES, "trainer.accelerator=gpu"]
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("devices", ["[1]", "1"])
+def test_one_device_needs_no_strategy(configure: Callable[..., DictConfig], devices: str) -> None:
+    trainer = build_trainer(configure(*GPUS, f"trainer.devices={devices}"), manual=True)
+    assert isinstance(trainer.strategy, SingleDeviceStrategy)
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("options", "synced"),
+    [
+        (["data.batch_size=16"], False),
+        (["data.batch_size=4"], True),
+        (["data.batch_size=4", "model.compile=true"], False),
+        (["data.batch_size=4", "trainer.sync_batchnorm=false"], False),
+        (["data.batch_size=16", "trainer.sync_batchnorm=true"], True),
+    ],
+)
+def test_batchnorm_is_synchronised_where_batches_are_small(
+    configure: Callable[..., DictConfig], options: list[str], synced: bool
+) -> None:
+    trainer = build_trainer(configure(*GPUS, "trainer.devices=-1", *options), manual=True)
+    assert isinstance(trainer.strategy, PerNetworkDDP)
+    assert (trainer.strategy._layer_sync is not None) == synced
+
+
+@pytest.mark.parametrize("options", [["trainer.accelerator=gpu", "model.compile=true"], ["trainer.accelerator=cpu"]])
+def test_sync_batchnorm_is_refused_where_it_does_not_work(
+    configure: Callable[..., DictConfig], options: list[str]
+) -> None:
+    cfg = configure(*GPUS, "trainer.devices=2", "trainer.sync_batchnorm=true", *options)
+    with pytest.raises(UserError, match=r"trainer\.sync_batchnorm=true needs GPUs"):
+        build_trainer(cfg, manual=True)
