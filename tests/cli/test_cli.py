@@ -50,6 +50,7 @@ def test_the_experiments_of_the_readme_are_there() -> None:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_and_builds(configure: Configure, experiment: str) -> None:
     cfg = configure(f"experiment={experiment}", "loss.vgg.weights=random")
+    cfg.model.update({name: None for name in ("init_from", "discriminator_init_from") if name in cfg.model})
     module = instantiate(cfg.model, loss=instantiate(cfg.loss))
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     assert data.scale == module.generator.scale == cfg.scale

@@ -16,7 +16,7 @@ from srgan_lightning.training.warmup import WarmupCosine
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.helpers.stops import SRGAN, SRRESNET, configuration, differences, stopped
-from tests.test_health import poison
+from tests.training.test_health import poison
 
 Configure = Callable[..., DictConfig]
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES]
