@@ -135,12 +135,12 @@ def test_published_discriminators_load_by_their_names(tmp_path: Path, wrapped: b
 
 
 def test_one_of_a_user_is_kept_and_loaded(configure: Configure) -> None:
-    options = [*UNET, "model.discriminator._target_=tests.test_discriminator_file.Own", "~model.discriminator.channels"]
+    options = [*UNET, "model.discriminator._target_=tests.training.test_discriminator_file.Own", "~model.discriminator.channels"]
     cfg = configure(*options, run="one")
     train(cfg)
     path = Path(cfg.run_dir) / "discriminator.safetensors"
     with safe_open(path, framework="pt") as file:
-        assert file.metadata()["architecture"] == "tests.test_discriminator_file.Own"
+        assert file.metadata()["architecture"] == "tests.training.test_discriminator_file.Own"
     own = Own()
     load_discriminator_weights(own, str(path))
     assert same(dict(own.state_dict()), load_file(path))
