@@ -6,7 +6,8 @@ import tomllib
 
 import pytest
 
-from tests.helpers.documents import PAGES, ROOT, anchors
+from tests.helpers.documents import PAGES, ROOT, anchors, blocks
+from tests.test_structure import LEVEL, PACKAGE
 
 GROUPS = {  # as docs/configuration.md writes them: folder of conf/, and options that it leaves to Hydra
     "`model=`": "model",
@@ -82,3 +83,18 @@ def test_every_option_of_a_group_is_listed(group: str) -> None:
 def test_every_group_is_listed() -> None:
     folders = {str(path.parent.relative_to(ROOT / "conf")) for path in (ROOT / "conf").rglob("*/*.yaml")}
     assert folders == {*GROUPS.values(), "data/base"}  # data/base is what other options start from
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_layers() -> None:
+    (picture,) = blocks("mermaid", "docs/architecture.md")
+    assert set(re.findall(r"^ +(\w+)\[", picture, flags=re.MULTILINE)) == {*LEVEL}
+    arrows = re.findall(r"^ +(\w+) --> ([\w &]+)$", picture, flags=re.MULTILINE)
+    drawn = {(upper, lower) for upper, lowers in arrows for lower in lowers.split(" & ")}
+    assert drawn == {(upper, lower) for upper in LEVEL for lower in LEVEL if LEVEL[upper] == LEVEL[lower] + 1}
+
+
+def test_files_that_the_architecture_names_exist() -> None:
+    named = set(re.findall(r"`([\w/]+(?:\.py|\.yaml|/))`", PAGES["docs/architecture.md"]))
+    assert len(named) > 20
+    for name in named:
+        assert any((folder / name).exists() for folder in (PACKAGE, ROOT, *PACKAGE.glob("*/"))), name

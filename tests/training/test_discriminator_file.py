@@ -135,7 +135,8 @@ def test_published_discriminators_load_by_their_names(tmp_path: Path, wrapped: b
 
 
 def test_one_of_a_user_is_kept_and_loaded(configure: Configure) -> None:
-    options = [*UNET, "model.discriminator._target_=tests.training.test_discriminator_file.Own", "~model.discriminator.channels"]
+    own = "model.discriminator._target_=tests.training.test_discriminator_file.Own"
+    options = [*UNET, own, "~model.discriminator.channels"]
     cfg = configure(*options, run="one")
     train(cfg)
     path = Path(cfg.run_dir) / "discriminator.safetensors"
@@ -144,7 +145,9 @@ def test_one_of_a_user_is_kept_and_loaded(configure: Configure) -> None:
     own = Own()
     load_discriminator_weights(own, str(path))
     assert same(dict(own.state_dict()), load_file(path))
-    with pytest.raises(UserError, match=r"architecture: tests\.test_discriminator_file\.Own, and this run has Disc"):
+    with pytest.raises(
+        UserError, match=r"architecture: tests\.training\.test_discriminator_file\.Own, and this run has Disc"
+    ):
         load_discriminator_weights(small(), str(path))
 
 
