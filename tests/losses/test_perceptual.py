@@ -187,7 +187,13 @@ def test_groups_have_the_published_numbers(configure: Callable[..., DictConfig],
         return instantiate(configure(*options).loss).recipe  # type: ignore[no-any-return]
 
     assert chosen("loss=esrgan", "loss.vgg.weights=random") == {
-        **{"pixel": 0.01, "pixel_kind": "l1", "perceptual": 1.0, "adversarial": 5e-3, "adversarial_kind": "bce"},
+        **{
+            "pixel": 0.01,
+            "pixel_kind": "l1",
+            "perceptual": 1.0,
+            "adversarial": 5e-3,
+            "adversarial_kind": "relativistic",
+        },
         **{"vgg_layer": "conv5_4", "vgg_distance": "l1"},
     }
     assert chosen("loss=real_esrgan", "loss.vgg.weights=random") == {

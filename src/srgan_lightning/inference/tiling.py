@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from srgan_lightning.imaging.ops import resize_bicubic
@@ -79,7 +80,7 @@ def run_tiled(function: Callable[[Tensor], Tensor], image: Tensor, scale: int, t
 
 
 def super_resolve(generator: nn.Module, lr: Tensor) -> Tensor:
-    """`generator.forward` of whole images in tiles, whose features are all that is held besides SR.
+    """Upscale whole images in tiles, whose features are all that is held besides SR.
 
     Args:
         generator: has `scale`. Of a network that is no `Generator` nobody knows how far it sees: it gets whole images.
@@ -88,15 +89,15 @@ def super_resolve(generator: nn.Module, lr: Tensor) -> Tensor:
     Returns:
         (B, 3, scale * H, scale * W) RGB, not clamped.
     """
-    # Not called: a compiled generator would be compiled again for every size of photo.
     if not isinstance(generator, Generator):
-        whole: Tensor = generator.forward(lr)
+        with torch.compiler.set_stance("force_eager"):  # else it would be compiled again for every size of photo
+            whole: Tensor = generator(lr)
         return whole
     return run_tiled(partial(forward_lean, generator), lr, generator.scale, TILE, receptive_radius(generator))
 
 
 def forward_lean(generator: Generator, lr: Tensor) -> Tensor:
-    """`Generator.forward`, its upper layers in smaller tiles."""
+    """Upscale as `Generator` does, its upper layers in smaller tiles."""
     features = generator.head(lr)
     features = features + generator.trunk(features)
     radius, scale = reconstruction_radius(generator), generator.scale

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from safetensors.torch import load_file
@@ -73,7 +74,9 @@ def reference_picture() -> Tensor:
 
 
 class VGGFeatures(nn.Module):
-    """VGG19 up to some layers: frozen, in eval mode, with the ImageNet normalisation inside.
+    """VGG19 up to some layers: frozen, always in eval mode, with the ImageNet normalisation inside.
+
+    Its weights stay out of `state_dict()`: a checkpoint need not repeat a file that never changes.
 
     Args:
         layer: `relu2_2` (the paper's VGG2,2), `relu5_4` (VGG5,4) or any other of torchvision's VGG19; `convB_N` is the
@@ -110,6 +113,15 @@ class VGGFeatures(nn.Module):
         self.eval()
         if normalize:
             self._normalize(weights)
+        self.register_load_state_dict_pre_hook(_keep_weights)  # type: ignore[no-untyped-call]
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode."""
+        return super().train(False)
+
+    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
+        """Return `destination` as it is, or an empty dict."""
+        return {} if destination is None else destination
 
     def _load(self, weights: str, last: str) -> None:
         state = _read_weights(weights)
@@ -161,3 +173,8 @@ class VGGFeatures(nn.Module):
             features[position] = x
         chosen = [features[position] for position in self.positions]
         return [x if scale == 1 else x / scale for x, scale in zip(chosen, self.scales, strict=True)]
+
+
+def _keep_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Complete a state dict, which holds nothing of VGG, by the weights that are there."""
+    state |= {f"{prefix}{name}": tensor for name, tensor in (*module.named_parameters(), *module.named_buffers())}

@@ -71,9 +71,7 @@ class SuperResolutionModule(lightning.LightningModule):
         super().__init__()
         check_describes_itself(generator)
         self.generator = generator
-        # Around nn.Module's registration: no submodule, so VGG stays out of checkpoints, parameters(), train() and DDP.
-        object.__setattr__(self, "loss", loss)
-        self.loss: GeneratorLoss
+        self.loss = loss
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if isinstance(compile, str) and compile not in COMPILE_MODES:
@@ -97,7 +95,6 @@ class SuperResolutionModule(lightning.LightningModule):
     def on_fit_start(self) -> None:
         # Before Lightning restores a checkpoint's.
         self.schedules = [copy.deepcopy(config.scheduler.state_dict()) for config in self.trainer.lr_scheduler_configs]
-        self.loss.to(self.device).to(memory_format=self.memory_format)
         if self.compile_mode:
             mode = None if self.compile_mode is True else self.compile_mode
             # Buffers of a backward pass are kept: `Health` goes through the same graph for each term.
