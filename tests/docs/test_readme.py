@@ -61,7 +61,8 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
         *(f"outputs/{name}/RUN" for name in ("srresnet_celeba", "faces_srgan", "mine", "quickstart")),
     ):
         (tmp_path / path).mkdir(parents=True)
-        save_artifact(tmp_path / path / "generator.safetensors", Generator(8, 1), {})
+        skip = "bicubic" if "faces_srgan" in path else "none"
+        save_artifact(tmp_path / path / "generator.safetensors", Generator(8, 1, global_skip=skip), {})
     metadata = {"format": "srgan-lightning/1", "network": "discriminator"}
     path = tmp_path / "outputs/faces_srgan/RUN/discriminator.safetensors"
     save_file(Discriminator(4, 2, 8).state_dict(), path, metadata)

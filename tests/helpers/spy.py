@@ -43,5 +43,6 @@ class Spy(Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
         self.steps.append(trainer.global_step)
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
-        self.losses.append(float(pl_module.values["loss/generator"]))
+        if "loss/generator" in pl_module.values:  # not in a batch of the discriminator alone
+            self.losses.append(float(pl_module.values["loss/generator"]))
         self.skipped = next(c.skipped for c in trainer.callbacks if isinstance(c, NonFinite))  # type: ignore[attr-defined]

@@ -51,16 +51,27 @@ class Recorder(lightning.Callback):
 
 
 def recorded(
-    accumulate: int, growth_interval: int = 10**6, discriminator_rate: float = 0.1, overflow: bool = False
+    accumulate: int,
+    growth_interval: int = 10**6,
+    discriminator_rate: float = 0.1,
+    overflow: bool = False,
+    discriminator_updates: int = 1,
 ) -> Recorder:
     """Train a few updates with a loss scale that starts at 256 and doubles every `growth_interval` optimiser steps."""
     torch.manual_seed(0)
     optimizers = (partial(torch.optim.SGD, lr=rate) for rate in (0.1, discriminator_rate))
     loss = GeneratorLoss(1, 0, 1e-3)
-    module = SRGAN(Generator(8, 1), Discriminator(4, 2, 8), loss, *optimizers, accumulate_grad_batches=accumulate)  # type: ignore[arg-type, misc]
+    module = SRGAN(
+        Generator(8, 1),
+        Discriminator(4, 2, 8),
+        loss,
+        *optimizers,  # type: ignore[arg-type, misc]
+        accumulate_grad_batches=accumulate,
+        discriminator_updates=discriminator_updates,
+    )
     batches = [
         {"hr": torch.rand(2, 3, 32, 32), "lr": torch.rand(2, 3, 8, 8), "index": torch.arange(2)}
-        for _ in range(UPDATES * accumulate)
+        for _ in range(UPDATES * accumulate * discriminator_updates)
     ]
     recorder = Recorder(overflow)
     scaler = torch.amp.GradScaler("cpu", init_scale=256, growth_interval=growth_interval)
@@ -85,11 +96,12 @@ def assert_same(actual: Recorder, expected: Recorder) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-2 * other.abs().max().item())
 
 
+@pytest.mark.parametrize("updates", [1, 2])
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
-def test_gradients_do_not_depend_on_when_the_loss_scale_changes(accumulate: int) -> None:
+def test_gradients_do_not_depend_on_when_the_loss_scale_changes(accumulate: int, updates: int) -> None:
     """A scale that doubles at every step, so also while the generator's gradients wait for the update's last batch."""
-    constant = recorded(accumulate)
-    growing = recorded(accumulate, growth_interval=1)
+    constant = recorded(accumulate, discriminator_updates=updates)
+    growing = recorded(accumulate, growth_interval=1, discriminator_updates=updates)
     assert {*constant.scales} == {256}
     assert max(growing.scales) > 256
     assert_same(growing, constant)

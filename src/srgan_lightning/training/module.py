@@ -84,6 +84,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.resumed: dict[str, Any] = {}  # the checkpoint, until training has begun
         self.schedules: list[dict[str, Any]] = []  # as configured
         self.values: dict[str, Tensor | float] = {}  # of the last training step, by name
+        self.latest: dict[str, Tensor | float] = {}  # with those of earlier steps that it had none of
         self.scored_at = -1  # updates at the last validation
         self.pretrained = init_from is not None
         if init_from is not None:
@@ -129,6 +130,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self._check_fits(checkpoint)
         check_states(self.trainer, checkpoint)
         self.resumed = {key: checkpoint.get(key) or {} for key in ("gradients", "random")}
+        self.latest = {name: value.to(self.device) for name, value in checkpoint.get("latest", {}).items()}
 
     def _check_fits(self, checkpoint: dict[str, Any]) -> None:
         """Raise UserError for a checkpoint of the other stage, or of other networks."""
@@ -166,6 +168,7 @@ class SuperResolutionModule(lightning.LightningModule):
     def keep_values(self, values: dict[str, Tensor | float]) -> None:
         """Keep the scalars of a training step on their device, as `values`, for logs and callbacks."""
         self.values = {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
+        self.latest |= self.values
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         # After the callbacks, any of which may end the training, whose last step is logged. A step that is not logged
@@ -175,13 +178,13 @@ class SuperResolutionModule(lightning.LightningModule):
             self._log_values()
 
     def _log_values(self) -> None:
-        """Log `values`, means over all processes, against the count of generator updates."""
-        tensors = {name: value for name, value in self.values.items() if isinstance(value, Tensor)}
+        """Log `latest`, means over all processes, against the count of generator updates."""
+        tensors = {name: value for name, value in self.latest.items() if isinstance(value, Tensor)}
         mine = torch.stack([value.float() for value in tensors.values()])
         if self.trainer.world_size > 1:
             mine = self.trainer.strategy.reduce(mine, reduce_op="mean")  # type: ignore[assignment]
         # On the CPU: Lightning reads each value by itself, and copies each number to the device.
-        numbers = {**self.values, **dict(zip(tensors, mine.cpu(), strict=True))}
+        numbers = {**self.latest, **dict(zip(tensors, mine.cpu(), strict=True))}
         for name, value in numbers.items():
             self.log(name, torch.as_tensor(value, dtype=torch.float32))
         self._log_step(self.global_step)
@@ -239,6 +242,8 @@ class SuperResolutionModule(lightning.LightningModule):
         checkpoint["gradients"] = self.resumed.get("gradients") or process_mean(self.trainer, waiting)
         state = checkpoint["state_dict"]
         state |= process_mean(self.trainer, {name: state[name] for name, _ in self.named_buffers() if name in state})
+        latest = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in self.latest.items()}
+        checkpoint["latest"] = process_mean(self.trainer, latest)
         checkpoint["random"] = random_state.capture(self.device)
         # A checkpoint between validations has no scores: the last ones are those of older weights.
         metrics = self.trainer.callback_metrics if self.scored_at == self.global_step else {}

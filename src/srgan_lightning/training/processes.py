@@ -172,7 +172,9 @@ def rendezvous_store() -> Store:
 def images_per_update(cfg: DictConfig, processes: int) -> str:
     """The effective batch, in words."""
     accumulate = cfg.trainer.accumulate_grad_batches * cfg.model.get("accumulate_grad_batches", 1)
+    updates = cfg.model.get("discriminator_updates", 1)
+    further = f", {updates} times as many for the discriminator" if updates > 1 else ""
     return (
         f"{cfg.data.batch_size * processes * accumulate} images per update (data.batch_size {cfg.data.batch_size}, "
-        f"processes {processes}, accumulated {accumulate}); learning rates are used as given."
+        f"processes {processes}, accumulated {accumulate}){further}; learning rates are used as given."
     )

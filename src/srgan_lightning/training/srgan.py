@@ -13,6 +13,7 @@ from srgan_lightning.networks import DiffAugment, Generator
 from srgan_lightning.training.discriminator_file import describe_discriminator, load_discriminator_weights
 from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
 from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
+from srgan_lightning.training.turns import Turns
 
 
 class SRGAN(SuperResolutionModule):
@@ -36,6 +37,8 @@ class SRGAN(SuperResolutionModule):
         compile: run the networks through torch.compile.
         discriminator_augment: policies of `DiffAugment`, which alters HR and SR before the discriminator.
         discriminator_init_from: weights that the discriminator starts from, see `load_discriminator_weights`.
+        discriminator_updates: updates of the discriminator for one of the generator, see `Turns`.
+        discriminator_interval: generator updates from one with the discriminator's to the next.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class SRGAN(SuperResolutionModule):
         compile: bool | str = False,
         discriminator_augment: Sequence[str] = (),
         discriminator_init_from: str | None = None,
+        discriminator_updates: int = 1,
+        discriminator_interval: int = 1,
     ) -> None:
         super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last, compile)
         self.automatic_optimization = False
@@ -66,7 +71,8 @@ class SRGAN(SuperResolutionModule):
         self.discriminator_scheduler_factory = discriminator_scheduler
         self.clips = (generator_clip, discriminator_clip)
         self.accumulate_grad_batches = accumulate_grad_batches
-        self.accumulated = 0
+        self.turns = Turns(accumulate_grad_batches, discriminator_updates, discriminator_interval)
+        self.discriminator_steps = 0
         self.synced: str | None = None  # see `PerNetworkDDP`
 
     def trained_networks(self) -> Iterator[nn.Module]:
@@ -75,16 +81,19 @@ class SRGAN(SuperResolutionModule):
 
     @property
     def accumulating(self) -> bool:
-        return self.accumulated > 0  # across the ends of epochs too
+        return self.turns.taken > 0  # across the ends of epochs too
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["accumulated"] = self.accumulated
+        checkpoint["accumulated"] = self.turns.taken
+        checkpoint["discriminator_steps"] = self.discriminator_steps
         checkpoint["discriminator"] = describe_discriminator(self.discriminator)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        self.accumulated = checkpoint.get("accumulated", 0)
+        self.turns.taken = checkpoint.get("accumulated", 0)
+        # Release 0.1.0 updated both networks together.
+        self.discriminator_steps = checkpoint.get("discriminator_steps", checkpoint["global_step"])
 
     def configure_optimizers(self) -> Any:
         optimizers = [
@@ -102,44 +111,50 @@ class SRGAN(SuperResolutionModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         lr, hr = batch["lr"], batch["hr"]
-        generator_optimizer, discriminator_optimizer = self.trainer.optimizers
-        self.accumulated += 1
-        update = self.accumulated == self.accumulate_grad_batches
-        values: dict[str, Tensor | float] = {}
+        generator_optimizer = self.trainer.optimizers[0]
         self.loss.updates = self.global_step
         playing = self.loss.adversarial_weight > 0
+        turn = self.turns.take(self.global_step, playing)
+        values: dict[str, Tensor | float] = {}
 
-        sr = self(lr)  # outside of toggling: its graph must reach the generator
-        if playing:
-            real, fake = self._judge(hr), self._judge(sr.detach())
-            discriminator_loss = values["loss/discriminator"] = self.loss.game.discriminator(real, fake)
-            if self.loss.r1.due(self.global_step):
-                penalty = self.loss.r1(self._judge, hr)
-                self.log("health/r1", penalty.detach() / self.loss.r1.interval)  # until the next one
-                discriminator_loss = discriminator_loss + penalty
-            self._backward("discriminator", discriminator_loss, update)
-            if update:
-                self._step_discriminator(discriminator_optimizer)
-            values["d_real"], values["d_fake"] = self.loss.game.probabilities(real.detach(), fake.detach())
-
-        with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
-            logits = [self._judge(sr)] if playing else []
-            if playing and self.loss.game.relativistic:
-                with torch.no_grad():
-                    logits.append(self._judge(hr))
-            loss, terms = self.loss(sr, hr, *logits)
-            self._backward("generator", loss, update)
-        if update:
+        with torch.set_grad_enabled(turn.generator_learns):
+            sr = self(lr)  # outside of toggling: its graph must reach the generator
+        if turn.discriminator_learns:
+            values |= self._train_discriminator(hr, sr.detach(), turn.discriminator_updates)
+        if turn.generator_learns:
+            with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
+                logits = [self._judge(sr)] if playing else []
+                if playing and self.loss.game.relativistic:
+                    with torch.no_grad():
+                        logits.append(self._judge(hr))
+                loss, terms = self.loss(sr, hr, *logits)
+                self._backward("generator", loss, turn.generator_updates)
+            values |= {"loss/generator": loss, **{f"loss/{name}": term for name, term in terms.items()}}
+        if turn.generator_updates:
             self.optimizers()[0].step()  # type: ignore[index]  # this one counts
             generator_optimizer.zero_grad()
             for scheduler in self.trainer.lr_scheduler_configs:
                 scheduler.scheduler.step()  # type: ignore[call-arg]
-            self.accumulated = 0
+            self.turns.taken = 0
 
-        values |= {"loss/generator": loss, **{f"loss/{name}": term for name, term in terms.items()}}
         for name, optimizer in zip(("generator", "discriminator"), self.trainer.optimizers, strict=True):
             values[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
         self.keep_values(values)
+
+    def _train_discriminator(self, hr: Tensor, sr: Tensor, update: bool) -> dict[str, Tensor | float]:
+        """Send the loss on HR and SR back through the discriminator, and step it on `update`; gives what is logged."""
+        real, fake = self._judge(hr), self._judge(sr)
+        loss = logged = self.loss.game.discriminator(real, fake)
+        if self.loss.r1.due(self.discriminator_steps):
+            penalty = self.loss.r1(self._judge, hr)
+            self.log("health/r1", penalty.detach() / self.loss.r1.interval)  # until the next one
+            loss = loss + penalty
+        self._backward("discriminator", loss, update)
+        if update:
+            self._step_discriminator(self.trainer.optimizers[1])
+            self.discriminator_steps += 1
+        d_real, d_fake = self.loss.game.probabilities(real.detach(), fake.detach())
+        return {"loss/discriminator": logged, "d_real": d_real, "d_fake": d_fake}
 
     def _judge(self, images: Tensor) -> Tensor:
         """Logits of images, as the discriminator is shown them."""
