@@ -16,19 +16,16 @@ class WarmupCosine(LRScheduler):
     Args:
         optimizer: whose rate it sets.
         T_max: updates of both parts together, by torch's name for it; later ones stay at `eta_min`.
-        warmup: updates of the first part; 0 leaves the cosine.
+        warmup: updates of the first part; 0 leaves the cosine. A shorter training ends within it.
         eta_min: last rate.
 
     Raises:
-        UserError: a warm-up below 0, or one that leaves nothing of `T_max`.
+        UserError: a warm-up below 0.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, warmup: int = 0, eta_min: float = 0.0) -> None:  # noqa: N803
-        if warmup < 0 or 0 < T_max <= warmup:
-            raise UserError(
-                f"A schedule has warmup={warmup} and T_max={T_max}, the number of updates of its warm-up and cosine "
-                "together: give a warmup from 0 and below T_max, which is trainer.max_steps unless it is set."
-            )
+        if warmup < 0:
+            raise UserError(f"A learning rate schedule has warmup={warmup}: give a number of updates from 0 up.")
         self.T_max, self.warmup, self.eta_min = T_max, warmup, eta_min
         super().__init__(optimizer)
 
