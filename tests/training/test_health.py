@@ -200,14 +200,13 @@ def test_the_discriminator_is_judged_by_running_means() -> None:
     """Single batches jump to and fro; 0.96 and 0.04 are their means, and a batch that is not finite does not count."""
     health = Health(interval=1, patience=4)
     for real, fake in [(1.0, 0.0), (0.92, 0.08), (float("nan"), 0.0), (1.0, 0.0), (0.92, 0.08)] * 40:
-        health._average(torch.tensor(real), torch.tensor(fake), images=8)
-    assert health.opinion is not None
-    real, fake, weight = health.opinion.tolist()
-    assert real / weight == pytest.approx(0.96, abs=0.002)
-    assert fake / weight == pytest.approx(0.04, abs=0.002)
+        health.opinion.add(torch.tensor(real), torch.tensor(fake), images=8)
+    real, fake = health.opinion.means().tolist()
+    assert real == pytest.approx(0.96, abs=0.002)
+    assert fake == pytest.approx(0.04, abs=0.002)
     resumed = Health(interval=1, patience=4)
     resumed.load_state_dict(health.state_dict())
-    assert torch.equal(resumed.opinion, health.opinion)  # type: ignore[arg-type]
+    assert torch.equal(resumed.opinion.sums, health.opinion.sums)  # type: ignore[arg-type]
 
 
 @pytest.mark.faults

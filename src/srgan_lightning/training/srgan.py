@@ -73,6 +73,7 @@ class SRGAN(SuperResolutionModule):
         self.accumulate_grad_batches = accumulate_grad_batches
         self.turns = Turns(accumulate_grad_batches, discriminator_updates, discriminator_interval)
         self.discriminator_steps = 0
+        self.discriminator_paused = False  # by `Balance`; then it judges, and is not trained
         self.synced: str | None = None  # see `PerNetworkDDP`
 
     def trained_networks(self) -> Iterator[nn.Module]:
@@ -114,13 +115,16 @@ class SRGAN(SuperResolutionModule):
         generator_optimizer = self.trainer.optimizers[0]
         self.loss.updates = self.global_step
         playing = self.loss.adversarial_weight > 0
-        turn = self.turns.take(self.global_step, playing)
+        turn = self.turns.take(self.global_step, playing and not self.discriminator_paused)
         values: dict[str, Tensor | float] = {}
 
         with torch.set_grad_enabled(turn.generator_learns):
             sr = self(lr)  # outside of toggling: its graph must reach the generator
         if turn.discriminator_learns:
             values |= self._train_discriminator(hr, sr.detach(), turn.discriminator_updates)
+        elif playing and self.discriminator_paused:
+            with torch.no_grad():
+                values |= self._opinion(self._judge(hr), self._judge(sr.detach()))
         if turn.generator_learns:
             with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
                 logits = [self._judge(sr)] if playing else []
@@ -153,8 +157,11 @@ class SRGAN(SuperResolutionModule):
         if update:
             self._step_discriminator(self.trainer.optimizers[1])
             self.discriminator_steps += 1
-        d_real, d_fake = self.loss.game.probabilities(real.detach(), fake.detach())
-        return {"loss/discriminator": logged, "d_real": d_real, "d_fake": d_fake}
+        return {"loss/discriminator": logged, **self._opinion(real.detach(), fake.detach())}
+
+    def _opinion(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """What is logged of the logits of HR and SR."""
+        return dict(zip(("d_real", "d_fake"), self.loss.game.probabilities(real, fake), strict=True))
 
     def _judge(self, images: Tensor) -> Tensor:
         """Logits of images, as the discriminator is shown them."""

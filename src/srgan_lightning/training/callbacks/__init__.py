@@ -1,5 +1,6 @@
 """Callbacks of both stages."""
 
+from srgan_lightning.training.callbacks.balance import Balance
 from srgan_lightning.training.callbacks.early_stop import EarlyStop
 from srgan_lightning.training.callbacks.final_validation import FinalValidation
 from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
@@ -14,6 +15,7 @@ from srgan_lightning.training.callbacks.sample_grid import SampleGrid
 from srgan_lightning.training.callbacks.throughput import Throughput
 
 __all__ = [
+    "Balance",
     "EarlyStop",
     "FinalValidation",
     "GeneratorEMA",

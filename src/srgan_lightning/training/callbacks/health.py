@@ -17,10 +17,8 @@ from srgan_lightning.training.callbacks.health_rules import (
     network_faults,
     term_faults,
 )
+from srgan_lightning.training.callbacks.opinion import Opinion
 from srgan_lightning.utils.errors import UserError
-
-#: Images over which D(HR) and D(SR) are averaged.
-IMAGES = 256
 
 
 class Health(Callback):
@@ -29,7 +27,7 @@ class Health(Callback):
     `health/gradient_<term>` is the norm of the gradient that a weighted loss term sends into SR, the generator's
     output: for each a backward pass through the discriminator or VGG, but none through the generator.
     `health/update_<network>` is the norm of an update over that of the weights. `health/d_real` and `health/d_fake` are
-    means of D(HR) and D(SR) over about the last `IMAGES` images, since those of one batch jump. The training itself is
+    means of D(HR) and D(SR), see `Opinion`. The training itself is
     not touched: its weights are the same bit for bit.
 
     Args:
@@ -51,7 +49,7 @@ class Health(Callback):
         self.gradients: dict[str, Tensor] = {}
         self.since: dict[str, int] = {}
         self.told: set[str] = set()
-        self.opinion: Tensor | None = None  # running means of D(HR) and D(SR), and the weight that they have gathered
+        self.opinion = Opinion()
         self.wins: list[bool] = []  # at the measurements of the last `patience` updates, oldest first
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -95,41 +93,30 @@ class Health(Callback):
     ) -> None:
         step = cast(dict[str, Tensor], pl_module.values)
         if "d_real" in step:
-            self._average(step["d_real"], step["d_fake"], len(batch["hr"]))
+            self.opinion.add(step["d_real"], step["d_fake"], len(batch["hr"]))
         if not self.before or trainer.global_step < self.update:
             return
         measured = {f"health/gradient_{name}": norm for name, norm in self.gradients.items()}
-        playing = "d_real" in step  # not before loss.adversarial_start
+        learned = "loss/discriminator" in step  # not before loss.adversarial_start, or while it is paused
         for name, network in self.networks.items():
-            if name == "discriminator" and not playing:
+            if name == "discriminator" and not learned:
                 continue
             moves = torch._foreach_sub(list(network.parameters()), self.before[name])
             measured[f"health/update_{name}"] = get_total_norm(moves) / get_total_norm(self.before[name])
         self.before = {}
-        if self.opinion is not None:
-            measured |= dict(zip(("health/d_real", "health/d_fake"), self.opinion[:2] / self.opinion[2], strict=True))
+        if self.opinion.sums is not None:
+            measured |= dict(zip(("health/d_real", "health/d_fake"), self.opinion.means(), strict=True))
         pl_module.log_dict(measured)
         values = torch.stack([value.float() for value in measured.values()]).tolist()  # a GPU is waited for once
         if all(math.isfinite(value) for value in values):  # what is not is `NonFinite`'s
             self._judge(trainer, dict(zip(measured, values, strict=True)))
 
-    def _average(self, real: Tensor, fake: Tensor, images: int) -> None:
-        """Move the running means by one batch, without waiting for the device."""
-        latest = torch.stack([real, fake, torch.ones_like(real)]).float()
-        if self.opinion is None:
-            self.opinion = torch.zeros_like(latest)
-        opinion = self.opinion.to(latest.device)
-        moved = opinion.lerp(latest, min(1.0, images / IMAGES))
-        self.opinion = torch.where(latest.isfinite().all(), moved, opinion)  # a batch that is skipped leaves no trace
-
     def state_dict(self) -> dict[str, Any]:
-        opinion = None if self.opinion is None else self.opinion.tolist()
-        return {"since": self.since, "told": sorted(self.told), "opinion": opinion, "wins": self.wins}
+        return {"since": self.since, "told": sorted(self.told), "opinion": self.opinion.state(), "wins": self.wins}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.since, self.told = dict(state_dict["since"]), set(state_dict["told"])
-        opinion = state_dict.get("opinion")  # absent from checkpoints of release 0.1.0
-        self.opinion = None if opinion is None else torch.tensor(opinion)
+        self.opinion.restore(state_dict.get("opinion"))  # absent from checkpoints of release 0.1.0
         self.wins = list(state_dict.get("wins", []))
 
     def _discriminator_faults(self, real: float, fake: float) -> Iterator[Fault]:

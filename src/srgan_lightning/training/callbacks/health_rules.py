@@ -73,8 +73,8 @@ def discriminator_faults(real: float, fake: float, share: float, patience: int) 
             f"the discriminator wins: D(real)={real:.2f}, D(fake)={fake:.2f} on average, and so for {share:.0%} of the "
             f"last {patience} updates (from {D_WINS:.2f} and {1 - D_WINS:.2f} on it counts as winning). The generator "
             "learns little from it. Lower its learning rate (model.discriminator_optimizer.lr), start the generator "
-            "from stage one (model.init_from), let the term's weight rise slowly (loss.adversarial_ramp), or smooth "
-            "the labels (loss.label_smoothing=0.1)."
+            "from stage one (model.init_from), let the term's weight rise slowly (loss.adversarial_ramp), smooth the "
+            "labels (loss.label_smoothing=0.1), or pause it while it wins (callbacks.balance.pause_above=0.9)."
         )
         yield Fault("discriminator wins", 0, words)
 
