@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import torch
 import torch._functorch.config
+from lightning import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,7 +17,8 @@ from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics.psnr_ssim import Scores
 from srgan_lightning.networks import Generator
 from srgan_lightning.runs.checkpoint_checks import check_states, first_misfit, follow_implementation
-from srgan_lightning.training import lightning_internals, random_state
+from srgan_lightning.training import lightning_internals
+from srgan_lightning.training.callbacks.exact_resume import ExactResume
 from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.training.schedules import SchedulerFactory, follow_options
 from srgan_lightning.utils.errors import UserError
@@ -81,7 +83,6 @@ class SuperResolutionModule(lightning.LightningModule):
             )
         self.compile_mode = compile
         self.scores = Scores(generator.scale)
-        self.resumed: dict[str, Any] = {}  # the checkpoint, until training has begun
         self.schedules: list[dict[str, Any]] = []  # as configured
         self.values: dict[str, Tensor | float] = {}  # of the last training step, by name
         self.latest: dict[str, Tensor | float] = {}  # with those of earlier steps that it had none of
@@ -89,6 +90,9 @@ class SuperResolutionModule(lightning.LightningModule):
         self.pretrained = init_from is not None
         if init_from is not None:
             load_generator_weights(generator, init_from)
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [ExactResume()]  # whatever a configuration leaves out
 
     def setup(self, stage: str) -> None:
         self.to(memory_format=self.memory_format)
@@ -102,14 +106,10 @@ class SuperResolutionModule(lightning.LightningModule):
             torch._functorch.config.donated_buffer = False
             for network in self.trained_networks():
                 network.compile(mode=mode, dynamic=False)  # in place: keys and identity stay; patches never change size
-        if self.resumed.get("random"):
-            random_state.restore(self.resumed["random"], self.device)
 
     def on_train_start(self) -> None:
         for config, configured in zip(self.trainer.lr_scheduler_configs, self.schedules, strict=True):
             follow_options(config.scheduler, configured)  # type: ignore[arg-type]
-        for name, gradient in self.resumed.pop("gradients", {}).items():  # Lightning has cleared them until now
-            self.get_parameter(name).grad = gradient.to(self.device)
 
     def trained_networks(self) -> Iterator[nn.Module]:
         """The networks that a training step runs."""
@@ -129,7 +129,6 @@ class SuperResolutionModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._check_fits(checkpoint)
         check_states(self.trainer, checkpoint)
-        self.resumed = {key: checkpoint.get(key) or {} for key in ("gradients", "random")}
         self.latest = {name: value.to(self.device) for name, value in checkpoint.get("latest", {}).items()}
 
     def _check_fits(self, checkpoint: dict[str, Any]) -> None:
@@ -147,11 +146,6 @@ class SuperResolutionModule(lightning.LightningModule):
                 "run that wrote it (its .hydra/overrides.yaml), or start a new run from its generator with "
                 "model.init_from."
             )
-
-    def on_train_epoch_start(self) -> None:
-        if self.resumed:
-            lightning_internals.restart_batches(self.trainer)
-            self.resumed = {}
 
     def make_optimizer(self, factory: OptimizerFactory, network: nn.Module) -> Optimizer:
         """The optimiser of a network, which a checkpoint's state is checked for."""
@@ -237,14 +231,10 @@ class SuperResolutionModule(lightning.LightningModule):
             "batches": self.trainer.fit_loop.total_batch_idx + 1,
             "recipe": {"stage": type(self).__name__, "loss": self.loss.recipe, "updates": self.global_step},
         }
-        waiting = {name: p.grad for name, p in self.named_parameters() if p.grad is not None and self.accumulating}
-        # The sum over the batches so far differs by process. Those that are not put back yet are means already.
-        checkpoint["gradients"] = self.resumed.get("gradients") or process_mean(self.trainer, waiting)
         state = checkpoint["state_dict"]
         state |= process_mean(self.trainer, {name: state[name] for name, _ in self.named_buffers() if name in state})
         latest = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in self.latest.items()}
         checkpoint["latest"] = process_mean(self.trainer, latest)
-        checkpoint["random"] = random_state.capture(self.device)
         # A checkpoint between validations has no scores: the last ones are those of older weights.
         metrics = self.trainer.callback_metrics if self.scored_at == self.global_step else {}
         checkpoint["scores"] = {key[4:]: float(value) for key, value in metrics.items() if key.startswith("val/")}

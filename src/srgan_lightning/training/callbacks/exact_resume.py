@@ -1,0 +1,43 @@
+"""What Lightning's checkpoints lack for a resume that is exact to the bit."""
+
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from srgan_lightning.training import lightning_internals, random_state
+from srgan_lightning.training.process_mean import process_mean
+
+
+class ExactResume(Callback):
+    """Adds accumulated gradients and the states of the random generators to checkpoints, and restores both.
+
+    Every `SuperResolutionModule` brings its own; it goes into no configuration.
+    """
+
+    def __init__(self) -> None:
+        self.checkpoint: dict[str, Any] | None = None  # what is still to restore
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        parameters = pl_module.named_parameters() if pl_module.accumulating else ()
+        gradients = {name: parameter.grad for name, parameter in parameters if parameter.grad is not None}
+        # The sum over the batches so far differs by process. Gradients still waiting to be restored are means already.
+        waiting = (self.checkpoint or {}).get("gradients")
+        checkpoint["gradients"] = waiting or process_mean(trainer, gradients)
+        checkpoint["random"] = random_state.capture(pl_module.device)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.checkpoint = {key: checkpoint.get(key) or {} for key in ("gradients", "random")}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.checkpoint and self.checkpoint["random"]:
+            random_state.restore(self.checkpoint["random"], pl_module.device)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.checkpoint:
+            for name, gradient in self.checkpoint.pop("gradients").items():  # Lightning has cleared them until now
+                pl_module.get_parameter(name).grad = gradient.to(pl_module.device)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.checkpoint is not None:
+            lightning_internals.restart_batches(trainer)
+            self.checkpoint = None
