@@ -98,3 +98,9 @@ def test_files_that_the_architecture_names_exist() -> None:
     assert len(named) > 20
     for name in named:
         assert any((folder / name).exists() for folder in (PACKAGE, ROOT, *PACKAGE.glob("*/"))), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_of_the_repository_that_are_named_exist(page: str) -> None:
+    for name in re.findall(r"`((?:src|tests|docs|conf|notebooks|space|constraints)/[\w./-]*)`", PAGES[page]):
+        assert (ROOT / name).exists(), name
