@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test test-min test-newest test-hydra-next faults lint docs dist clean
+.PHONY: setup quickstart test test-fast test-min test-newest test-hydra-next faults lint docs dist clean
 
 setup: $(VENV)/.installed
 
@@ -19,6 +19,10 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+test-fast: setup                    # units alone: no training, no browser
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow and not faults" tests/test_structure.py \
+		$(addprefix tests/,utils imaging losses metrics artifacts)
 
 test-min test-newest: test-%:       # in an environment of its own, with the versions of constraints/
 	$(PYTHON) -m venv $(VENV)-$*
