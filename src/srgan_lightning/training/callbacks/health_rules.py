@@ -43,13 +43,16 @@ def network_faults(rates: dict[str, float], updates: dict[str, float], interval:
         elif ratio == 0:
             words = (
                 f"the {name} has not moved: its update-to-weight ratio is 0 at a learning rate of {rate:g}. It is "
-                "frozen, its optimiser is not stepped or holds other weights, or no gradient comes back to it."
+                f"frozen, its optimiser (model.{name}_optimizer) is not stepped or holds other weights, or no gradient "
+                "comes back to it."
             )
             yield Fault(f"{name} still", interval, words)
         elif ratio > EXPLODING:
             words = (
                 f"the {name} is exploding: one update changes its weights by {ratio:.0%} of their norm (0.01% to 1% is "
-                f"usual). Lower {setting}, now {rate:g}."
+                f"usual). Lower {setting}, now {rate:g}. Or let it rise slowly (scheduler@model.{name}_scheduler="
+                f"warmup_cosine), or clip gradients (model.{name}_clip=1; for model=srresnet "
+                "trainer.gradient_clip_val=1)."
             )
             yield Fault(f"{name} exploding", interval, words)
 
@@ -74,7 +77,9 @@ def discriminator_faults(real: float, fake: float, share: float, patience: int) 
             f"last {patience} updates (from {D_WINS:.2f} and {1 - D_WINS:.2f} on it counts as winning). The generator "
             "learns little from it. Lower its learning rate (model.discriminator_optimizer.lr), start the generator "
             "from stage one (model.init_from), let the term's weight rise slowly (loss.adversarial_ramp), smooth the "
-            "labels (loss.label_smoothing=0.1), or pause it while it wins (callbacks.balance.pause_above=0.9)."
+            "labels (loss.label_smoothing=0.1), bound its slope (model/discriminator=unet, or loss.r1=2.5), augment "
+            "what it sees of a few hundred photos (model.discriminator_augment=[color,translation,cutout]), or pause "
+            "it while it wins (callbacks.balance.pause_above=0.9)."
         )
         yield Fault("discriminator wins", 0, words)
 
@@ -93,6 +98,8 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
                 f"the {name} term sends no gradient to the generator: it is cut from the graph (detach, no_grad), or "
                 f"its gradient vanishes. Mend the loss, or leave the term out with loss.{name}=0."
             )
+            if name == "adversarial":
+                words += " The sigmoid of a sure discriminator has no gradient: use loss.adversarial_kind=bce."
             yield Fault(f"{name} silent", 0, words)
         elif norm > SWAMPED * others > 0:
             words = (
@@ -101,6 +108,8 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
             )
             if name == "perceptual":
                 words += " VGG19 files differ in scale: set loss.vgg.normalize=true."
+            if name == "adversarial":
+                words += " Let its weight rise slowly: loss.adversarial_ramp."
             yield Fault(f"{name} swamps", interval, words)
         elif name == "perceptual" and norm < FAINT * others:
             words = (
@@ -120,7 +129,9 @@ def picture_faults(colour_shift: float, grids: tuple[float, float] | None) -> It
     if grids is not None and grids[0] > GRID * grids[1]:
         words = (
             f"SR has a grid: at the frequencies of the LR grid its energy is {grids[0]:.2f} times that around them, "
-            f"HR's {grids[1]:.2f} times. Look at plain ground in samples/. Lower loss.adversarial, or train for longer."
+            f"HR's {grids[1]:.2f} times. Look at plain ground in samples/. Lower loss.adversarial, compare several "
+            "layers of VGG19 (loss=vgg_layers), start a new training without a grid (model.generator.icnr=true), or "
+            "train for longer."
         )
         yield Fault("grid", 0, words)
     if colour_shift > TINT:

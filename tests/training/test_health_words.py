@@ -1,0 +1,62 @@
+"""Each fault is told with options that help, and each of these exists."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from srgan_lightning.training.callbacks.health_rules import (
+    Fault,
+    discriminator_faults,
+    network_faults,
+    picture_faults,
+    term_faults,
+)
+
+Configure = Callable[..., DictConfig]
+
+
+def every_fault() -> Iterator[Fault]:
+    for name in ("generator", "discriminator"):
+        yield from network_faults({name: 0.0}, {name: 0.0}, 1)
+        yield from network_faults({name: 1e-3}, {name: 0.0}, 1)
+        yield from network_faults({name: 1e-3}, {name: 0.9}, 1)
+    yield from discriminator_faults(0.99, 0.01, 1.0, 200)
+    for term in ("pixel", "perceptual", "adversarial", "total_variation"):
+        yield from term_faults({term: 0.0}, 1)
+        yield from term_faults({term: 1e6, "other": 1.0}, 1)
+    yield from term_faults({"perceptual": 1e-9, "pixel": 1.0}, 1)
+    yield from picture_faults(50.0, (2.0, 1.0))
+
+
+FAULTS = {fault.name: fault for fault in every_fault() if not fault.name.startswith("other")}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_options_that_are_named_exist(configure: Configure, name: str) -> None:
+    words = FAULTS[name].words
+    groups = re.findall(r"(?:model/|scheduler@)[\w./]+=\w+|\bloss=\w+", words)
+    values = re.findall(r"\b((?:loss|model|trainer|callbacks)\.[\w.]*\w)(?:=(\[[\w,]+\]|[\w.]*\w))?", words)
+    assert groups or values, words
+    chosen = [f"{key}={value}" for key, value in values if value and f"@{key}=" not in words]
+    cfg = configure("model=srgan", *groups, *chosen)
+    for key, _ in values:
+        parent, _, option = key.rpartition(".")
+        assert option in OmegaConf.select(cfg, parent), key
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("discriminator wins", ["loss.r1", "model.discriminator_augment", "model/discriminator=unet"]),
+        ("discriminator wins", ["loss.adversarial_ramp", "loss.label_smoothing", "callbacks.balance"]),
+        ("generator exploding", ["scheduler@model.generator_scheduler=warmup_cosine", "model.generator_clip"]),
+        ("adversarial silent", ["loss.adversarial_kind=bce"]),
+        ("adversarial swamps", ["loss.adversarial_ramp"]),
+        ("grid", ["model.generator.icnr=true", "loss=vgg_layers"]),
+    ],
+)
+def test_what_helps_is_named(name: str, options: list[str]) -> None:
+    for option in options:
+        assert option in FAULTS[name].words
