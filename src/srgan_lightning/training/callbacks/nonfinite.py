@@ -76,14 +76,14 @@ class NonFinite(Callback):
     @torch.no_grad()
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        finite = get_total_norm(gradients).isfinite()
-        self.finite.append(finite)
+        self.finite.append(get_total_norm(gradients).isfinite())
+        finite = torch.stack(self.finite).all()  # no step follows a faulty one of the same update
         scaled = _scaler(trainer) is not None
         last = optimizer is trainer.optimizers[0]  # the generator's ends an update: all forward passes are done
         if not last and not scaled and optimizer.defaults.get("fused"):
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # torch.amp's way to skip a fused step
             return
-        self.faulty = self.faulty or not bool(torch.stack(self.finite).all())
+        self.faulty = self.faulty or not bool(finite)
         if self.faulty and not scaled:
             optimizer.zero_grad()  # to None: optimisers leave such weights and their moments alone
         if last:
