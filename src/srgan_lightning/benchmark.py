@@ -30,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Here, so that --help and bad usage do not wait for torch.
     from srgan_lightning.tools.benchmark.run import describe_device, print_results, run
     from srgan_lightning.utils.device import find_device
-    from srgan_lightning.utils.logging import quieten_lightning
+    from srgan_lightning.utils.logging import silence_lightning
 
-    quieten_lightning()
+    silence_lightning()
     try:
         device = find_device(options.device)
         with tempfile.TemporaryDirectory() as folder:

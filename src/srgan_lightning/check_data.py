@@ -27,7 +27,7 @@ def check_data(cfg: DictConfig) -> dict[str, Any]:
         UserError: there is no such data, or the configuration cannot be trained on whatever the files hold.
     """
     # Here, so that --help does not wait for torch.
-    from srgan_lightning.tools.data_check.checkup import examine
+    from srgan_lightning.tools.data_check.checkup import check_dataset
     from srgan_lightning.tools.data_check.report import as_json, print_report
 
     started = time.perf_counter()
@@ -35,7 +35,9 @@ def check_data(cfg: DictConfig) -> dict[str, Any]:
     columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("check", total=None)
-        items, findings = examine(data, cfg.workers, lambda done, all_: bar.update(task, completed=done, total=all_))
+        items, findings = check_dataset(
+            data, cfg.workers, lambda done, all_: bar.update(task, completed=done, total=all_)
+        )
     report = as_json(items, findings, time.perf_counter() - started)
     print_report(Console(), report)
     if cfg.json is not None:

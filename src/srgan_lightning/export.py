@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         trained = load_trained(options.weights)
         if options.licence:
-            trained.about["data"] = {**trained.about.get("data", {}), "licence": options.licence}
+            trained.metadata["data"] = {**trained.metadata.get("data", {}), "licence": options.licence}
         differences = export(trained, options.format, options.output)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -11,7 +11,7 @@ from rich.console import Console
 from srgan_lightning.runs.reading import Run, is_run
 from srgan_lightning.runs.untrusted_files import printable
 from srgan_lightning.utils.errors import UserError
-from srgan_lightning.utils.logging import quieten_lightning
+from srgan_lightning.utils.logging import silence_lightning
 from srgan_lightning.utils.terminal_table import print_table
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from srgan_lightning.tools.report.perception import Choice
     from srgan_lightning.utils.device import find_device
 
-    quieten_lightning()
+    silence_lightning()
     path = Path(options.path)
     try:
         choice = Choice(

@@ -15,7 +15,7 @@ from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.artifacts.model_card import model_card
 from srgan_lightning.data.degradation import Bicubic, Blur
 from srgan_lightning.data.synthetic.datamodule import DrawnFaces
-from srgan_lightning.metrics.psnr_ssim import Scores
+from srgan_lightning.metrics.psnr_ssim import PSNRSSIM
 
 HASHES = {
     "srresnet-faces-x4": "5f39b03f92aceda007130646341a948611e04029a9eb1fd8d97f90867fe54c07",
@@ -47,7 +47,7 @@ def test_the_files_are_the_published_ones() -> None:
 )
 def test_they_beat_bicubic_on_drawn_faces(name: str, degradation: Bicubic, margin: float) -> None:
     """By at least `margin` dB of PSNR-Y, each on the degradation that it was made for."""
-    faces, scores = DrawnFaces(4, 128, seed=99), Scores(4)
+    faces, scores = DrawnFaces(4, 128, seed=99), PSNRSSIM(4)
     generator = load_trained(name).generator
     for index in range(4):
         hr = faces.read(index)[None].float() / 255
@@ -61,7 +61,7 @@ def test_they_beat_bicubic_on_drawn_faces(name: str, degradation: Bicubic, margi
 @pytest.mark.parametrize("name", HASHES)
 def test_their_cards_tell_how_they_were_made(name: str) -> None:
     trained = load_trained(name)
-    card = model_card(trained.generator.arguments, trained.about)
+    card = model_card(trained.generator.arguments, trained.metadata)
     for fact in ("Public domain", "updates", "seconds", "device", "curve", "final_losses", "psnr_y"):
         assert fact in card
 
@@ -79,7 +79,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_default_beats_bicubic_on_photos_of_every_kind(kind: str, shared: Callable[[str], Path]) -> None:
     degradation, margin = KINDS[kind]
-    generator, scores = load_trained(DEFAULT).generator, Scores(4)
+    generator, scores = load_trained(DEFAULT).generator, PSNRSSIM(4)
     for index, path in enumerate(sorted(shared("data/portraits/val").iterdir())[:8]):
         with Image.open(path) as photo:
             hr = pil_to_tensor(photo.convert("RGB"))[None].float() / 255

@@ -45,7 +45,7 @@ def test_an_artifact_comes_back_whole(tmp_path: Path, global_skip: str) -> None:
     trained = load_trained(tmp_path / "one.safetensors")
     assert trained.name == "one"
     assert trained.generator.arguments == generator.arguments
-    assert ABOUT.items() <= trained.about.items()
+    assert ABOUT.items() <= trained.metadata.items()
     assert not trained.generator.training
     lr = torch.rand(1, 3, 6, 5)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from rich.console import Console
 from srgan_lightning.check_data import check_data
 from srgan_lightning.cli.config import config_dir
 from srgan_lightning.imaging.reading import find_images
-from srgan_lightning.metrics.psnr_ssim import NAMES
+from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 from srgan_lightning.metrics.tables import print_images
 from srgan_lightning.tools.data_check.report import print_report
 from srgan_lightning.utils.errors import UserError, printable
@@ -54,7 +54,7 @@ def test_check_data_and_training_follow_links_and_escape_names(tmp_path: Path) -
 
 
 def test_tables_of_scores_show_names_as_text() -> None:
-    scores = {prefix + key: 1.0 for key in NAMES for prefix in ("", "bicubic_")}
+    scores = {prefix + key: 1.0 for key in METRIC_NAMES for prefix in ("", "bicubic_")}
     text = io.StringIO()
     report = {"weights": "w", "set": "[/y]", "n": 1, **scores, "images": [{"name": "\x1b[2J[/x].png", **scores}]}
     print_images(Console(file=text, width=200), report)

@@ -140,8 +140,8 @@ def test_processes_share_an_epoch_without_overlap(photos: Photos) -> None:
 
 def test_validation_is_the_same_every_time(photos: Photos) -> None:
     dataset = ValidationSet(ImageFolder(photos("val", 5, (50, 47)), "x"), 4)
-    draws = [dataset[i]["draw"] for i in range(5)]
-    assert draws == [dataset[i]["draw"] for i in range(5)]
+    draws = [dataset[i]["degradation_u"] for i in range(5)]
+    assert draws == [dataset[i]["degradation_u"] for i in range(5)]
     assert len(set(draws)) == 5
     assert dataset[0]["hr"].shape == (3, 48, 44)
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from srgan_lightning.data.counter_rng import CounterRNG
 from srgan_lightning.data.datasets import GOLDEN
-from srgan_lightning.data.draws import Draws
 from srgan_lightning.data.jpeg import by_arithmetic, by_libjpeg
 from srgan_lightning.data.kernels import bell_kernels, filter_images, sinc_kernels
 from srgan_lightning.data.noise import add_noise, poisson_noise
@@ -36,19 +36,19 @@ def lowbias32(x: int) -> int:
 
 def test_draws_are_a_function_of_draw_and_name() -> None:
     draw = torch.rand(64)
-    all_, some = Draws(draw), Draws(draw[5:9])
+    all_, some = CounterRNG(draw), CounterRNG(draw[5:9])
     torch.testing.assert_close(all_.uniform("a")[5:9], some.uniform("a"), rtol=0, atol=0)
     assert not torch.equal(all_.uniform("a"), all_.uniform("b"))
     # In whole numbers of any length; the value is that of every version, or runs would resume with other images.
     bits = int.from_bytes(np.float32(0.25).tobytes(), "little")
     expected = (lowbias32(lowbias32(lowbias32(bits) ^ zlib.crc32(b"sigma"))) >> 8) / 2**24
-    assert Draws(torch.tensor([0.25])).uniform("sigma").item() == expected == pytest.approx(0.78571, abs=1e-5)
+    assert CounterRNG(torch.tensor([0.25])).uniform("sigma").item() == expected == pytest.approx(0.78571, abs=1e-5)
 
 
 def test_draws_are_uniform_and_independent_of_each_other() -> None:
     """Also for draws that are as close as float32 allows, and for the golden ratio's multiples of validation."""
     for draw in (torch.arange(20000) * 2.0**-24, torch.arange(20000).double() * GOLDEN % 1):
-        draws = Draws(draw)
+        draws = CounterRNG(draw)
         values = torch.stack([draws.uniform(name) for name in ("a", "b", "sigma")])
         shares = torch.stack([torch.histc(value, 20, 0, 1) for value in values]) / 1000
         assert (shares - 1).square().sum(dim=1).max() * 1000 < 44  # chi-square of 19 degrees, p = 0.001
@@ -60,7 +60,7 @@ def test_draws_are_uniform_and_independent_of_each_other() -> None:
 
 def test_normal_numbers_have_the_moments_of_white_noise() -> None:
     size = torch.tensor([[200, 200]] * 2)
-    noise = Draws(torch.tensor([0.1, 0.2])).normal("n", *places(size, (200, 200)), 3)
+    noise = CounterRNG(torch.tensor([0.1, 0.2])).normal("n", *places(size, (200, 200)), 3)
     assert noise.isfinite().all()
     for one in noise.flatten(0, 1):
         assert (abs(one.mean()) < 0.02, abs(one.std() - 1) < 0.02, abs((one**4).mean() - 3) < 0.15) == (True,) * 3
@@ -144,7 +144,7 @@ def test_resizing_is_torchs(old: tuple[int, int], new: tuple[int, int], mode: st
 def test_gaussian_noise_has_its_level_and_may_be_grey() -> None:
     images = torch.full((3, 3, 100, 100), 0.5)
     zero = torch.zeros(3)
-    draws, grey = Draws(torch.tensor([0.1, 0.2, 0.3])), torch.tensor([False, True, False])
+    draws, grey = CounterRNG(torch.tensor([0.1, 0.2, 0.3])), torch.tensor([False, True, False])
     noisy = add_noise(images, full_size(images), draws, "x", torch.tensor([10.0, 20.0, 0.0]), zero, grey)
     noise = (noisy - images) * 255
     torch.testing.assert_close(noise.flatten(1).std(dim=1), torch.tensor([10.0, 20.0, 0.0]), atol=0.5, rtol=0)

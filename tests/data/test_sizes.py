@@ -12,7 +12,7 @@ from srgan_lightning.data.datasets import ValidationSet
 from srgan_lightning.data.degradation import Bicubic, Blur
 from srgan_lightning.data.folder import FolderData, ImageFolder, PairedData
 from srgan_lightning.data.synthetic.datamodule import SyntheticData
-from srgan_lightning.metrics.psnr_ssim import score
+from srgan_lightning.metrics.psnr_ssim import psnr_ssim
 from srgan_lightning.utils.errors import UserError
 from tests.helpers.batches import assert_contract, batch_of
 
@@ -65,11 +65,11 @@ def test_sizes_by_option_must_be_scorable(celeba: Path, crop: int | None) -> Non
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_the_least_side_is_the_metrics_own(photos: Photos, scale: int) -> None:
-    least = FolderData(None, None, degradation=Bicubic(scale)).least_side("val")
+    least = FolderData(None, None, degradation=Bicubic(scale)).min_side("val")
 
     def scored(side: int) -> torch.Tensor:
         hr = ValidationSet(ImageFolder(photos(f"of{side}", 1, (side, side)), "x"), scale)[0]["hr"][None] / 255
-        return score(hr, hr, scale)
+        return psnr_ssim(hr, hr, scale)
 
     assert scored(least).isfinite().any()
     with pytest.raises(ValueError, match="too small to score"):

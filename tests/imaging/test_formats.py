@@ -17,8 +17,8 @@ from srgan_lightning.data.folder import FolderData
 from srgan_lightning.imaging.files import read_picture
 from srgan_lightning.imaging.reading import FORMATS, decode, image_size, open_image, to_tensor
 from srgan_lightning.inference.evaluation import EvaluationSet
-from srgan_lightning.tools.data_check.files import Item, judge
-from srgan_lightning.tools.web.order import Order, carry_out
+from srgan_lightning.tools.data_check.files import Item, check_file
+from srgan_lightning.tools.web.request import UpscaleRequest, run_request
 from srgan_lightning.utils.errors import UserError
 from tests.helpers.generators import tiny_artifact
 from tests.helpers.pictures import smooth, upscale, write_png16
@@ -70,7 +70,7 @@ def test_no_decoder_but_those_that_are_meant(
     path = folder / "photo.png"
     path.write_bytes(FOREIGN[form])
     weights = tiny_artifact(tmp_path)
-    order = Order(path, weights)
+    request = UpscaleRequest(path, weights)
     readers: list[Callable[[], Any]] = [
         lambda: open_image(path, str(path)),
         lambda: open_image(io.BytesIO(FOREIGN[form]), path.name),
@@ -80,12 +80,12 @@ def test_no_decoder_but_those_that_are_meant(
         lambda: FolderData(str(folder), str(folder), degradation=Bicubic(4), crop=32).setup("fit"),
         lambda: list(EvaluationSet(str(folder), None, Bicubic(4))),
         lambda: EvaluationSet(str(folder), None, Bicubic(4)).remarks(),
-        lambda: list(carry_out(order, torch.device("cpu"), 10**6, tmp_path)),
+        lambda: list(run_request(request, torch.device("cpu"), 10**6, tmp_path)),
     ]
     for read in readers:
         with pytest.raises(UserError, match="its format is unknown; supported are JPEG, "):
             read()
-    assert [finding.kind for finding in judge(Item("train", "photo.png", lambda: path)).findings] == ["unreadable"]
+    assert [finding.kind for finding in check_file(Item("train", "photo.png", lambda: path)).findings] == ["unreadable"]
     assert upscale(path, "-o", tmp_path / "out", "--weights", weights) == 1
     assert "its format is unknown" in capsys.readouterr().err
     assert not ghostscript.exists()
@@ -144,5 +144,5 @@ def test_a_strange_orientation_is_upright(tmp_path: Path, suffix: str, kind: str
         assert picture.exif is not None
         assert b"Maker" in picture.exif
     assert to_tensor(open_image(path, "photo")).shape == decode(path.read_bytes(), "photo").shape == (3, 30, 40)
-    kinds = {finding.kind for finding in judge(Item("train", "photo", lambda: path)).findings}
+    kinds = {finding.kind for finding in check_file(Item("train", "photo", lambda: path)).findings}
     assert not kinds & {"unreadable", "orientation"}

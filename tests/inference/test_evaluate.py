@@ -24,7 +24,7 @@ from srgan_lightning.inference.evaluation import bicubic_upscaler, self_ensemble
 from srgan_lightning.losses import PerceptualLoss
 from srgan_lightning.metrics.perceptual import PerceptualMetrics
 from srgan_lightning.metrics.pictures import Pictures
-from srgan_lightning.metrics.psnr_ssim import score
+from srgan_lightning.metrics.psnr_ssim import psnr_ssim
 from srgan_lightning.networks import Generator
 
 
@@ -98,9 +98,9 @@ def test_bicubic_is_scored_once_for_all_weights(
 
     def counted(sr: torch.Tensor, hr: torch.Tensor, border: int) -> torch.Tensor:
         scored.append(sr)
-        return score(sr, hr, border)
+        return psnr_ssim(sr, hr, border)
 
-    monkeypatch.setattr("srgan_lightning.inference.evaluation.score", counted)
+    monkeypatch.setattr("srgan_lightning.inference.evaluation.psnr_ssim", counted)
     weights = [tmp_path / f"{name}.safetensors" for name in "ab"]
     for file in weights:
         save_artifact(file, Generator(8, 1), {})

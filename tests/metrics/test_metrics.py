@@ -18,7 +18,7 @@ from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.folder import ImageFolder
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 from srgan_lightning.metrics import psnr_ssim as metrics
-from srgan_lightning.metrics.psnr_ssim import Scores, luma, score
+from srgan_lightning.metrics.psnr_ssim import PSNRSSIM, luma, psnr_ssim
 
 
 def test_luma_is_matlabs() -> None:
@@ -40,7 +40,7 @@ def test_luma_is_no_matrix_product() -> None:
 def test_psnr_is_that_of_numpy(seed: int, border: int) -> None:
     rng = np.random.default_rng(seed)
     hr, sr = rng.integers(0, 256, (3, 24, 20)).astype(np.float64), rng.random((3, 24, 20)) * 255
-    ours = score(torch.tensor(sr / 255).float()[None], torch.tensor(hr / 255).float()[None], border)[0]
+    ours = psnr_ssim(torch.tensor(sr / 255).float()[None], torch.tensor(hr / 255).float()[None], border)[0]
     cut = (slice(None), slice(border, 24 - border), slice(border, 20 - border))
     a, b = np.round(sr)[cut], hr[cut]
     weights = np.array([65.481, 128.553, 24.966]) / 255
@@ -62,7 +62,7 @@ def test_ssim_is_that_of_its_definition() -> None:
     ssim = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     ssim /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
     grey = [torch.tensor(x / 255).float().expand(1, 3, 11, 11) for x in (a, b)]
-    assert score(grey[0], grey[1], border=0)[0, 3].item() == pytest.approx(ssim, abs=1e-4)
+    assert psnr_ssim(grey[0], grey[1], border=0)[0, 3].item() == pytest.approx(ssim, abs=1e-4)
 
 
 def by_torchmetrics(sr: Tensor, hr: Tensor, border: int) -> Tensor:
@@ -101,7 +101,7 @@ def test_scores_are_those_of_torchmetrics(
     sr = hr + noise * torch.randn(hr.shape, generator=random)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "BAND_PIXELS", band_pixels)
-        ours = score(sr, hr, border).double()
+        ours = psnr_ssim(sr, hr, border).double()
     theirs = by_torchmetrics(sr, hr, border)
     torch.testing.assert_close(ours[:, 1::2], theirs[:, 1::2], atol=1e-6, rtol=0)
     torch.testing.assert_close(ours[:, ::2], theirs[:, ::2], atol=0, rtol=1e-6)
@@ -115,34 +115,34 @@ def test_scoring_takes_little_memory() -> None:
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + 200 * 2**20, before[1]))
     try:
-        assert score(sr, hr, 4).isfinite().all()
+        assert psnr_ssim(sr, hr, 4).isfinite().all()
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_an_equal_image_scores_perfectly() -> None:
     image = torch.randint(0, 256, (1, 3, 20, 20)) / 255
-    assert score(image, image, 4)[0].tolist() == [math.inf, 1.0, math.inf, 1.0]
+    assert psnr_ssim(image, image, 4)[0].tolist() == [math.inf, 1.0, math.inf, 1.0]
 
 
 def test_scores_are_means_over_images_and_ignore_repeats() -> None:
     hr = torch.randint(0, 256, (3, 3, 32, 32)) / 255
     sr, lr = (hr + 0.1 * torch.randn_like(hr)).clamp(0, 1), resize_bicubic(hr, (8, 8)).clamp(0, 1)
-    whole, shares = Scores(4), Scores(4)
+    whole, shares = PSNRSSIM(4), PSNRSSIM(4)
     whole.update(sr, hr, lr, torch.tensor([0, 1, 2]))
     for index in (2, 0, 1, 0):  # another order, and one image twice, as a second process pads its share
         shares.update(sr[index, None], hr[index, None], lr[index, None], torch.tensor([index]))
     ours, theirs = whole.compute(), shares.compute()
     assert ours.keys() == theirs.keys()
     assert all(ours[name].item() == pytest.approx(theirs[name].item(), abs=1e-5) for name in ours)
-    assert ours["psnr_rgb"].item() == pytest.approx(score(sr, hr, 4)[:, 2].mean().item(), abs=1e-5)
+    assert ours["psnr_rgb"].item() == pytest.approx(psnr_ssim(sr, hr, 4)[:, 2].mean().item(), abs=1e-5)
 
 
 def test_too_small_and_unequal_images_are_refused() -> None:
     with pytest.raises(ValueError, match="too small"):
-        score(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16), 4)
+        psnr_ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16), 4)
     with pytest.raises(ValueError, match="SR is"):
-        score(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 20, 20), 1)
+        psnr_ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 20, 20), 1)
 
 
 @pytest.mark.parametrize("given_lr", [True, False])
@@ -150,7 +150,7 @@ def test_bicubic_on_set5(shared: Callable[[str], Path], given_lr: bool) -> None:
     """28.43 dB / 0.811: the reference of the field's tables."""
     hr_images = ImageFolder(shared("data/Set5/HR"), "hr_dir")
     lr_images = ImageFolder(shared("data/Set5/LR_bicubic_x4"), "lr_dir")
-    scores = Scores(4)
+    scores = PSNRSSIM(4)
     for index in range(len(hr_images)):
         hr = hr_images.read(index)[None] / 255
         hr = hr[..., : hr.shape[-2] // 4 * 4, : hr.shape[-1] // 4 * 4]

@@ -20,7 +20,7 @@ from srgan_lightning.metrics.pictures import Pictures
 from srgan_lightning.metrics.tables import comparison_rows
 from srgan_lightning.train import train
 from srgan_lightning.training import module
-from srgan_lightning.training.callbacks import patch_score
+from srgan_lightning.training.callbacks import picture_metrics
 from srgan_lightning.training.callbacks.health_rules import picture_faults
 from tests.conftest import TINY, TINY_FACES
 
@@ -153,7 +153,7 @@ def test_pictures_are_watched_in_training(
     """A generator with a tint and a grid: both are logged at every validation, and reported once, at the second."""
     fault_counts(faults_planted=1)
     monkeypatch.setattr(module, "super_resolve", lambda *arguments: dots(super_resolve(*arguments), 4) + 3 / 255)
-    monkeypatch.setattr(patch_score, "MIN_WINDOWS", 1)
+    monkeypatch.setattr(picture_metrics, "MIN_WINDOWS", 1)
     short = ["trainer.max_steps=3", "trainer.val_check_interval=1", "model.generator.global_skip=bicubic"]
     cfg = configure("experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES, *short)
     summary = train(cfg)

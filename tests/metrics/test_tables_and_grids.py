@@ -11,17 +11,17 @@ from rich.console import Console
 from srgan_lightning.imaging.picture_grid import TITLE_HEIGHT, draw_grid
 from srgan_lightning.inference.comparison_grid import comparison_grid
 from srgan_lightning.metrics.pictures import Pictures
-from srgan_lightning.metrics.psnr_ssim import NAMES
+from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 from srgan_lightning.metrics.tables import print_comparison, print_images
 from srgan_lightning.tools.report.curves import draw_curves
-from srgan_lightning.tools.report.sweep_figure import LEAST_SPAN, draw_sweep
+from srgan_lightning.tools.report.sweep_figure import MIN_SPAN, draw_sweep
 from srgan_lightning.utils.terminal_table import without_root
 
 LONG = "a_long_name_of_a_photo_that_no_terminal_of_eighty_columns_has_room_for"
 
 
 def result(folder: str) -> dict[str, object]:
-    scores = {prefix + key: 0.5 for key in NAMES for prefix in ("", "bicubic_")}
+    scores = {prefix + key: 0.5 for key in METRIC_NAMES for prefix in ("", "bicubic_")}
     rows = [{"name": f"deep/down/{LONG}{number}.png", **scores} for number in range(2)]
     return {"set": f"/data/sets/{folder}", "weights": f"/runs/{folder}/generator.safetensors", "n": 2, **scores} | {
         "images": rows
@@ -39,7 +39,7 @@ def test_names_in_tables_stay_whole(terminal: bool) -> None:
     for number in range(2):
         (line,) = [line for line in lines if f"{LONG}{number}.png" in line]
         cells = line.split("\t") if not terminal else line.split()
-        assert len(cells) == 1 + 2 * len(NAMES)
+        assert len(cells) == 1 + 2 * len(METRIC_NAMES)
         assert cells[0] == ("" if terminal else "deep/down/") + f"{LONG}{number}.png"
     if terminal:
         assert any("in /data/sets/" in line for line in lines)
@@ -79,7 +79,7 @@ def test_the_figure_of_a_sweep_overlaps_nothing_and_says_its_span() -> None:
     figure = drawn(draw_sweep(points, ["4", "3"], (28.0, 0.1), "swd", {}))
     (axes,) = figure.axes
     left, right = axes.get_xlim()
-    assert right - left >= LEAST_SPAN
+    assert right - left >= MIN_SPAN
     assert f"the axis spans {right - left:.2g} dB" in axes.get_xlabel()
     (line,) = axes.lines  # through the runs of the front, not through bicubic
     assert line.get_xydata().tolist() == [list(points["4"]), list(points["3"])]  # type: ignore[union-attr]

@@ -17,7 +17,7 @@ from srgan_lightning.artifacts.artifact import load_generator_weights, read_arti
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.cli.errors import user_error
 from srgan_lightning.train import train
-from srgan_lightning.training.module import check_describes_itself
+from srgan_lightning.training.module import validate_generator
 from srgan_lightning.training.preflight import check_batches_fit
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
@@ -111,10 +111,10 @@ def test_weights_of_another_width_and_such_that_diverged_are_refused(tmp_path: P
 )
 def test_one_that_does_not_describe_itself_is_refused(attribute: str, value: Any) -> None:
     generator = Espcn(4, 4)
-    check_describes_itself(generator)
+    validate_generator(generator)
     setattr(generator, attribute, value)
     with pytest.raises(UserError, match=f"Espcn has .*{attribute}="):
-        check_describes_itself(generator)
+        validate_generator(generator)
 
 
 def test_batches_that_never_fit_are_refused(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:

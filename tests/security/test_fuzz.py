@@ -30,8 +30,8 @@ from srgan_lightning.data.folder import PairedData
 from srgan_lightning.imaging.files import read_picture
 from srgan_lightning.imaging.reading import image_size, open_image, to_tensor
 from srgan_lightning.networks import Generator
-from srgan_lightning.tools.data_check.checkup import examine
-from srgan_lightning.tools.data_check.files import Item, judge
+from srgan_lightning.tools.data_check.checkup import check_dataset
+from srgan_lightning.tools.data_check.files import Item, check_file
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import FaultCounts
 from tests.helpers.damage import changed, changes, cuts, deep_pngs, images, with_checksums
@@ -70,7 +70,7 @@ def read_everywhere(path: Path, content: bytes) -> None:
     attempt(lambda: to_tensor(open_image(io.BytesIO(content), path.name)))
     attempt(lambda: image_size(path))
     attempt(lambda: read_picture(path).stacked())
-    attempt(lambda: judge(Item("train", path.name, lambda: path)))
+    attempt(lambda: check_file(Item("train", path.name, lambda: path)))
 
 
 @fuzz
@@ -218,7 +218,7 @@ def test_pair_folders(tmp_path_factory: Any, hr: set[str], lr: set[str], broken:
                 (root / kind / f"{name}.png").write_bytes(content[:50] if broken and number == 1 else content)
     data = PairedData(*(str(root / "hr"), str(root / "lr")) * 2, degradation=Bicubic(4), crop=16, batch_size=1)
     attempt(lambda: [data.source("train").read_lr(index) for index in range(len(data.source("train")))])
-    attempt(lambda: examine(data, 1, lambda done, all_: None))
+    attempt(lambda: check_dataset(data, 1, lambda done, all_: None))
 
 
 def test_the_inputs_without_damage_are_read(tmp_path: Path) -> None:

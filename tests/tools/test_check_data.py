@@ -20,7 +20,7 @@ from srgan_lightning.cli.config import config_dir
 from srgan_lightning.tools.data_check.duplicates import fingerprint, same_pictures
 from srgan_lightning.tools.data_check.findings import Finding
 from srgan_lightning.tools.data_check.report import as_json, print_report
-from srgan_lightning.tools.data_check.spectrum import LEAST_DETAIL, fine_detail
+from srgan_lightning.tools.data_check.spectrum import MIN_DETAIL, fine_detail
 from srgan_lightning.utils.errors import UserError
 
 
@@ -187,7 +187,7 @@ def test_the_command_writes_json_and_gives_exit_codes(
     assert (report["files"], report["errors"], report["warnings"]) == ({"train": 12}, 1, 1)
     assert [finding["kind"] for finding in report["findings"]] == ["unreadable", "duplicate"]
     assert report["findings"][0]["detail"] == "it is empty"
-    assert report["thresholds"]["fine_detail"] == LEAST_DETAIL
+    assert report["thresholds"]["fine_detail"] == MIN_DETAIL
 
 
 def test_the_table_says_how_many_files_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,8 +203,8 @@ def test_the_table_says_how_many_files_it_leaves_out(capsys: pytest.CaptureFixtu
 def test_real_photos_are_neither_enlarged_nor_alike(shared: Callable[[str], Path]) -> None:
     paths = [*sorted(shared("data/photos").glob("*.jpg"))[::16], *sorted(shared("data/portraits").rglob("*.jpg"))[::20]]
     images = [Image.open(path).convert("RGB") for path in paths]
-    assert all(fine_detail(image) > LEAST_DETAIL for image in images)
-    assert all(fine_detail(half(half(image, 0.25), 4)) < LEAST_DETAIL for image in images)
+    assert all(fine_detail(image) > MIN_DETAIL for image in images)
+    assert all(fine_detail(half(half(image, 0.25), 4)) < MIN_DETAIL for image in images)
     again = [half(image, 0.6) for image in images]
     count = len(images)
     assert sorted(same_pictures([fingerprint(image) for image in [*images, *again]])) == [

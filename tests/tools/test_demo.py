@@ -27,7 +27,7 @@ from srgan_lightning.demo import main
 from srgan_lightning.imaging.picture import from_pil
 from srgan_lightning.inference.blending import blend
 from srgan_lightning.inference.upscaling import TiledUpscaler
-from srgan_lightning.metrics.psnr_ssim import score
+from srgan_lightning.metrics.psnr_ssim import psnr_ssim
 from srgan_lightning.utils.errors import UserError
 from tests.helpers.generators import ABOUT, tiny_generator
 from tests.helpers.pictures import header_bomb, smooth
@@ -176,7 +176,7 @@ def test_two_models_are_blended_and_scored(page: Any, site: Site) -> None:
     sr, hr = (
         torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255 for image in (expected, smooth(size=(192, 128)))
     )
-    psnr, ssim = score(sr, hr, 4)[0, :2].tolist()
+    psnr, ssim = psnr_ssim(sr, hr, 4)[0, :2].tolist()
     assert page.get_by_role("cell", name=f"{psnr:.2f} dB").count() == 1
     assert page.get_by_role("cell", name=f"{ssim:.4f}").count() == 1
 
@@ -363,9 +363,9 @@ def test_blend_refuses() -> None:
 
 def test_upscaling_in_steps_can_be_left() -> None:
     upscaler, picture = TiledUpscaler(tiny_generator(), tile=16), from_pil(smooth(size=(40, 30)))
-    steps = list(upscaler.upscale_in_steps(picture))
+    steps = list(upscaler.iter_upscale(picture))
     assert steps == [pytest.approx(done / 6) for done in range(1, 7)]
-    some = upscaler.upscale_in_steps(picture)
+    some = upscaler.iter_upscale(picture)
     assert next(some) == steps[0]
     some.close()
     assert not torch.is_inference_mode_enabled()

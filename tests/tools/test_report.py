@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from srgan_lightning.cli.config import config_dir
-from srgan_lightning.metrics.swd import PatchDistance
+from srgan_lightning.metrics.swd import SlicedWassersteinDistance
 from srgan_lightning.report import main
 from srgan_lightning.runs.reading import find_runs
 from srgan_lightning.tools.report.curves import draw_curves
 from srgan_lightning.tools.report.pareto import compromise, pareto_front
 from srgan_lightning.train import train
-from srgan_lightning.training.callbacks import PatchScore
+from srgan_lightning.training.callbacks import PictureMetrics
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
 QUICK = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_interval=2"]
@@ -248,7 +248,7 @@ def distance(change: Callable[[torch.Tensor], torch.Tensor]) -> float:
     hr = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     hr = torch.nn.functional.avg_pool2d(hr, 3, 1, 1)  # neighbours alike, as in photos
     hr = (hr * 255).round() / 255
-    metric = PatchDistance(4)
+    metric = SlicedWassersteinDistance(4)
     metric.update(change(hr)[:2], hr[:2])
     metric.update(change(hr)[2:], hr[2:])
     return float(metric.compute())
@@ -279,12 +279,12 @@ def test_patch_distance_grows_with_every_fault_that_people_see() -> None:
 )
 def test_patch_scores_count_an_image_once(shares: list[list[int]]) -> None:
     hr, sr = torch.rand(6, 3, 32, 32), torch.rand(6, 3, 32, 32) * 0.9
-    lr, whole, metrics = torch.rand(6, 3, 8, 8), PatchDistance(4), []
+    lr, whole, metrics = torch.rand(6, 3, 8, 8), SlicedWassersteinDistance(4), []
     whole.update(sr[[0, 2, 3, 5]], hr[[0, 2, 3, 5]])
     for rank, indices in enumerate(shares):
         trainer: Any = SimpleNamespace(world_size=len(shares), global_rank=rank)
         module: Any = SimpleNamespace(generator=SimpleNamespace(scale=4), device="cpu")
-        callback = PatchScore()
+        callback = PictureMetrics()
         callback.setup(trainer, module, "fit")
         for _ in range(2):  # a validation knows nothing of the one before
             callback.on_validation_start(trainer, module)
@@ -299,7 +299,7 @@ def test_patch_scores_count_an_image_once(shares: list[list[int]]) -> None:
 
 def test_patch_distance_of_processes_adds_up() -> None:
     hr, sr = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32) * 0.9
-    whole, parts = PatchDistance(2), [PatchDistance(2), PatchDistance(2)]
+    whole, parts = SlicedWassersteinDistance(2), [SlicedWassersteinDistance(2), SlicedWassersteinDistance(2)]
     whole.update(sr, hr)
     for index, part in enumerate(parts):
         part.update(sr[index::2], hr[index::2])

@@ -14,8 +14,8 @@ from hydra.utils import instantiate
 from lightning import Callback
 from PIL import Image
 
-from srgan_lightning.metrics import swd as patch_statistics
-from srgan_lightning.metrics.swd import PatchDistance
+from srgan_lightning.metrics import swd
+from srgan_lightning.metrics.swd import SlicedWassersteinDistance
 from srgan_lightning.train import train
 from srgan_lightning.training.preflight import check_batches_fit
 from srgan_lightning.utils.errors import UserError
@@ -97,11 +97,11 @@ def test_a_first_validation_that_dies_leaves_a_checkpoint(configure: Configure, 
 
 def test_the_patch_score_of_a_photo_is_taken_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     sr, hr = torch.rand(2, 1, 3, 80, 64)
-    whole = PatchDistance(4)
+    whole = SlicedWassersteinDistance(4)
     whole.update(sr, hr)
     for band in (1, 3, 7):
-        monkeypatch.setattr(patch_statistics, "BAND", band)
-        banded = PatchDistance(4)
+        monkeypatch.setattr(swd, "BAND", band)
+        banded = SlicedWassersteinDistance(4)
         banded.update(sr, hr)
         assert torch.equal(banded.hr.sum(-1), whole.hr.sum(-1))
         assert (banded.sr - whole.sr).abs().sum() <= 4  # a last digit may cross the edge of a bin

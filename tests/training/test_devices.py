@@ -58,7 +58,7 @@ def test_no_float64_goes_to_the_device(photos: Callable[..., Path]) -> None:
     for loader in (data.train_dataloader(), data.val_dataloader()):
         batch = next(iter(loader))
         kinds = {name: value.dtype for name, value in batch.items()}
-        assert kinds["draw"] == torch.float32
+        assert kinds["degradation_u"] == torch.float32
         assert torch.float64 not in kinds.values(), kinds
 
 

@@ -17,7 +17,7 @@ def test_no_step_of_an_update_follows_a_faulty_one(fused: bool) -> None:
     trainer = cast(Any, SimpleNamespace(optimizers=[generator, discriminator], precision_plugin=SimpleNamespace()))
     module = cast(Any, nn.ModuleList(networks))
     callback = NonFinite()
-    callback.statistics, callback.kept = [torch.zeros(1)], [torch.ones(1)]
+    callback.bn_buffers, callback.bn_backup = [torch.zeros(1)], [torch.ones(1)]
 
     def step(optimizer: torch.optim.Optimizer, value: float) -> None:
         for weight in optimizer.param_groups[0]["params"]:
@@ -35,5 +35,5 @@ def test_no_step_of_an_update_follows_a_faulty_one(fused: bool) -> None:
     step(generator, 1.0)
     assert all(map(torch.equal, sound, networks[1].parameters()))
     assert all(map(torch.equal, before[:2], networks[0].parameters()))
-    assert callback.faulty
-    assert callback.statistics[0] == 1  # put back
+    assert callback.bad_gradients
+    assert callback.bn_buffers[0] == 1  # put back

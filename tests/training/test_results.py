@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from srgan_lightning.artifacts.artifact import read_artifact
-from srgan_lightning.metrics.psnr_ssim import Scores
+from srgan_lightning.metrics.psnr_ssim import PSNRSSIM
 from srgan_lightning.networks import Generator
 from srgan_lightning.train import train
 from srgan_lightning.utils.errors import UserError
@@ -47,12 +47,12 @@ def test_the_summary_tells_of_which_update_its_scores_are(configure: Configure) 
 def test_the_test_split_is_scored_with_the_generator_that_is_delivered(configure: Configure) -> None:
     cfg = configure(*SRGAN, "trainer.max_steps=4", "model.generator_optimizer.lr=0.5", "test=true")
     summary = train(cfg)
-    weights, about = read_artifact(Path(cfg.run_dir) / "generator.safetensors")
+    weights, metadata = read_artifact(Path(cfg.run_dir) / "generator.safetensors")
     last = torch.load(Path(cfg.run_dir) / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     assert not torch.equal(weights["tail.weight"], last["generator.tail.weight"])
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     data.setup("test")
-    scores, generator = Scores(4), Generator(**json.loads(about["arguments"])).eval()
+    scores, generator = PSNRSSIM(4), Generator(**json.loads(metadata["arguments"])).eval()
     generator.load_state_dict(weights)
     for batch in data.test_dataloader():
         batch = data.on_after_batch_transfer(batch, 0)

@@ -12,7 +12,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR
 
 from srgan_lightning.train import train
-from srgan_lightning.training.schedules import follow_options
+from srgan_lightning.training.schedules import reapply_scheduler_options
 from srgan_lightning.training.warmup import WarmupCosine
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
@@ -57,7 +57,7 @@ def test_a_changed_schedule_goes_on_as_if_it_had_always_been_so(
     configured, state = resumed.state_dict(), short.state_dict()
     state["base_lrs"] = [rate * factor for rate in state["base_lrs"]]
     resumed.load_state_dict(state)
-    follow_options(resumed, dict(configured))
+    reapply_scheduler_options(resumed, dict(configured))
     assert rates(resumed, 6) == pytest.approx([factor * rate for rate in rates(whole, 12)[6:]])
 
 
@@ -66,7 +66,7 @@ def test_an_unchanged_schedule_is_left_alone() -> None:
     configured = dict(scheduler.state_dict())
     rates(scheduler, 3)
     scheduler.optimizer.param_groups[0]["lr"] = 0.123
-    follow_options(scheduler, configured)
+    reapply_scheduler_options(scheduler, configured)
     assert scheduler.optimizer.param_groups[0]["lr"] == 0.123
 
 

@@ -13,8 +13,8 @@ from lightning import Callback
 from omegaconf import DictConfig
 
 from srgan_lightning.networks import Generator
+from srgan_lightning.tools.benchmark.reference_step import ReferenceGenerator, ReferenceStep
 from srgan_lightning.tools.benchmark.setup import build_module, load_batch, with_bare_step
-from srgan_lightning.tools.benchmark.textbook import Textbook, TextbookGenerator
 from srgan_lightning.train import train
 from srgan_lightning.training.build import build_data
 from srgan_lightning.utils.errors import UserError
@@ -39,7 +39,7 @@ def curve(cfg: DictConfig, *callbacks: Callback) -> list[float]:
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_the_tail_before_the_shuffle_is_the_tail_after_it(scale: int) -> None:
-    ours, plain = Generator(4, 1, scale), TextbookGenerator(4, 1, scale)
+    ours, plain = Generator(4, 1, scale), ReferenceGenerator(4, 1, scale)
     plain.load_state_dict(ours.state_dict())
     lr = torch.rand(2, 3, 7, 5)
     torch.testing.assert_close(ours(lr), plain(lr), atol=1e-5, rtol=1e-5)
@@ -61,7 +61,7 @@ def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) ->
     cfg = configure(*overrides, "model.generator.global_skip=none")
     module, data = build_module(cfg), build_data(cfg)
     batch = load_batch(data)
-    textbook = Textbook(module, data.degradation, torch.device("cpu"))
+    reference = ReferenceStep(module, data.degradation, torch.device("cpu"))
 
     def three_steps(step: Callable[[], None]) -> None:
         for _ in range(3):
@@ -69,11 +69,11 @@ def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) ->
 
     start = module.generator.head[0].weight.detach().clone()
     with_bare_step(cfg, module, data, three_steps)
-    three_steps(lambda: textbook.step(batch))
+    three_steps(lambda: reference.step(batch))
     assert not torch.equal(module.generator.head[0].weight, start)
     for network in ("generator",) if stage == "srresnet" else ("generator", "discriminator"):
         # Not the buffers: each of the textbook's two forwards moves the generator's running statistics.
-        ours, plain = (dict(getattr(owner, network).named_parameters()) for owner in (module, textbook))
+        ours, plain = (dict(getattr(owner, network).named_parameters()) for owner in (module, reference))
         for name, value in ours.items():
             torch.testing.assert_close(
                 value, plain[name], atol=2e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"

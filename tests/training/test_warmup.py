@@ -103,7 +103,7 @@ def test_a_run_stopped_in_its_rise_is_the_uninterrupted_one(tmp_path: Path, stag
 
 
 def test_a_longer_run_and_rise_go_on_as_if_they_had_always_been_so(configure: Configure) -> None:
-    """`follow_options` computes the rates anew."""
+    """`reapply_scheduler_options` computes the rates anew."""
 
     def run(name: str, *options: str, **settings: Any) -> list[float]:
         cfg = configure(*QUICK, *GENERATOR, "model.generator_scheduler.eta_min=0", *options, run=name)

@@ -12,7 +12,7 @@ from torch.optim import AdamW, lr_scheduler
 
 from srgan_lightning.artifacts.artifact import read_checkpoint
 from srgan_lightning.utils.errors import UserError
-from srgan_lightning.utils.safe_load import load_plain
+from srgan_lightning.utils.safe_load import safe_torch_load
 from tests.helpers.generators import tiny_checkpoint, tiny_generator
 
 STORAGE = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0%sX\3\0\0\0cpuJ%s%stQ"
@@ -80,14 +80,14 @@ def test_hostile_pickles_are_refused(
 ) -> None:
     monkeypatch.setattr("srgan_lightning.utils.pickle_scan.MAX_OPCODES", 1_000)
     with pytest.raises(ValueError, match=said):
-        load_plain(write(tmp_path / "w.pth", body))
+        safe_torch_load(write(tmp_path / "w.pth", body))
 
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_the_same_pickles_load_where_they_claim_what_they_hold(tmp_path: Path, write: Any) -> None:
     """So that what the others are refused for is their claim, and not how this test writes them."""
     stored = storage(4, legacy=write is write_legacy)
-    assert torch.equal(load_plain(write(tmp_path / "w.pth", tensor(4, stored))), torch.zeros(4))
+    assert torch.equal(safe_torch_load(write(tmp_path / "w.pth", tensor(4, stored))), torch.zeros(4))
 
 
 @pytest.mark.parametrize("make", [lambda: torch.zeros(3, device="meta"), lambda: torch.ones(3).to_sparse()])
@@ -123,7 +123,7 @@ def test_what_trainings_save_comes_back(tmp_path: Path, zipped: bool) -> None:
     }
     content["again"] = content["state_dict"]
     torch.save(content, tmp_path / "w.ckpt", _use_new_zipfile_serialization=zipped)
-    loaded = load_plain(tmp_path / "w.ckpt")
+    loaded = safe_torch_load(tmp_path / "w.ckpt")
     assert loaded["plain"] == content["plain"]
     assert loaded["lr_schedulers"] == content["lr_schedulers"]
     assert loaded["state_dict"] is loaded["again"]
@@ -135,4 +135,4 @@ def test_state_dicts_of_the_first_versions_load(tmp_path: Path) -> None:
     old = tensor(4, storage(4, legacy=True)).replace(b"_rebuild_tensor_v2", b"_rebuild_tensor").replace(b"\x89Nt", b"t")
     parameter = b"ctorch.nn.parameter\nParameter\n%s\x85R(\x88\x89ccollections\nOrderedDict\n]\x85Rtb" % old
     body = b"ccollections\nOrderedDict\nq\1]q\2(]q\3(U\1aq\4%see\x85Rq\5" % parameter
-    assert list(load_plain(write_legacy(tmp_path / "vgg.pth", body))) == ["a"]
+    assert list(safe_torch_load(write_legacy(tmp_path / "vgg.pth", body))) == ["a"]

@@ -15,7 +15,7 @@ from srgan_lightning.artifacts.bundled import find_weights
 from srgan_lightning.networks import Generator
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.files import write_atomically
-from srgan_lightning.utils.safe_load import load_plain
+from srgan_lightning.utils.safe_load import safe_torch_load
 
 FORMAT = "srgan-lightning/1"
 
@@ -24,15 +24,15 @@ FORMAT = "srgan-lightning/1"
 SKIP_MARKER = "global_skip."
 
 
-def save_artifact(path: str | Path, generator: Generator, about: dict[str, Any]) -> None:
+def save_artifact(path: str | Path, generator: Generator, metadata: dict[str, Any]) -> None:
     """Write generator weights and metadata, whole or not at all.
 
     Args:
         path: a .safetensors file.
         generator: its `arguments` are written too.
-        about: JSON-able facts by name, such as `recipe`, `data`, `scores`.
+        metadata: JSON-able facts by name, such as `recipe`, `data`, `scores`.
     """
-    write_artifact(path, generator.state_dict(), architecture_of(generator), generator.arguments, about)
+    write_artifact(path, generator.state_dict(), architecture_of(generator), generator.arguments, metadata)
 
 
 def architecture_of(generator: nn.Module) -> str:
@@ -53,10 +53,10 @@ def plain_arguments(network: nn.Module) -> dict[str, Any] | None:
 
 
 def write_artifact(
-    path: str | Path, weights: dict[str, Tensor], architecture: str, arguments: dict[str, Any], about: dict[str, Any]
+    path: str | Path, weights: dict[str, Tensor], architecture: str, arguments: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
     """`save_artifact` from the parts."""
-    metadata = describe(architecture, arguments, about)
+    metadata = describe(architecture, arguments, metadata)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     skip = arguments.get("global_skip", "none")
     if skip != "none":
@@ -64,7 +64,7 @@ def write_artifact(
     write_atomically(path, save(tensors, metadata))
 
 
-def describe(architecture: str, arguments: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
+def describe(architecture: str, arguments: dict[str, Any], metadata: dict[str, Any]) -> dict[str, str]:
     """The metadata of an artifact: text by name, JSON where a value is not text."""
     return {
         "format": FORMAT,
@@ -73,7 +73,7 @@ def describe(architecture: str, arguments: dict[str, Any], about: dict[str, Any]
         "arguments": json.dumps(arguments),
         "scale": str(arguments.get("scale")),
         "colour_range": "RGB 0..1",
-        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()},
+        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()},
     }
 
 
@@ -124,7 +124,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
     try:
-        checkpoint: dict[str, Any] = load_plain(path)
+        checkpoint: dict[str, Any] = safe_torch_load(path)
     except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
@@ -167,11 +167,11 @@ def load_generator_weights(generator: Generator, path: str) -> None:
     Raises:
         UserError: the file is unreadable, or its architecture is not the generator's.
     """
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     path = str(find_weights(path, "model.init_from"))
     if str(path).endswith(".ckpt"):
-        weights, about = read_checkpoint(path)
-        arguments = about.get("arguments")
+        weights, metadata = read_checkpoint(path)
+        arguments = metadata.get("arguments")
     else:
         weights, metadata = read_artifact(path)
         try:

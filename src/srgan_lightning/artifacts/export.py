@@ -106,7 +106,7 @@ def write_program(trained: Trained, path: Path) -> Upscaler:
 
 def write_safetensors(trained: Trained, path: Path) -> Upscaler:
     """The artifact of a checkpoint, or of an artifact again."""
-    save_artifact(path, trained.generator, trained.about)
+    save_artifact(path, trained.generator, trained.metadata)
     return load_generator(path)
 
 
@@ -117,7 +117,7 @@ def write_half(trained: Trained, path: Path) -> Upscaler:
         if tensor.ndim > 1:  # biases and BatchNorm are small, and some of their values too small for float16
             weights[name] = tensor.half()
             tensor.copy_(weights[name])
-    write_artifact(path, weights, trained.about["architecture"], trained.generator.arguments, trained.about)
+    write_artifact(path, weights, trained.metadata["architecture"], trained.generator.arguments, trained.metadata)
     return load_generator(path)
 
 
@@ -125,7 +125,7 @@ def metadata(trained: Trained) -> dict[str, str]:
     """The artifact's metadata, and what goes in and comes out."""
     scale = trained.generator.scale
     return {
-        **describe(trained.about["architecture"], trained.generator.arguments, trained.about),
+        **describe(trained.metadata["architecture"], trained.generator.arguments, trained.metadata),
         "input": "lr: float32 (batch, 3, height, width), RGB 0..1",
         "output": f"sr: float32 (batch, 3, {scale} * height, {scale} * width), RGB, not clamped to 0..1",
     }

@@ -17,7 +17,7 @@ with needs_extra("hub"):
     from huggingface_hub import ModelCard, PyTorchModelHubMixin, constants, hf_hub_download
 
 #: config.json holds four values; what is far longer is none of ours.
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 
 
 class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # Any where the package is absent
@@ -28,11 +28,11 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
     """
 
     #: What the artifact says beside the arguments: recipe, data, scores. Written again on saving.
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
     def __init__(self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none") -> None:
         super().__init__(channels, blocks, scale, global_skip)
-        self.about = {}
+        self.metadata = {}
 
     @classmethod
     def from_weights(cls, weights: str | Path) -> Self:
@@ -45,15 +45,15 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
         with torch.device("meta"):
             generator = cls(**trained.generator.arguments)
         generator.load_state_dict(trained.generator.state_dict(), assign=True)
-        generator.about = trained.about
+        generator.metadata = trained.metadata
         return generator.eval()
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        return ModelCard(model_card(self.arguments, self.about))
+        return ModelCard(model_card(self.arguments, self.metadata))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         file = save_directory / "model.safetensors"
-        write_artifact(file, self.state_dict(), Generator.__name__, self.arguments, self.about)
+        write_artifact(file, self.state_dict(), Generator.__name__, self.arguments, self.metadata)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -93,7 +93,7 @@ def _check_config(path: Path, arguments: dict[str, Any]) -> None:
     """Raise UserError unless config.json describes the network that the artifact beside it holds."""
     again = "write the folder again with save_pretrained"
     try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
             raise ValueError("no such file, or far too long")
         config = json.loads(path.read_bytes())
         if not isinstance(config, dict):

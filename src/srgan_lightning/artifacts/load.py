@@ -20,7 +20,7 @@ class Trained:
 
     generator: Generator
     name: str
-    about: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def load_trained(weights: str | Path) -> Trained:
@@ -43,23 +43,23 @@ def load_trained(weights: str | Path) -> Trained:
     path = find_weights(weights, others=("bicubic",))
     tensors: dict[str, Tensor]
     if path.suffix == ".safetensors":
-        tensors, metadata = read_artifact(path)
-        about = {key: _from_json(value) for key, value in metadata.items()}
+        tensors, encoded = read_artifact(path)
+        metadata = {key: _from_json(value) for key, value in encoded.items()}
     else:
-        tensors, about = read_checkpoint(path)
-    if about.get("architecture") != Generator.__name__:
+        tensors, metadata = read_checkpoint(path)
+    if metadata.get("architecture") != Generator.__name__:
         raise UserError(
-            f"{path} holds a network of architecture {about.get('architecture')}, which this package does not know: "
+            f"{path} holds a network of architecture {metadata.get('architecture')}, which this package does not know: "
             "no class is called because a file names it. Build that network yourself and load the run's "
             "generator.safetensors with safetensors.torch.load_file; `train` scores it (test=true) and goes on from it "
             "(model.init_from)."
         )
     try:
-        generator = _build(about["arguments"], tensors)
+        generator = _build(metadata["arguments"], tensors)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, UserError) as error:
         raise UserError(f"{path} does not hold the generator that its metadata describe: {error}") from error
     check_finite(generator.state_dict(), path)
-    return Trained(generator, path.stem, about)
+    return Trained(generator, path.stem, metadata)
 
 
 def load_generator(weights: str | Path) -> Generator:

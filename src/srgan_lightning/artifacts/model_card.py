@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from srgan_lightning.metrics.psnr_ssim import NAMES
+from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 
 #: By the class of the data group; `data.licence` in the metadata goes first.
 LICENCES = {
@@ -30,7 +30,7 @@ HUB_LICENCES = {
     },
 }
 TASK = "image-to-image"
-MOST_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 
 CARD = """\
 ---
@@ -77,49 +77,52 @@ Licence of the data: {licence}
 """
 
 
-def model_card(arguments: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+def model_card(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     """Write the card.
 
     Args:
         arguments: the generator's.
-        about: its artifact's metadata, decoded; recipe, training, data, scores and protocol are told where present.
+        metadata: its artifact's metadata, decoded; recipe, training, data, scores and protocol are told where present.
 
     Returns:
         Markdown with the Hub's YAML header.
     """
-    data = about.get("data")
-    facts = data if isinstance(data, dict) else {}
-    licence = facts.get("licence")
+    data = metadata.get("data")
+    data_options = data if isinstance(data, dict) else {}
+    licence = data_options.get("licence")
     return CARD.format(
-        header=yaml.safe_dump(hub_header(arguments, about, facts), sort_keys=False, allow_unicode=True),
+        header=yaml.safe_dump(hub_header(arguments, metadata, data_options), sort_keys=False, allow_unicode=True),
         scale=arguments["scale"],
-        version=plain(about.get("version", "")),
+        version=plain(metadata.get("version", "")),
         arguments=bullets(arguments),
-        recipe=bullets(about.get("recipe")),
-        training=bullets(about.get("training")),
-        data=bullets({key: value for key, value in facts.items() if key != "licence"} or data),
-        licence=plain(licence) if licence else LICENCES.get(str(facts.get("set")), UNKNOWN_LICENCE),
-        scores=score_table(about.get("scores"), about.get("protocol")) + by_kind_of_lr(about.get("scores_by_lr")),
+        recipe=bullets(metadata.get("recipe")),
+        training=bullets(metadata.get("training")),
+        data=bullets({key: value for key, value in data_options.items() if key != "licence"} or data),
+        licence=plain(licence) if licence else LICENCES.get(str(data_options.get("set")), UNKNOWN_LICENCE),
+        scores=score_table(metadata.get("scores"), metadata.get("protocol"))
+        + by_kind_of_lr(metadata.get("scores_by_lr")),
     )
 
 
-def hub_header(arguments: Mapping[str, Any], about: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def hub_header(
+    arguments: Mapping[str, Any], metadata: Mapping[str, Any], data_options: Mapping[str, Any]
+) -> dict[str, Any]:
     """What the Hub reads of a card, as `huggingface_hub.ModelCardData` writes it.
 
     Args:
         arguments: the generator's.
-        about: its artifact's metadata.
-        facts: those of the data.
+        metadata: its artifact's metadata.
+        data_options: the `data` entry of the metadata.
     """
-    kind = str(facts.get("set") or "unknown")[:100]
+    kind = str(data_options.get("set") or "unknown")[:100]
     unnamed = {"license": "other", "license_name": "see-model-card", "license_link": "README.md"}
-    licence = unnamed if facts.get("licence") else HUB_LICENCES.get(kind, {"license": "unknown"})
+    licence = unnamed if data_options.get("licence") else HUB_LICENCES.get(kind, {"license": "unknown"})
     header: dict[str, Any] = {"library_name": "srgan-lightning", **licence, "pipeline_tag": TASK}
     if kind == "CelebAData":  # the only set that has a name beyond the machine that trained
         header["datasets"] = ["celeba"]
     header["tags"] = ["super-resolution", "srgan", "model_hub_mixin", "pytorch_model_hub_mixin"]
-    scores = about.get("scores")
-    known = [name for name in NAMES if isinstance(scores, Mapping) and _number(scores.get(name)) is not None]
+    scores = metadata.get("scores")
+    known = [name for name in METRIC_NAMES if isinstance(scores, Mapping) and _number(scores.get(name)) is not None]
     if known and isinstance(scores, Mapping):
         metrics = [
             {"type": name.partition("_")[0], "value": round(float(scores[name]), 4), "name": name} for name in known
@@ -136,8 +139,8 @@ def hub_header(arguments: Mapping[str, Any], about: Mapping[str, Any], facts: Ma
 def plain(value: Any) -> str:
     """A value as one line of text that Markdown shows as it is: no HTML, links, pictures, code or columns."""
     text = " ".join(str(value).split())
-    if len(text) > MOST_CHARACTERS:
-        text = f"{text[:MOST_CHARACTERS]}..."
+    if len(text) > MAX_CHARACTERS:
+        text = f"{text[:MAX_CHARACTERS]}..."
     return html.escape(re.sub(r"([\\`*\[\]|~$])", r"\\\1", text), quote=False)
 
 
@@ -146,14 +149,14 @@ def _unlike_markup(text: str) -> str:
     return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", text)
 
 
-def bullets(facts: Any) -> str:
+def bullets(values: Any) -> str:
     """A list of `name: value`; values that are mappings go on one line."""
-    if not facts:
+    if not values:
         return "Not recorded."
-    if not isinstance(facts, Mapping):
-        return _unlike_markup(plain(facts))
+    if not isinstance(values, Mapping):
+        return _unlike_markup(plain(values))
     rows = []
-    for name, value in facts.items():
+    for name, value in values.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{key} {number}" for key, number in value.items())
         rows.append(f"- {_unlike_markup(plain(name))}: {plain(value)}")
@@ -162,10 +165,10 @@ def bullets(facts: Any) -> str:
 
 def score_table(scores: Any, protocol: Any) -> str:
     """The model beside bicubic on the same validation images, and the protocol of the scores."""
-    if not isinstance(scores, Mapping) or any(_number(scores.get(name)) is None for name in NAMES):
+    if not isinstance(scores, Mapping) or any(_number(scores.get(name)) is None for name in METRIC_NAMES):
         return bullets(scores)
     rows = ["| | model | bicubic |", "| --- | --- | --- |"]
-    for name in NAMES:
+    for name in METRIC_NAMES:
         digits = 2 if "psnr" in name else 4
         values = [_number(scores.get(key)) for key in (name, f"bicubic_{name}")]
         rows.append(

@@ -20,7 +20,7 @@ from srgan_lightning.utils.cores import share_of_cores, usable_cores
 from srgan_lightning.utils.errors import UserError
 
 Split = Literal["train", "val", "test"]
-MOST_WORKERS = 256  # each is a process of its own
+MAX_WORKERS = 256  # each is a process of its own
 
 
 def check_seed(seed: int) -> None:
@@ -45,7 +45,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         random_scale: shrink training images by a random factor between this and 1 before cropping; 1 leaves them.
         shuffle_channels: put the colours of training images in random order.
         num_workers: loader processes per training process; None takes the cores that are left, up to 8.
-        seed: fixes order, crops, flips and degradation draws of every epoch.
+        seed: fixes order, crops, flips and degradations of every epoch.
         cache: `memmap` decodes all images once and keeps them as bytes on the disk; None decodes them every time.
         cache_dir: folder of all caches.
         verify_cache: compare the whole cache with its checksums first.
@@ -97,8 +97,8 @@ class SuperResolutionData(lightning.LightningDataModule):
             raise UserError(f"data.on_error={on_error!r} is unknown: use raise or skip.")
         if batch_size < 1 or val_batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}, data.val_batch_size={val_batch_size}: give 1 or more.")
-        if num_workers is not None and not 0 <= num_workers <= MOST_WORKERS:
-            raise UserError(f"data.num_workers={num_workers}: give 0 to {MOST_WORKERS}, or null.")
+        if num_workers is not None and not 0 <= num_workers <= MAX_WORKERS:
+            raise UserError(f"data.num_workers={num_workers}: give 0 to {MAX_WORKERS}, or null.")
         if not 0 < random_scale <= 1:
             raise UserError(f"data.random_scale={random_scale}: give the smallest factor, above 0 and at most 1.")
         if random_scale < 1 and crop is None:
@@ -113,7 +113,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         """Pixels a side that LR must have."""
         return self.degradation.min_lr_side
 
-    def least_side(self, split: Split) -> int:
+    def min_side(self, split: Split) -> int:
         """Pixels a side that HR must have: for the crop in training, else for the degradation and, after it, SSIM."""
         lr_side = self.min_lr_side
         if split != "train":
@@ -129,7 +129,7 @@ class SuperResolutionData(lightning.LightningDataModule):
             self.check_hr_size(height, width, setting)
         elif self.crop > min(height, width):
             raise UserError(f"data.crop={self.crop} is larger than {setting}={width}x{height} (width x height).")
-        if min(height, width) < (needed := self.least_side("val")):
+        if min(height, width) < (needed := self.min_side("val")):
             raise UserError(
                 f"{setting}: HR of {width}x{height} pixels is too small to be degraded and scored in validation: give "
                 f"{needed} or more a side."
@@ -228,7 +228,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        dataset = ValidationSet(self.sources[split], self.scale, self.on_error, self.least_side(split))
+        dataset = ValidationSet(self.sources[split], self.scale, self.on_error, self.min_side(split))
         # Pads the processes to equal lengths with repeats, which `metrics.Scores` drops again.
         sampler: DistributedSampler[Any] = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
         return self._loader(dataset, sampler, train=False)
@@ -251,5 +251,5 @@ class SuperResolutionData(lightning.LightningDataModule):
         hr = augment(batch["hr"], batch).to(memory_format=torch.channels_last).float().div_(255)
         with torch.no_grad():
             own = "lr" in batch
-            lr = augment(batch["lr"], batch).float().div(255) if own else self.degradation(hr, batch["draw"])
+            lr = augment(batch["lr"], batch).float().div(255) if own else self.degradation(hr, batch["degradation_u"])
         return {"hr": hr, "lr": lr.contiguous(memory_format=torch.channels_last), "index": batch["index"]}

@@ -15,8 +15,8 @@ from srgan_lightning.imaging.reading import ImageSource
 from srgan_lightning.utils.errors import UserError
 
 Sample = dict[str, Any]
-"""`hr`: uint8 (3, H, W); `lr`: likewise, where the set has its own; `index`: int; `draw`: float32 in [0, 1], since MPS
-has no float64; `skipped`: how many broken images it stands in for; for training also what `draw_augmentation` says."""
+"""`hr`: uint8 (3, H, W); `lr`: the same, where the set has its own; `index`: int; `degradation_u`: float32 in [0, 1];
+`skipped`: how many broken images this sample replaces; for training also the entries of `draw_augmentation`."""
 
 OnError = Literal["raise", "skip"]
 
@@ -114,14 +114,14 @@ class TrainingSet(SourceView):
         index, seed = key
         return self._first_readable(
             self._choices(index, seed),
-            lambda chosen: self.vary(self._read(chosen), self.source.name(chosen), chosen, seed),
+            lambda chosen: self.make_sample(self._read(chosen), self.source.name(chosen), chosen, seed),
         )
 
     def _choices(self, index: int, seed: int) -> Iterator[int]:
         yield index
         yield from np.random.default_rng((seed, index)).integers(len(self), size=TRIES).tolist()
 
-    def vary(self, images: dict[str, Tensor], name: str, index: int, seed: int) -> Sample:
+    def make_sample(self, images: dict[str, Tensor], name: str, index: int, seed: int) -> Sample:
         """A training sample: cropped images, and the numbers by which `augment` and the degradation vary them.
 
         Args:
@@ -135,7 +135,7 @@ class TrainingSet(SourceView):
             images = self._crop(images, self.crop, rng, name)
         height, width = images["hr"].shape[-2:]
         drawn = draw_augmentation(rng, self.hflip, self.rotate, self.shuffle_channels, square=height == width)
-        return {**images, **drawn, "index": index, "draw": np.float32(rng.random())}
+        return {**images, **drawn, "index": index, "degradation_u": np.float32(rng.random())}
 
     def _crop(self, images: dict[str, Tensor], side: int, rng: np.random.Generator, name: str) -> dict[str, Tensor]:
         height, width = images["hr"].shape[-2:]
@@ -157,7 +157,7 @@ class TrainingSet(SourceView):
 
 
 class ValidationSet(SourceView):
-    """Whole images, cut at the right and bottom to multiples of the scale, with a fixed degradation draw for each.
+    """Whole images, cut at the right and bottom to multiples of the scale, each with a fixed `degradation_u`.
 
     With `on_error=skip` the next image stands in under its own index, and `metrics.Scores` counts an index once: the
     scores are those of the readable images, whatever the number of processes.
@@ -166,12 +166,12 @@ class ValidationSet(SourceView):
         source: the images.
         scale: LR is that many times smaller.
         on_error: see `SourceView`.
-        least_side: pixels that degradation and scores need a side; a smaller image is as good as broken.
+        min_side: pixels that degradation and scores need a side; a smaller image is as good as broken.
     """
 
-    def __init__(self, source: ImageSource, scale: int, on_error: OnError = "raise", least_side: int = 1) -> None:
+    def __init__(self, source: ImageSource, scale: int, on_error: OnError = "raise", min_side: int = 1) -> None:
         super().__init__(source, scale, on_error)
-        self.least_side = least_side
+        self.min_side = min_side
 
     def __getitem__(self, index: int) -> Sample:
         return self._first_readable(((index + step) % len(self) for step in range(len(self))), self._whole)
@@ -179,17 +179,17 @@ class ValidationSet(SourceView):
     def _whole(self, index: int) -> Sample:
         images = self._read(index)
         height, width = images["hr"].shape[-2:]
-        if min(height, width) < self.least_side:
+        if min(height, width) < self.min_side:
             raise UserError(
                 f"{self.source.name(index)} is {width}x{height} pixels, too small to be degraded and scored: "
-                f"{self.least_side} pixels a side are needed. Remove it from the validation images."
+                f"{self.min_side} pixels a side are needed. Remove it from the validation images."
             )
         height, width = height - height % self.scale, width - width % self.scale
         # The golden ratio's multiples spread evenly over [0, 1) however many images there are.
         sample: Sample = {
             "hr": images["hr"][:, :height, :width],
             "index": index,
-            "draw": np.float32((index * GOLDEN) % 1.0),
+            "degradation_u": np.float32((index * GOLDEN) % 1.0),
         }
         if "lr" in images:
             sample["lr"] = images["lr"][:, : height // self.scale, : width // self.scale]

@@ -1,7 +1,7 @@
 """How LR is made from HR, in batches, on whatever device the images are on.
 
-A degradation is a pure function of the images and of one number per image in [0, 1), its `draw`: the same draw gives
-the same LR on every device, in any batch, after any resume. The data sets supply the draws.
+A degradation is a pure function of the images and of one number per image, its `degradation_u` in [0, 1). The same
+number gives the same LR on every device, in any batch, after any resume. The data sets supply it.
 """
 
 import torch
@@ -52,12 +52,12 @@ class Bicubic(nn.Module):
             )
         return resize_bicubic(hr, (height // self.scale, width // self.scale))
 
-    def forward(self, hr: Tensor, draw: Tensor) -> Tensor:
+    def forward(self, hr: Tensor, u: Tensor) -> Tensor:
         """Degrade.
 
         Args:
             hr: (B, 3, H, W) in [0, 1], H and W multiples of `scale`.
-            draw: (B,) numbers in [0, 1), which pick what differs between images.
+            u: (B,) `degradation_u` of each image, in [0, 1).
 
         Returns:
             (B, 3, H / scale, W / scale) in [0, 1], multiples of 1/255.
@@ -65,29 +65,31 @@ class Bicubic(nn.Module):
         Raises:
             UserError: H or W is no multiple of `scale`.
         """
-        return self.finish(self.downsample(hr), draw)
+        return self.quantize(self.downsample(hr), u)
 
-    def finish(self, lr: Tensor, draw: Tensor) -> Tensor:
-        """LR as it is read from its file."""
+    def quantize(self, lr: Tensor, u: Tensor) -> Tensor:
+        """Round LR to 8 bits, as its file stores it, and compress it as JPEG where `jpeg` is set."""
         lr = round_to_8_bits(lr)
-        return lr if self.jpeg is None else jpeg_compress(lr, self.quality_of(draw))
+        return lr if self.jpeg is None else jpeg_compress(lr, self.quality_of(u))
 
-    def quality_of(self, draw: Tensor) -> Tensor:
+    def quality_of(self, u: Tensor) -> Tensor:
         """(B,) qualities of the JPEG files, rounded down where they are written; 0 for no file."""
         if self.jpeg is None:
-            return torch.zeros_like(draw)
-        draw = (draw * 4096) % 1  # the lower digits: the upper ones pick the blur
+            return torch.zeros_like(u)
+        u = (u * 4096) % 1  # the lower digits: the upper ones pick the blur
         low, high = self.jpeg
-        quality = low + (high - low) * draw / max(self.jpeg_probability, 1e-9)
-        return torch.where(draw < self.jpeg_probability, quality, 0)
+        quality = low + (high - low) * u / max(self.jpeg_probability, 1e-9)
+        return torch.where(u < self.jpeg_probability, quality, 0)
 
-    def describe(self, draw: Tensor) -> list[str]:
-        """The degradation of each image in words, by its draw (B,)."""
-        return [f"bicubic; JPEG {int(q)}" if q >= 1 else "bicubic" for q in self.quality_of(draw).tolist()]
+    def describe(self, u: Tensor) -> list[str]:
+        """Describe the degradation of each image in words, from its `degradation_u` (B,)."""
+        return [f"bicubic; JPEG {int(q)}" if q >= 1 else "bicubic" for q in self.quality_of(u).tolist()]
 
 
 class Blur(Bicubic):
-    """Bicubic downsampling, then a Gaussian blur of LR whose sigma the draw picks: the seed system's degradation.
+    """Bicubic downsampling, then a Gaussian blur of LR with a sigma for each image.
+
+    This is the degradation of experiment=seed.
 
     Args:
         scale: how many times smaller LR is.
@@ -124,24 +126,24 @@ class Blur(Bicubic):
         self.sigma = sigma
         self.probability = probability
 
-    def forward(self, hr: Tensor, draw: Tensor) -> Tensor:
+    def forward(self, hr: Tensor, u: Tensor) -> Tensor:
         """Degrade; see `Bicubic.forward`. Draws below `probability` blur and are spread over the range of sigma.
 
         Raises:
             UserError: H or W is no multiple of `scale`, or LR has less than `min_lr_side` pixels a side.
         """
         lr = self.downsample(hr).clamp(0, 1)
-        blurred = gaussian_blur(lr, self.sigma_of(draw), self.radius)
-        return self.finish(torch.where((draw < self.probability)[:, None, None, None], blurred, lr), draw)
+        blurred = gaussian_blur(lr, self.sigma_of(u), self.radius)
+        return self.quantize(torch.where((u < self.probability)[:, None, None, None], blurred, lr), u)
 
-    def sigma_of(self, draw: Tensor) -> Tensor:
+    def sigma_of(self, u: Tensor) -> Tensor:
         """(B,) standard deviations of those that are blurred."""
         low, high = self.sigma
-        return (low + (high - low) * draw / max(self.probability, 1e-9)).clamp(max=high)
+        return (low + (high - low) * u / max(self.probability, 1e-9)).clamp(max=high)
 
-    def describe(self, draw: Tensor) -> list[str]:
+    def describe(self, u: Tensor) -> list[str]:
         """The degradation of each image in words."""
-        blurred = zip(super().describe(draw), draw.tolist(), self.sigma_of(draw).tolist(), strict=True)
+        blurred = zip(super().describe(u), u.tolist(), self.sigma_of(u).tolist(), strict=True)
         return [f"{text}; blur {sigma:.1f}" if u < self.probability else text for text, u, sigma in blurred]
 
 

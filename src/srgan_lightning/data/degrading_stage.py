@@ -1,4 +1,4 @@
-"""One pass of the second-order degradation: blur, resize, noise, JPEG, as each image draws them."""
+"""One pass of the second-order degradation: blur, resize, noise, JPEG, with random parameters for each image."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from srgan_lightning.data.draws import Draws
+from srgan_lightning.data.counter_rng import CounterRNG
 from srgan_lightning.data.kernels import bell_kernels, sinc_kernels, where_kernels
 from srgan_lightning.data.ranges import check_kernel, check_range, check_share
 from srgan_lightning.imaging.resampling import MODES
@@ -89,29 +89,29 @@ class Stage:
         """The largest factor of a resizing."""
         return max(self.factor[1], 1.0) if self.resize is not None else 1.0
 
-    def sides_of(self, draws: Draws, name: str) -> Tensor:
+    def sides_of(self, rng: CounterRNG, name: str) -> Tensor:
         """(B,) odd sides of kernels."""
         low, high = (int(side) // 2 for side in self.sides)
-        return draws.uniform(f"{self.name} {name} side", low, high + 1).floor() * 2 + 1
+        return rng.uniform(f"{self.name} {name} side", low, high + 1).floor() * 2 + 1
 
-    def parameters_of(self, draws: Draws) -> dict[str, Tensor]:
+    def parameters_of(self, rng: CounterRNG) -> dict[str, Tensor]:
         """What is done to each image: tensors (B,), 0 where the pass leaves the image as it is."""
 
         def uniform(name: str, bounds: Sequence[float]) -> Tensor:
-            return draws.uniform(f"{self.name} {name}", *bounds)
+            return rng.uniform(f"{self.name} {name}", *bounds)
 
         def chance(name: str, probability: float) -> Tensor:
-            return draws.chance(f"{self.name} {name}", probability)
+            return rng.chance(f"{self.name} {name}", probability)
 
         def weighted(name: str, weights: Mapping[str, float], names: Sequence[str]) -> Tensor:
-            return draws.choice(f"{self.name} {name}", [weights.get(each, 0) for each in names])
+            return rng.choice(f"{self.name} {name}", [weights.get(each, 0) for each in names])
 
         def beta(name: str, bounds: Range) -> Tensor:
             low, high = (min(bounds[0], 1), min(bounds[1], 1)), (max(bounds[0], 1), max(bounds[1], 1))
             return torch.where(chance(f"low {name}", 0.5), uniform(name, low), uniform(name, high))
 
         kind = weighted("kernel", self.kernels, KINDS)
-        sides = self.sides_of(draws, "kernel")
+        sides = self.sides_of(rng, "kernel")
         isotropic, generalized, plateau = kind % 2 == 0, kind // 2 == 1, kind // 2 == 2
         sigma, one = uniform("sigma", self.sigma), torch.ones_like(sides)
         low, high, keep = (self.factor[0], 1.0), (1.0, self.most), one
@@ -134,7 +134,7 @@ class Stage:
             "beta": torch.where(plateau, beta("plateau beta", self.beta_plateau), betas),
             "cutoff": cutoff,
             "factor": factor,
-            "mode": draws.choice(f"{self.name} mode", [1.0] * len(MODES)),
+            "mode": rng.choice(f"{self.name} mode", [1.0] * len(MODES)),
             "gaussian": torch.where(noisy & is_gaussian, uniform("gaussian level", self.gaussian), 0.0),
             "poisson": torch.where(noisy & ~is_gaussian, uniform("poisson level", self.poisson), 0.0),
             "grey": chance("grey", self.grey_probability),

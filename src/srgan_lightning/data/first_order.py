@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from srgan_lightning.data.counter_rng import CounterRNG
 from srgan_lightning.data.degradation import Bicubic
-from srgan_lightning.data.draws import Draws
 from srgan_lightning.data.full_precision import full_precision
 from srgan_lightning.data.jpeg import by_arithmetic
 from srgan_lightning.data.kernels import bell_kernels, filter_images, where_kernels
@@ -19,7 +19,7 @@ from srgan_lightning.imaging.resampling import MODES, canvas_for, full_size, res
 class FirstOrder(Bicubic):
     """Blur HR, shrink it to LR through another size, add Gaussian noise, and compress it as JPEG.
 
-    Each image draws its own degradation. With every stage switched off, LR is the bicubic one.
+    Each image has its own degradation. With every stage switched off, LR is the bicubic one.
 
     Args:
         scale: how many times smaller LR is.
@@ -66,35 +66,35 @@ class FirstOrder(Bicubic):
         self.clean_probability, self.blur_probability = clean_probability, blur_probability
         self.anisotropic, self.noise_probability = anisotropic, noise_probability
 
-    def parameters_of(self, draw: Tensor) -> dict[str, Tensor]:
-        """What is done to each image, by its draw (B,): tensors (B,), 0 where a stage leaves the image as it is."""
-        draws, zero = Draws(draw), torch.zeros_like(draw, dtype=torch.float32)
-        first = draws.uniform("sigma", *(self.sigma or (0, 0)))
-        second = draws.uniform("second sigma", *(self.sigma or (0, 0)))
-        turned = draws.chance("anisotropic", self.anisotropic)
-        quality = draws.uniform("quality", *(self.jpeg or (0, 0)))
-        noise = draws.uniform("noise level", *(self.noise or (0, 0)))
+    def parameters_of(self, u: Tensor) -> dict[str, Tensor]:
+        """Sample each image's parameters from its `degradation_u` (B,): tensors (B,), 0 where a stage is skipped."""
+        rng, zero = CounterRNG(u), torch.zeros_like(u, dtype=torch.float32)
+        first = rng.uniform("sigma", *(self.sigma or (0, 0)))
+        second = rng.uniform("second sigma", *(self.sigma or (0, 0)))
+        turned = rng.chance("anisotropic", self.anisotropic)
+        quality = rng.uniform("quality", *(self.jpeg or (0, 0)))
+        noise = rng.uniform("noise level", *(self.noise or (0, 0)))
         return {
-            "clean": draws.chance("clean", self.clean_probability),
-            "blurred": draws.chance("blurred", self.blur_probability if self.sigma else 0),
+            "clean": rng.chance("clean", self.clean_probability),
+            "blurred": rng.chance("blurred", self.blur_probability if self.sigma else 0),
             "sigma": first,
             "second_sigma": torch.where(turned, second, first),
-            "angle": torch.where(turned, draws.uniform("angle", -math.pi, math.pi), zero),
-            "shrink": draws.uniform("shrink", *(self.shrink or (0, 0))),
-            "noise": torch.where(draws.chance("noisy", self.noise_probability), noise, zero),
-            "quality": torch.where(draws.chance("compressed", self.jpeg_probability), quality, zero).floor(),
+            "angle": torch.where(turned, rng.uniform("angle", -math.pi, math.pi), zero),
+            "shrink": rng.uniform("shrink", *(self.shrink or (0, 0))),
+            "noise": torch.where(rng.chance("noisy", self.noise_probability), noise, zero),
+            "quality": torch.where(rng.chance("compressed", self.jpeg_probability), quality, zero).floor(),
         }
 
     @full_precision()
-    def forward(self, hr: Tensor, draw: Tensor) -> Tensor:
+    def forward(self, hr: Tensor, u: Tensor) -> Tensor:
         """Degrade; see `Bicubic.forward`."""
         clean = self.downsample(hr)
-        parameters = self.parameters_of(draw)
+        parameters = self.parameters_of(u)
         lr = self._shrunk(self._blurred(hr, parameters), parameters)
         size = full_size(lr)
         if self.noise and self.noise_probability:
             none = torch.zeros_like(parameters["noise"])
-            lr = add_noise(lr, size, Draws(draw), "", parameters["noise"], none, none > 0)
+            lr = add_noise(lr, size, CounterRNG(u), "", parameters["noise"], none, none > 0)
         lr = round_to_8_bits(lr)
         if self.jpeg and self.jpeg_probability:
             lr = by_arithmetic(lr, parameters["quality"])
@@ -118,11 +118,11 @@ class FirstOrder(Bicubic):
         lr = resize(hr, size, between, canvas_for(between, largest), mode, antialias=True)
         return resize(lr, between, size // self.scale, lr_side, mode, antialias=True)
 
-    def describe(self, draw: Tensor) -> list[str]:
+    def describe(self, u: Tensor) -> list[str]:
         """The degradation of each image in words."""
-        values = {name: value.tolist() for name, value in self.parameters_of(draw).items()}
+        values = {name: value.tolist() for name, value in self.parameters_of(u).items()}
         texts: list[str] = []
-        for number in range(len(draw)):
+        for number in range(len(u)):
             p = {name: value[number] for name, value in values.items()}
             if p["clean"]:
                 texts.append("bicubic")

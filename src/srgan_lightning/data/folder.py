@@ -124,7 +124,7 @@ def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size
         UserError: sizes do not fit.
     """
     if split != "train":
-        side, purpose, advice = data.least_side(split), "be degraded and scored", "Remove them"
+        side, purpose, advice = data.min_side(split), "be degraded and scored", "Remove them"
     elif data.crop is not None:
         side, purpose, advice = data.crop, f"cut data.crop={data.crop} from", "Remove them, or lower data.crop"
     elif len(set(sizes)) > 1:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srgan_lightning.data.draws import Draws
+from srgan_lightning.data.counter_rng import CounterRNG
 from srgan_lightning.imaging.resampling import places
 
 LUMA = (0.299, 0.587, 0.114)
@@ -11,14 +11,14 @@ PHOTONS = 256  # of white
 
 
 def add_noise(
-    images: Tensor, size: Tensor, draws: Draws, name: str, gaussian: Tensor, poisson: Tensor, grey: Tensor
+    images: Tensor, size: Tensor, rng: CounterRNG, name: str, gaussian: Tensor, poisson: Tensor, grey: Tensor
 ) -> Tensor:
     """Add noise to each image, and clamp to [0, 1].
 
     Args:
         images: (B, 3, H, W); clamped first.
         size: (B, 2) heights and widths of the images within it, whose borders are repeated.
-        draws: of the batch.
+        rng: the random numbers of the batch.
         name: of the stage.
         gaussian: (B,) standard deviation in levels of 255; 0 for none.
         poisson: (B,) factor of the Poisson noise; 0 for none.
@@ -27,7 +27,7 @@ def add_noise(
     grey = grey[:, None, None, None]
     images = images.clamp(0, 1)
     rows, columns = places(size, (images.shape[-2], images.shape[-1]))
-    normal = draws.normal(f"{name} noise", rows, columns, 3)
+    normal = rng.normal(f"{name} noise", rows, columns, 3)
     normal = torch.where(grey, normal[:, :1], normal)
     luma = (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
     noise = normal * (gaussian / 255)[:, None, None, None]

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srgan_lightning.data.counter_rng import CounterRNG
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.degrading_stage import KINDS, Stage
-from srgan_lightning.data.draws import Draws
 from srgan_lightning.data.full_precision import full_precision
 from srgan_lightning.data.jpeg import by_arithmetic
 from srgan_lightning.data.kernels import filter_images, sinc_kernels, where_kernels
@@ -25,7 +25,7 @@ Parameters = dict[str, dict[str, Tensor]]
 class SecondOrder(Bicubic):
     """Two passes of blur, resizing, noise and JPEG; the second ends at LR's size, with a sinc filter.
 
-    Half of the images are resized to LR before the second JPEG, half after it. Each image draws its own degradation.
+    Half of the images are resized to LR before the second JPEG, half after it. Each image has its own degradation.
 
     Args:
         scale: how many times smaller LR is.
@@ -53,28 +53,28 @@ class SecondOrder(Bicubic):
         self.final_sinc_probability = check_share("degradation.final_sinc_probability", final_sinc_probability)
         self.first, self.second = _stage("first", first), _stage("second", second)
 
-    def parameters_of(self, draw: Tensor) -> Parameters:
-        """What is done to each image by its draw (B,): of both passes and of the `end`, tensors (B,)."""
-        draws = Draws(draw)
+    def parameters_of(self, u: Tensor) -> Parameters:
+        """Sample the parameters (B,) of both passes and of the `end` from each image's `degradation_u` (B,)."""
+        rng = CounterRNG(u)
         end = {
-            "clean": draws.chance("clean", self.clean_probability),
-            "mode": draws.choice("last mode", [1.0] * len(MODES)),
-            "sinc": draws.chance("last sinc", self.final_sinc_probability),
-            "cutoff": draws.uniform("last cutoff", math.pi / 3, math.pi),
-            "side": self.second.sides_of(draws, "last"),
-            "jpeg_last": draws.chance("jpeg last", 0.5),
+            "clean": rng.chance("clean", self.clean_probability),
+            "mode": rng.choice("last mode", [1.0] * len(MODES)),
+            "sinc": rng.chance("last sinc", self.final_sinc_probability),
+            "cutoff": rng.uniform("last cutoff", math.pi / 3, math.pi),
+            "side": self.second.sides_of(rng, "last"),
+            "jpeg_last": rng.chance("jpeg last", 0.5),
         }
-        return {"first": self.first.parameters_of(draws), "second": self.second.parameters_of(draws), "end": end}
+        return {"first": self.first.parameters_of(rng), "second": self.second.parameters_of(rng), "end": end}
 
     @full_precision()
-    def forward(self, hr: Tensor, draw: Tensor) -> Tensor:
+    def forward(self, hr: Tensor, u: Tensor) -> Tensor:
         """Degrade; see `Bicubic.forward`."""
-        clean, draws, parameters = self.downsample(hr), Draws(draw), self.parameters_of(draw)
+        clean, rng, parameters = self.downsample(hr), CounterRNG(u), self.parameters_of(u)
         size, end = full_size(hr), parameters["end"]
         hr_side, lr_side = (hr.shape[-2], hr.shape[-1]), (clean.shape[-2], clean.shape[-1])
-        lr, between = _pass(hr, size, hr_side, self.first, parameters["first"], draws)
+        lr, between = _pass(hr, size, hr_side, self.first, parameters["first"], rng)
         lr = _compress(lr, between, self.first, parameters["first"]["quality"])
-        lr, between = _pass(lr, between, lr_side, self.second, parameters["second"], draws)
+        lr, between = _pass(lr, between, lr_side, self.second, parameters["second"], rng)
         quality, lr_size = parameters["second"]["quality"], size // self.scale
         lr = _compress(lr, between, self.second, torch.where(end["jpeg_last"], 0.0, quality))
         lr = resize(lr, between, lr_size, lr_side, end["mode"], antialias=False)
@@ -84,12 +84,12 @@ class SecondOrder(Bicubic):
         lr = _compress(round_to_8_bits(lr), lr_size, self.second, torch.where(end["jpeg_last"], quality, 0.0))
         return torch.where(end["clean"][:, None, None, None], round_to_8_bits(clean), lr)
 
-    def describe(self, draw: Tensor) -> list[str]:
+    def describe(self, u: Tensor) -> list[str]:
         """The degradation of each image in words."""
-        parameters = self.parameters_of(draw)
+        parameters = self.parameters_of(u)
         values = {part: {name: t.tolist() for name, t in of.items()} for part, of in parameters.items()}
         texts: list[str] = []
-        for number in range(len(draw)):
+        for number in range(len(u)):
             first, second, end = ({k: v[number] for k, v in values[part].items()} for part in values)
             last = [f"{MODES[end['mode']]} to LR", *(["sinc"] if end["sinc"] else [])]
             jpeg = [f"JPEG {second['quality']:.0f}"] if second["quality"] else []
@@ -112,7 +112,7 @@ def _stage(name: str, options: Mapping[str, Any] | None) -> Stage:
 
 
 def _pass(
-    images: Tensor, size: Tensor, side: tuple[int, int], stage: Stage, parameters: dict[str, Tensor], draws: Draws
+    images: Tensor, size: Tensor, side: tuple[int, int], stage: Stage, parameters: dict[str, Tensor], rng: CounterRNG
 ) -> tuple[Tensor, Tensor]:
     """Blur, resize and add noise; gives images and their new sizes, which are `side` times each image's factor."""
     if stage.blur_probability:
@@ -122,7 +122,7 @@ def _pass(
     images = resize(images, size, new_size, canvas, parameters["mode"], antialias=False)
     if stage.noise_probability:
         noise = (parameters[name] for name in ("gaussian", "poisson", "grey"))
-        images = add_noise(images, new_size, draws, stage.name, *noise)
+        images = add_noise(images, new_size, rng, stage.name, *noise)
     return images.clamp(0, 1), new_size
 
 

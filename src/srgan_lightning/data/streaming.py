@@ -157,7 +157,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
         with self.shards.reading():
             item = super().__next__()
             seed = sample_seed(self.seed, self.current_epoch, item["index"])
-            sample = self.view.vary({"hr": self.shards.decode(item)}, item["name"], item["index"], seed)
+            sample = self.view.make_sample({"hr": self.shards.decode(item)}, item["name"], item["index"], seed)
         return {**sample, "skipped": 0}
 
 

@@ -12,7 +12,7 @@ from srgan_lightning.data.folder import ImageFolder, PairedFolders
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 from srgan_lightning.imaging.reading import CONVERSIONS, opened, orientation
 from srgan_lightning.metrics.pictures import Pictures
-from srgan_lightning.metrics.psnr_ssim import NAMES, SSIM_WINDOW, score
+from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES, SSIM_WINDOW, psnr_ssim
 from srgan_lightning.utils.errors import UserError
 
 Upscaler = Callable[[Tensor], Tensor]
@@ -54,7 +54,11 @@ class EvaluationSet:
                     f"{name} in {self.name} is {hr.shape[-1]}x{hr.shape[-2]} pixels: SSIM needs {SSIM_WINDOW} pixels "
                     f"besides a border of {self.scale}. Remove it from the set."
                 )
-            lr = sample["lr"][None] / 255 if "lr" in sample else self.degradation(hr, torch.tensor([sample["draw"]]))
+            lr = (
+                sample["lr"][None] / 255
+                if "lr" in sample
+                else self.degradation(hr, torch.tensor([sample["degradation_u"]]))
+            )
             yield name, lr, hr
 
     def remarks(self) -> list[str]:
@@ -112,9 +116,9 @@ def evaluate_set(
         sr = upscale(lr)
         row: dict[str, Any] = {"name": name}
         if name not in images.bicubic:
-            images.bicubic[name] = score(bicubic(lr), hr, images.scale)[0].tolist()
-        for prefix, values in (("", score(sr, hr, images.scale)[0].tolist()), ("bicubic_", images.bicubic[name])):
-            row |= {prefix + key: value for key, value in zip(NAMES, values, strict=True)}
+            images.bicubic[name] = psnr_ssim(bicubic(lr), hr, images.scale)[0].tolist()
+        for prefix, values in (("", psnr_ssim(sr, hr, images.scale)[0].tolist()), ("bicubic_", images.bicubic[name])):
+            row |= {prefix + key: value for key, value in zip(METRIC_NAMES, values, strict=True)}
         rows.append(row)
         if seen is not None:
             seen(Pictures(name, lr, round_to_8_bits(sr), hr))

@@ -19,7 +19,7 @@ from srgan_lightning.inference.record import add_to_record
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError, printable
-from srgan_lightning.utils.logging import quieten_lightning
+from srgan_lightning.utils.logging import silence_lightning
 
 
 class UpscalingModule(LightningModule):
@@ -113,7 +113,7 @@ def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.de
         )
     if device.type == "cpu" and processes > 2 * usable_cores():
         raise UserError(f"--jobs {processes}: this machine's cores are enough for {2 * usable_cores()}.")
-    quieten_lightning()
+    silence_lightning()
     writer = ImageWriter(upscaler.fingerprint())
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,

@@ -101,7 +101,7 @@ def forward_lean(generator: Generator, lr: Tensor) -> Tensor:
     features = generator.head(lr)
     features = features + generator.trunk(features)
     radius, scale = reconstruction_radius(generator), generator.scale
-    residual = run_tiled(generator.enlarge, features, scale, RECONSTRUCTION_TILE, radius).float()
+    residual = run_tiled(generator.upsample, features, scale, RECONSTRUCTION_TILE, radius).float()
     if generator.global_skip == "none":
         return residual
     height, width = lr.shape[-2:]

@@ -32,7 +32,7 @@ ALPHAS = ("bicubic", "generator", "drop")
 
 Result = TypeVar("Result")
 #: Work that yields the share that is done, in (0, 1], and returns its result.
-Steps: TypeAlias = abc.Generator[float, None, Result]
+Progress: TypeAlias = abc.Generator[float, None, Result]
 
 
 class TiledUpscaler:
@@ -91,7 +91,7 @@ class TiledUpscaler:
         Raises:
             UserError: not even tiles of 16 pixels fit into memory.
         """
-        steps = self.upscale_in_steps(picture)
+        steps = self.iter_upscale(picture)
         while True:
             try:
                 next(steps)
@@ -100,7 +100,7 @@ class TiledUpscaler:
                 return result
 
     @torch.inference_mode()
-    def upscale_in_steps(self, picture: Picture) -> Steps[Picture]:
+    def iter_upscale(self, picture: Picture) -> Progress[Picture]:
         """`upscale` for those who show progress or may stop: yields the share that is done after each tile."""
         result = self.scale**2 * math.prod(picture.shape) * picture.colour.itemsize
         if result > (available := available_memory()):
@@ -116,7 +116,7 @@ class TiledUpscaler:
         colour = yield from self._run(self._super_resolve, picture.colour)
         return Picture(colour, alpha, picture.icc, picture.exif, list(picture.notes))
 
-    def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Steps[Pixels]:
+    def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
         while not self._fits(pixels):
             self._halve_tile(max(pixels.shape))
         while True:
@@ -128,7 +128,7 @@ class TiledUpscaler:
             # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
             self._halve_tile(max(pixels.shape))
 
-    def _run_tiles(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Steps[Pixels]:
+    def _run_tiles(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
         """(H, W, 1 or 3) to (scale * H, scale * W, same); only one tile at a time is held as float32."""
         height, width, channels = pixels.shape
         most = np.iinfo(pixels.dtype).max

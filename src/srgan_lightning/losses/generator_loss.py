@@ -79,7 +79,7 @@ class GeneratorLoss(nn.Module):
         if pixel_kind not in PIXEL_KINDS:
             raise UserError(f"loss.pixel_kind={pixel_kind!r} is unknown: use one of {', '.join(PIXEL_KINDS)}.")
         self.pixel_kind = pixel_kind
-        self.game = AdversarialLoss(adversarial_kind, label_smoothing)
+        self.gan = AdversarialLoss(adversarial_kind, label_smoothing)
         self.ramp = Ramp(adversarial_start, adversarial_ramp, adversarial_ramp_kind)
         self.r1 = R1(r1, r1_interval)
         self.updates = 0  #: of the generator so far, as training sets it: where on its ramp the adversarial term is
@@ -107,13 +107,13 @@ class GeneratorLoss(nn.Module):
             if self.vgg.get("normalize"):
                 recipe["vgg_normalize"] = True
         if "adversarial" in recipe:
-            recipe["adversarial_kind"] = self.game.kind
+            recipe["adversarial_kind"] = self.gan.kind
             options = {"start": self.ramp.start, "ramp": self.ramp.length}
             recipe |= {f"adversarial_{name}": value for name, value in options.items() if value}
             if self.ramp.length:
                 recipe["adversarial_ramp_kind"] = self.ramp.kind
-            if self.game.label_smoothing:
-                recipe["label_smoothing"] = self.game.label_smoothing
+            if self.gan.label_smoothing:
+                recipe["label_smoothing"] = self.gan.label_smoothing
             if self.r1.weight:
                 recipe |= {"r1": self.r1.weight, "r1_interval": self.r1.interval}
         if type(self) is not GeneratorLoss:
@@ -143,7 +143,7 @@ class GeneratorLoss(nn.Module):
         if self.adversarial_weight:
             if fake is None:
                 raise ValueError("the adversarial term needs the discriminator's logits of SR")
-            terms["adversarial"] = self.game.generator(fake, real)
+            terms["adversarial"] = self.gan.generator(fake, real)
         if self.weights["total_variation"]:
             terms["total_variation"] = total_variation(sr)
         weights = {**self.weights, "adversarial": self.adversarial_weight}

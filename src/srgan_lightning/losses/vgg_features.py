@@ -13,7 +13,7 @@ from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from srgan_lightning.utils.errors import UserError
-from srgan_lightning.utils.safe_load import load_plain
+from srgan_lightning.utils.safe_load import safe_torch_load
 
 
 def _layer_index(layer: str) -> int:
@@ -50,7 +50,7 @@ def _read_weights(weights: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = load_plain(path)
+        state = safe_torch_load(path)
     except Exception as error:
         raise UserError(f"loss.vgg.weights={weights} cannot be read as VGG19 weights: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -13,10 +13,10 @@ from srgan_lightning.losses import PerceptualLoss
 from srgan_lightning.metrics.colour_shift import ColourShift
 from srgan_lightning.metrics.grid_energy import GridEnergy
 from srgan_lightning.metrics.pictures import Pictures
-from srgan_lightning.metrics.swd import PatchDistance
+from srgan_lightning.metrics.swd import SlicedWassersteinDistance
 from srgan_lightning.utils.errors import UserError
 
-NAMES = ("lpips", "fid", "kid", "vgg", "swd", "grid", "colour_shift")
+PERCEPTUAL_NAMES = ("lpips", "fid", "kid", "vgg", "swd", "grid", "colour_shift")
 #: Names of scores: `grid` has HR's own beside it.
 KNOWN = ("lpips", "fid", "kid", "vgg", "swd", "grid", "hr_grid", "colour_shift")
 OF_DISTRIBUTIONS = ("fid", "kid")  # of networks' features: they compare all SR with all HR
@@ -59,9 +59,9 @@ class PerceptualMetrics:
         otherwise: str = "set metric_weights=FOLDER, or leave it out of metrics",
         scale: int = 4,
     ) -> None:
-        unknown = [name for name in names if name not in NAMES]
+        unknown = [name for name in names if name not in PERCEPTUAL_NAMES]
         if unknown:
-            raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(NAMES)}.")
+            raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(PERCEPTUAL_NAMES)}.")
         if "grid" in names:
             names = [*names, "hr_grid"]
         self.device, self.vgg, self.otherwise, self.scale = device, vgg, otherwise, scale
@@ -71,7 +71,7 @@ class PerceptualMetrics:
 
     def _make(self, name: str) -> Metric:
         if name == "swd":
-            return PatchDistance(self.scale)
+            return SlicedWassersteinDistance(self.scale)
         if name in ("grid", "hr_grid"):
             return GridEnergy(self.scale)
         if name == "colour_shift":

@@ -15,7 +15,7 @@ BAND = 64
 #: Pixels of a band where images are narrow: threads wait for each other at the end of every small operation.
 BAND_PIXELS = 2**18
 
-NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+METRIC_NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
 
 
 def _gaussian_line() -> Tensor:
@@ -52,7 +52,7 @@ def luma(image: Tensor) -> Tensor:
     return 16 + (image * weights).sum(dim=1, keepdim=True)
 
 
-def score(sr: Tensor, hr: Tensor, border: int) -> Tensor:
+def psnr_ssim(sr: Tensor, hr: Tensor, border: int) -> Tensor:
     """Score SR against HR, image by image.
 
     Args:
@@ -126,7 +126,7 @@ def _gaussian(maps: Tensor) -> Tensor:
     return F.conv2d(F.conv2d(maps, kernel.mT, groups=maps.shape[1]), kernel, groups=maps.shape[1])
 
 
-class Scores(Metric):
+class PSNRSSIM(Metric):
     """Mean scores of the model and of bicubic over a validation set, exact for any number of processes.
 
     Keeps one row per image with the image's index. Processes pad their share with repeated images so that all take as
@@ -148,7 +148,7 @@ class Scores(Metric):
         height, width = hr.shape[-2:]
         bicubic = resize_bicubic(lr, (height, width))
         self.indices.append(index)
-        self.rows.append(torch.cat([score(sr, hr, self.scale), score(bicubic, hr, self.scale)], dim=1))
+        self.rows.append(torch.cat([psnr_ssim(sr, hr, self.scale), psnr_ssim(bicubic, hr, self.scale)], dim=1))
 
     def compute(self) -> dict[str, Tensor]:
         """The means under `psnr_y`, `ssim_y`, ... and `bicubic_psnr_y`, ..."""
@@ -156,6 +156,6 @@ class Scores(Metric):
         rows = torch.cat(self.rows) if isinstance(self.rows, list) else self.rows
         order = {int(i): n for n, i in enumerate(indices.tolist())}
         rows = rows[[order[i] for i in sorted(order)]]
-        names = [*NAMES, *(f"bicubic_{name}" for name in NAMES)]
+        names = [*METRIC_NAMES, *(f"bicubic_{name}" for name in METRIC_NAMES)]
         means = rows.cpu().double().mean(dim=0).float()  # MPS has no float64
         return dict(zip(names, means.to(rows.device), strict=True))

@@ -14,7 +14,7 @@ BAND = 64  # rows of patches whose responses are held at a time
 BINS, REACH = 4096, 1.0  # of the histograms: from -REACH to REACH
 
 
-class PatchDistance(Metric):
+class SlicedWassersteinDistance(Metric):
     """Sliced Wasserstein distance between the patches of SR and of HR (after Karras et al. 2018, section 5).
 
     A stand-in for LPIPS, no more: it asks whether SR has detail of HR's kind and amount, not whether each detail is in

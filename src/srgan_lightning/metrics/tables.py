@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from srgan_lightning.metrics.perceptual import KNOWN
-from srgan_lightning.metrics.psnr_ssim import NAMES
+from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 from srgan_lightning.utils.terminal_table import print_table, without_root
 
 TITLES = {
@@ -37,9 +37,9 @@ def print_images(console: Console, result: dict[str, Any]) -> None:
     names, root = [row["name"] for row in result["images"]], ""
     if console.is_terminal:  # programs get whole names
         names, root = without_root(names)
-    head = ["image", *(each for key in NAMES for each in (TITLES[key], "bicubic"))]
+    head = ["image", *(each for key in METRIC_NAMES for each in (TITLES[key], "bicubic"))]
     rows = [
-        [name, *(_number(key, row[k]) for key in NAMES for k in (key, f"bicubic_{key}"))]
+        [name, *(_number(key, row[k]) for key in METRIC_NAMES for k in (key, f"bicubic_{key}"))]
         for name, row in zip([*names, "mean"], [*result["images"], result], strict=True)
     ]
     print_table(console, head, rows, f"{title}, all in {root}" if root else title)
@@ -47,11 +47,11 @@ def print_images(console: Console, result: dict[str, Any]) -> None:
 
 def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the comparison: one row for bicubic on each set, then one for each of the weights."""
-    keys = [*NAMES, *(key for key in KNOWN if any(key in result for result in results))]
+    keys = [*METRIC_NAMES, *(key for key in KNOWN if any(key in result for result in results))]
     rows: list[list[str]] = []
     for name in dict.fromkeys(result["set"] for result in results):
         of_set = [result for result in results if result["set"] == name]
-        baseline = {key: of_set[0][f"bicubic_{key}"] for key in NAMES}
+        baseline = {key: of_set[0][f"bicubic_{key}"] for key in METRIC_NAMES}
         baseline |= {key: of_set[0][key] for key in keys if of_set[0]["weights"] == "bicubic" and key in of_set[0]}
         for weights, values in [
             ("bicubic", baseline),

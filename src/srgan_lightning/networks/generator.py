@@ -99,7 +99,7 @@ class Generator(nn.Module):
             (B, 3, scale * H, scale * W) RGB around [0, 1], not clamped, so that gradients flow everywhere.
         """
         x = self.head(lr)
-        residual = self.enlarge(x + self.trunk(x))
+        residual = self.upsample(x + self.trunk(x))
         if self.global_skip == "none":
             return residual
         height, width = lr.shape[-2:]
@@ -107,15 +107,15 @@ class Generator(nn.Module):
         with torch.autocast(lr.device.type, enabled=False):
             return residual + resize_bicubic(lr.float(), (height * self.scale, width * self.scale))
 
-    def enlarge(self, features: Tensor) -> Tensor:
+    def upsample(self, features: Tensor) -> Tensor:
         """The trunk's (B, C, H, W) features through upsampler and tail: the (B, 3, scale * H, scale * W) residual."""
         *layers, _, activation = self.upsampler
         for layer in layers:
             features = layer(features)
-        return convolve_shuffled(activation(features), self.tail)  # the activation sees each value by itself
+        return pixel_shuffle_conv(activation(features), self.tail)  # the activation sees each value by itself
 
 
-def convolve_shuffled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+def pixel_shuffle_conv(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     """`convolution(pixel_shuffle(x, 2))` by the same sums, the convolution before the shuffle and at half its size.
 
     Three output channels leave most of a vector unit idle, twelve do not: on a CPU it takes a third of the time.

@@ -12,7 +12,7 @@ from srgan_lightning.artifacts.artifact import read_checkpoint
 from srgan_lightning.runs.checkpoint_checks import check_resumable
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.files import write_atomically
-from srgan_lightning.utils.safe_load import load_plain
+from srgan_lightning.utils.safe_load import safe_torch_load
 
 
 class Progress(NamedTuple):
@@ -48,7 +48,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
         """Lightning's own would load it without looking through it first."""
-        content: dict[str, Any] = load_plain(path)
+        content: dict[str, Any] = safe_torch_load(path)
         check_resumable(content, path)
         return content
 
@@ -66,6 +66,6 @@ def verify_checkpoint(path: Path) -> Progress:
         raise UserError(f"{path} is not a whole checkpoint: {error}.") from error
     if damaged is not None:
         raise UserError(f"{path} is not a whole checkpoint: {damaged} in it is damaged.")
-    about = read_checkpoint(path)[1]
-    check_resumable(load_plain(path), path)
-    return Progress(about["recipe"]["updates"], about.get("batches", -1))
+    metadata = read_checkpoint(path)[1]
+    check_resumable(safe_torch_load(path), path)
+    return Progress(metadata["recipe"]["updates"], metadata.get("batches", -1))

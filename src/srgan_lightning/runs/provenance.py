@@ -27,7 +27,7 @@ PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "tor
 def code_version() -> dict[str, Any]:
     """`version`, and in a git checkout `commit` and `dirty`: whether src/ or conf/ differ from it."""
     root = Path(__file__).resolve().parents[3]
-    facts: dict[str, Any] = {"version": __version__, "commit": None, "dirty": None}
+    provenance: dict[str, Any] = {"version": __version__, "commit": None, "dirty": None}
     if (root / ".git").exists():  # an installed wheel may lie in somebody else's repository
 
         def git(*arguments: str) -> str:
@@ -35,8 +35,11 @@ def code_version() -> dict[str, Any]:
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
         with suppress(OSError, subprocess.CalledProcessError):  # no git, or another user's checkout
-            facts["commit"], facts["dirty"] = git("rev-parse", "HEAD"), bool(git("status", "-s", "--", "src", "conf"))
-    return facts
+            provenance["commit"], provenance["dirty"] = (
+                git("rev-parse", "HEAD"),
+                bool(git("status", "-s", "--", "src", "conf")),
+            )
+    return provenance
 
 
 def version_name() -> str:
@@ -86,7 +89,7 @@ def record_start(run: RunDirectory, start: dict[str, Any]) -> list[str]:
         record, before = {**start, "resumed": []}, start
     write_atomically(run.provenance, (json.dumps(record, indent=2) + "\n").encode())
     told = ("code", "packages", "data", "config")
-    old, new = (_flatten({key: facts.get(key) for key in told}) for facts in (before, start))
+    old, new = (_flatten({key: each.get(key) for key in told}) for each in (before, start))
     return [
         f"{key}: {new.get(key)}, was {old.get(key)}"
         for key in sorted({*old, *new})

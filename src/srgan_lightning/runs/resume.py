@@ -94,14 +94,14 @@ def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
     return None if found is None else str(found)
 
 
-def warn_if_complete(max_steps: int, about: dict[str, Any]) -> None:
+def warn_if_complete(max_steps: int, metadata: dict[str, Any]) -> None:
     """Say that a checkpoint is where training would end.
 
     Args:
         max_steps: `trainer.max_steps`; -1 for no limit.
-        about: the checkpoint's facts, see `artifact.read_checkpoint`; without a recipe nothing is said.
+        metadata: the checkpoint's facts, see `artifact.read_checkpoint`; without a recipe nothing is said.
     """
-    updates = about.get("recipe", {}).get("updates", -1)
+    updates = metadata.get("recipe", {}).get("updates", -1)
     if 0 <= max_steps <= updates:
         limit = f"trainer.max_steps={max_steps}"
         LOG.info("Already at update %s of %s: nothing left to train; raise trainer.max_steps.", updates, limit)

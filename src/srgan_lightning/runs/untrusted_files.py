@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 #: Nodes and characters that references may expand to.
-MOST_EXPANDED = 1_000_000
+MAX_EXPANDED = 1_000_000
 REFERENCE = re.compile(r"\$\{([^${}]+)\}")
 
 
-def read_text(path: Path, most: int = MOST_BYTES) -> str:
+def read_text(path: Path, most: int = MAX_BYTES) -> str:
     """The text of a regular file.
 
     Raises:
@@ -58,13 +58,13 @@ class References:
     """
 
     def __init__(self, root: Any) -> None:
-        self.root, self.left = root, MOST_EXPANDED
+        self.root, self.left = root, MAX_EXPANDED
 
     def resolve(self, *keys: str) -> Any:
         """The value under keys, with all that it refers to.
 
         Raises:
-            ValueError: a reference leads nowhere, in a circle or beyond `MOST_EXPANDED`.
+            ValueError: a reference leads nowhere, in a circle or beyond `MAX_EXPANDED`.
         """
         return self._follow(keys)
 

@@ -45,7 +45,7 @@ class _Writer(ExperimentWriter):
         writer.writerows(rows)
         write_atomically(self.metrics_file_path, text.getvalue().encode())
 
-    def cut(self, batches: int) -> None:
+    def truncate(self, batches: int) -> None:
         """Drop the rows past a number of batches."""
         _, rows = self._read()
         kept = [row for row in rows if float(row.get("batch") or 0) <= batches]
@@ -63,9 +63,9 @@ class RunCSVLogger(CSVLogger):
         return super().experiment
 
     @rank_zero_only
-    def go_on_from(self, batches: int) -> None:
+    def truncate_after(self, batches: int) -> None:
         """Forget what was logged past a checkpoint's count of batches: the resumed run logs it again."""
-        self.experiment.cut(batches)
+        self.experiment.truncate(batches)
 
 
 def read_curve(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from srgan_lightning.artifacts.artifact import (
 from srgan_lightning.runs.checkpoint_checks import first_misfit
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.files import write_atomically
-from srgan_lightning.utils.safe_load import load_plain
+from srgan_lightning.utils.safe_load import safe_torch_load
 
 SETTING = "model.discriminator_init_from"
 
@@ -48,9 +48,9 @@ def write_discriminator(path: Path, checkpoint: str | Path) -> None:
     weights, recipe = network_weights(content, "discriminator"), content["generator"]["recipe"]
     if not weights or "adversarial" not in recipe.get("loss", {}):
         return
-    about = content.get("discriminator", {})  # absent from checkpoints of release 0.1.0
+    metadata = content.get("discriminator", {})  # absent from checkpoints of release 0.1.0
     metadata = {
-        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()},
+        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()},
         "format": FORMAT,
         "version": __version__,
         "network": "discriminator",
@@ -74,16 +74,16 @@ def load_discriminator_weights(discriminator: nn.Module, path: str) -> None:
     setting = f"{SETTING}={path}"
     if not Path(path).is_file():
         raise UserError(f"{setting}: no such file (looked in {Path(path).absolute()}).")
-    weights, about = _read(Path(path), setting)
+    weights, metadata = _read(Path(path), setting)
     ours = describe_discriminator(discriminator)
-    theirs = about.get("architecture", ours["architecture"])
+    theirs = metadata.get("architecture", ours["architecture"])
     if theirs != ours["architecture"]:
         raise UserError(
             f"{setting} holds a discriminator of another architecture: {theirs}, and this run has "
             f"{ours['architecture']}. Choose the same one with model/discriminator=..."
         )
-    if isinstance(about.get("arguments"), dict) and ours["arguments"] is not None:
-        check_architecture(discriminator, about["arguments"], setting, "discriminator")
+    if isinstance(metadata.get("arguments"), dict) and ours["arguments"] is not None:
+        check_architecture(discriminator, metadata["arguments"], setting, "discriminator")
     if misfit := first_misfit(discriminator.state_dict(), weights):
         raise UserError(f"{setting} holds a discriminator of another architecture: {misfit}.")
     try:
@@ -104,12 +104,12 @@ def _read(path: Path, setting: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return weights, {**metadata, "arguments": arguments}
     if path.suffix == ".ckpt":
         checkpoint = load_checkpoint(path)
-        weights, about = network_weights(checkpoint, "discriminator"), checkpoint.get("discriminator")
+        weights, saved = network_weights(checkpoint, "discriminator"), checkpoint.get("discriminator")
         if not weights:
             raise UserError(f"{setting} is a checkpoint without a discriminator: give one of stage two (model=srgan).")
-        return weights, about if isinstance(about, dict) else {}
+        return weights, saved if isinstance(saved, dict) else {}
     try:
-        content = load_plain(path)
+        content = safe_torch_load(path)
     except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{setting} cannot be read as tensors by name: {reason}") from error

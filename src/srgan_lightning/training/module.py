@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 from srgan_lightning.artifacts.artifact import architecture_of, load_generator_weights, plain_arguments
 from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.losses import GeneratorLoss
-from srgan_lightning.metrics.psnr_ssim import Scores
+from srgan_lightning.metrics.psnr_ssim import PSNRSSIM
 from srgan_lightning.networks import Generator
 from srgan_lightning.runs.checkpoint_checks import check_states, first_misfit, follow_implementation
 from srgan_lightning.training import lightning_internals
 from srgan_lightning.training.callbacks.exact_resume import ExactResume
 from srgan_lightning.training.process_mean import process_mean
-from srgan_lightning.training.schedules import SchedulerFactory, follow_options
+from srgan_lightning.training.schedules import SchedulerFactory, reapply_scheduler_options
 from srgan_lightning.utils.errors import UserError
 
 OptimizerFactory = Callable[[Iterator[nn.Parameter]], Optimizer]
@@ -29,7 +29,7 @@ Batch = dict[str, Tensor]
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
-def check_describes_itself(generator: nn.Module) -> None:
+def validate_generator(generator: nn.Module) -> None:
     """Raise UserError for a network that lacks what checkpoints and artifacts say of a generator, before training."""
     scale, arguments = getattr(generator, "scale", None), getattr(generator, "arguments", None)
     if not isinstance(scale, int) or plain_arguments(generator) is None:
@@ -71,7 +71,7 @@ class SuperResolutionModule(lightning.LightningModule):
         compile: bool | str,
     ) -> None:
         super().__init__()
-        check_describes_itself(generator)
+        validate_generator(generator)
         self.generator = generator
         self.loss = loss
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
@@ -82,7 +82,7 @@ class SuperResolutionModule(lightning.LightningModule):
                 f"model.compile={compile!r} is unknown: use false, true or a mode of torch.compile: {modes}."
             )
         self.compile_mode = compile
-        self.scores = Scores(generator.scale)
+        self.scores = PSNRSSIM(generator.scale)
         self.schedules: list[dict[str, Any]] = []  # as configured
         self.values: dict[str, Tensor | float] = {}  # of the last training step, by name
         self.latest: dict[str, Tensor | float] = {}  # with those of earlier steps that it had none of
@@ -109,7 +109,7 @@ class SuperResolutionModule(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         for config, configured in zip(self.trainer.lr_scheduler_configs, self.schedules, strict=True):
-            follow_options(config.scheduler, configured)  # type: ignore[arg-type]
+            reapply_scheduler_options(config.scheduler, configured)  # type: ignore[arg-type]
 
     def trained_networks(self) -> Iterator[nn.Module]:
         """The networks that a training step runs."""

@@ -44,10 +44,10 @@ def preflight(
         check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg) or not torch.cuda.is_available())
     if checkpoint is None:
         return {"batches": -1}
-    about = read_checkpoint(checkpoint)[1]
+    metadata = read_checkpoint(checkpoint)[1]
     verify_checkpoint(Path(checkpoint))
-    check_architecture(model.generator, about.get("arguments", {}), f"ckpt_path={checkpoint}")
-    return about
+    check_architecture(model.generator, metadata.get("arguments", {}), f"ckpt_path={checkpoint}")
+    return metadata
 
 
 def check_options(cfg: DictConfig, manual: bool) -> None:

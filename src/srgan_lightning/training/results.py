@@ -12,7 +12,7 @@ from rich.table import Table
 
 from srgan_lightning.artifacts.artifact import load_generator_weights, read_checkpoint, write_artifact
 from srgan_lightning.data.datamodule import SuperResolutionData
-from srgan_lightning.metrics.psnr_ssim import NAMES, protocol
+from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES, protocol
 from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.log import LOG, report
 from srgan_lightning.training.callbacks import InitialValidation, Interruption, NonFinite, Throughput
@@ -81,13 +81,18 @@ def write_results(
     scores: dict[str, float] = {}
     updates = None
     if checkpoint:
-        weights, about = read_checkpoint(checkpoint)
-        updates = about["recipe"]["updates"]
-        scores = about["scores"]
-        facts = {"recipe": about["recipe"], "data": data_facts(cfg), "scores": scores, "protocol": protocol(cfg.scale)}
-        facts["training"] = training | read_curve(run.history)
-        facts["provenance"] = {"code": start["code"], "data": start["data"]}
-        write_artifact(run.artifact, weights, about["architecture"], about["arguments"], facts)
+        weights, metadata = read_checkpoint(checkpoint)
+        updates = metadata["recipe"]["updates"]
+        scores = metadata["scores"]
+        artifact_metadata = {
+            "recipe": metadata["recipe"],
+            "data": describe_data(cfg),
+            "scores": scores,
+            "protocol": protocol(cfg.scale),
+        }
+        artifact_metadata["training"] = training | read_curve(run.history)
+        artifact_metadata["provenance"] = {"code": start["code"], "data": start["data"]}
+        write_artifact(run.artifact, weights, metadata["architecture"], metadata["arguments"], artifact_metadata)
         write_discriminator(run.discriminator, checkpoint)
         log_best(trainer.loggers, run.artifact, scores, trainer.global_step)
     summary = {
@@ -134,12 +139,15 @@ def _write_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
     write_atomically(run.summary, (json.dumps(summary, indent=2) + "\n").encode())
 
 
-def data_facts(cfg: DictConfig) -> dict[str, Any]:
+def describe_data(cfg: DictConfig) -> dict[str, Any]:
     """What the generator was trained on: the data group's class and sizes, without the paths of this machine."""
     degradation = cast(dict[str, Any], OmegaConf.to_container(cfg.degradation, resolve=True))
-    facts = {"set": cfg.data._target_.rsplit(".", 1)[-1], "degradation": degradation.pop("_target_").rsplit(".", 1)[-1]}
-    facts["degradation_options"] = degradation
-    return facts | {key: cfg.data[key] for key in ("crop", "batch_size", "fit") if key in cfg.data}
+    described = {
+        "set": cfg.data._target_.rsplit(".", 1)[-1],
+        "degradation": degradation.pop("_target_").rsplit(".", 1)[-1],
+    }
+    described["degradation_options"] = degradation
+    return described | {key: cfg.data[key] for key in ("crop", "batch_size", "fit") if key in cfg.data}
 
 
 def device_name(device: torch.device) -> str:
@@ -160,7 +168,7 @@ def print_scores(scores: dict[str, float], title: str, start: dict[str, float] |
         start: scores of the weights of `model.init_from`; empty or None without.
     """
     table = Table("score", "model", *["start"] * bool(start), "bicubic", "gain", title=title)
-    for name in NAMES:
+    for name in METRIC_NAMES:
         digits = 2 if "psnr" in name else 4
         columns = [scores[name], *([start[name]] if start else []), scores[f"bicubic_{name}"]]
         gain = scores[name] - scores[f"bicubic_{name}"]

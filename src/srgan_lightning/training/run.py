@@ -27,7 +27,7 @@ from srgan_lightning.training.preflight import preflight
 from srgan_lightning.training.results import interruption, objective, raise_if_stopped, test_delivered, write_results
 from srgan_lightning.training.trainer import build_trainer
 from srgan_lightning.utils.files import remove_partials
-from srgan_lightning.utils.logging import quieten_lightning
+from srgan_lightning.utils.logging import silence_lightning
 
 __all__ = ["build_trainer", "objective", "train"]
 
@@ -53,7 +53,7 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     data = build_data(cfg)  # missing data are reported before networks are built or processes started
     model = build_model(cfg)
     run = RunDirectory.open(cfg)
-    about = preflight(cfg, data, model, run.checkpoint)
+    metadata = preflight(cfg, data, model, run.checkpoint)
     prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization, more=callbacks)
     if processes.needs_launch(trainer):
@@ -62,7 +62,7 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     connect(trainer)
 
     with run.lock(), wandb_finished(trainer.loggers):
-        start = begin(cfg, run, trainer, data, about)
+        start = begin(cfg, run, trainer, data, metadata)
         fit(trainer, model, data, run)
         summary = write_results(cfg, run, trainer, start, seconds=time.perf_counter() - started)
         if cfg.test and not interruption(trainer):
@@ -77,7 +77,7 @@ def configure_runtime(cfg: DictConfig) -> None:
     Raises:
         UserError: a seed out of range, or more CPU processes than the machine is good for.
     """
-    quieten_lightning()
+    silence_lightning()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
     # The same on every process, and right so: the networks begin equal, and crops, flips and degradation are drawn from
     # the epoch and the number of the image, whichever process has it. Processes differ in their share of the images.
@@ -87,7 +87,7 @@ def configure_runtime(cfg: DictConfig) -> None:
 
 
 def begin(
-    cfg: DictConfig, run: RunDirectory, trainer: lightning.Trainer, data: SuperResolutionData, about: dict[str, Any]
+    cfg: DictConfig, run: RunDirectory, trainer: lightning.Trainer, data: SuperResolutionData, metadata: dict[str, Any]
 ) -> dict[str, Any]:
     """Record the start of a run in its directory, and print what differs from the start that it is resumed from.
 
@@ -96,7 +96,7 @@ def begin(
         run: where.
         trainer: its loggers continue at the checkpoint; a new run in the directory of a dead one starts anew.
         data: after `setup("fit")`.
-        about: see `preflight.preflight`.
+        metadata: see `preflight.preflight`.
 
     Returns:
         See `provenance.describe_start`; empty on other processes than the first.
@@ -113,9 +113,9 @@ def begin(
     log_config(trainer.loggers, cfg)
     for logger in trainer.loggers:
         if isinstance(logger, RunCSVLogger):
-            logger.go_on_from(about.get("batches", 0))
+            logger.truncate_after(metadata.get("batches", 0))
     if trainer.is_global_zero:
-        warn_if_complete(cfg.trainer.max_steps, about)
+        warn_if_complete(cfg.trainer.max_steps, metadata)
         LOG.info(processes.images_per_update(cfg, trainer.world_size))
     return start
 

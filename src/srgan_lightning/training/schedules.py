@@ -45,7 +45,7 @@ def make_schedule(factory: SchedulerFactory, optimizer: Optimizer, name: str) ->
     return scheduler
 
 
-def follow_options(scheduler: LRScheduler, configured: dict[str, Any]) -> None:
+def reapply_scheduler_options(scheduler: LRScheduler, configured: dict[str, Any]) -> None:
     """Go by the configured options where those of the checkpoint, which Lightning has restored, were others.
 
     A schedule computes each rate from the one before, so it is stepped anew from its first update to the present one;

@@ -128,7 +128,7 @@ class SRGAN(SuperResolutionModule):
         if turn.generator_learns:
             with self.toggled_optimizer(generator_optimizer):  # no gradients for the discriminator's parameters
                 logits = [self._judge(sr)] if playing else []
-                if playing and self.loss.game.relativistic:
+                if playing and self.loss.gan.relativistic:
                     with torch.no_grad():
                         logits.append(self._judge(hr))
                 loss, terms = self.loss(sr, hr, *logits)
@@ -148,7 +148,7 @@ class SRGAN(SuperResolutionModule):
     def _train_discriminator(self, hr: Tensor, sr: Tensor, update: bool) -> dict[str, Tensor | float]:
         """Send the loss on HR and SR back through the discriminator, and step it on `update`; gives what is logged."""
         real, fake = self._judge(hr), self._judge(sr)
-        loss = logged = self.loss.game.discriminator(real, fake)
+        loss = logged = self.loss.gan.discriminator(real, fake)
         if self.loss.r1.due(self.discriminator_steps):
             penalty = self.loss.r1(self._judge, hr)
             self.log("health/r1", penalty.detach() / self.loss.r1.interval)  # until the next one
@@ -161,7 +161,7 @@ class SRGAN(SuperResolutionModule):
 
     def _opinion(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """What is logged of the logits of HR and SR."""
-        return dict(zip(("d_real", "d_fake"), self.loss.game.probabilities(real, fake), strict=True))
+        return dict(zip(("d_real", "d_fake"), self.loss.gan.probabilities(real, fake), strict=True))
 
     def _judge(self, images: Tensor) -> Tensor:
         """Logits of images, as the discriminator is shown them."""

@@ -16,7 +16,7 @@ NOISE = (
 )
 
 
-def quieten_lightning() -> None:
+def silence_lightning() -> None:
     """Silence advertisements, notes on deprecated internals, and warnings of what is done here on purpose."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

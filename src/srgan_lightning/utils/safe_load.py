@@ -14,7 +14,7 @@ ZIP = b"PK\3\4"
 LEGACY_PICKLES = 5
 
 
-def load_plain(path: str | Path) -> Any:
+def safe_torch_load(path: str | Path) -> Any:
     """What a file holds, on the CPU: tensors and plain values. No code of the file is run, and it cannot ask for more
     memory than some times its own size.
 

@@ -7,7 +7,7 @@ import torch
 
 from srgan_lightning.inference.batchnorm_fusion import fold_batchnorm
 from srgan_lightning.networks import Generator
-from srgan_lightning.tools.benchmark.textbook import TextbookGenerator
+from srgan_lightning.tools.benchmark.reference_step import ReferenceGenerator
 from srgan_lightning.tools.benchmark.timing import Result, measure, result
 
 Size = tuple[int, int]
@@ -25,7 +25,7 @@ def inference(device: torch.device, sizes: Sequence[Size], rounds: int) -> list[
     Returns:
         One result for each size, in megapixels of SR per second.
     """
-    plain = TextbookGenerator(global_skip="bicubic").eval().to(device)
+    plain = ReferenceGenerator(global_skip="bicubic").eval().to(device)
     ours = Generator(global_skip="bicubic").eval().to(device)
     ours.load_state_dict(plain.state_dict())
     ours = fold_batchnorm(ours).to(memory_format=torch.channels_last)

@@ -7,8 +7,8 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.flop_counter import FlopCounterMode
 
+from srgan_lightning.tools.benchmark.reference_step import ReferenceStep
 from srgan_lightning.tools.benchmark.setup import build_module, load_batch, with_bare_step
-from srgan_lightning.tools.benchmark.textbook import Textbook
 from srgan_lightning.tools.benchmark.timing import (
     Result,
     matmul_peak,
@@ -43,8 +43,8 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
     """
     module, data = build_module(cfg), build_data(cfg)
     batch = load_batch(data)
-    textbook = Textbook(module, data.degradation, device)
-    baseline = partial(textbook.step, batch)
+    reference = ReferenceStep(module, data.degradation, device)
+    baseline = partial(reference.step, batch)
     images = len(batch["hr"])
     precision = str(cfg.trainer.precision)
     half = torch.float16 if precision.startswith("16") else torch.float32

@@ -7,16 +7,16 @@ from contextlib import ExitStack
 from srgan_lightning.data.celeba import CelebAData
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.tools.data_check.duplicates import same_pictures
-from srgan_lightning.tools.data_check.files import Item, Judged, judge
+from srgan_lightning.tools.data_check.files import CheckedFile, Item, check_file
 from srgan_lightning.tools.data_check.findings import Finding
 from srgan_lightning.tools.data_check.listing import list_items
 from srgan_lightning.utils.cores import usable_cores
 
 Seen = Callable[[int, int], None]
-"""Called with the number of files judged, and of all."""
+"""Called with the number of files checked, and of all."""
 
 
-def examine(data: SuperResolutionData, workers: int | None, seen: Seen) -> tuple[list[Item], list[Finding]]:
+def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) -> tuple[list[Item], list[Finding]]:
     """Judge a data set.
 
     Args:
@@ -28,25 +28,25 @@ def examine(data: SuperResolutionData, workers: int | None, seen: Seen) -> tuple
         The files, and all that was found.
 
     Raises:
-        UserError: there is nothing to judge.
+        UserError: there is no file to check.
     """
     with ExitStack() as stack:
         items, findings = list_items(data, stack)
         pool = stack.enter_context(ThreadPoolExecutor(workers or usable_cores()))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # Ctrl-C need not wait for a million files
-        judged: list[Judged] = []
-        for each in pool.map(judge, items):
-            judged.append(each)
+        checked: list[CheckedFile] = []
+        for each in pool.map(check_file, items):
+            checked.append(each)
             findings += each.findings
-            seen(len(judged), len(items))
-    return items, [*findings, *_sizes(data, judged), *_repeated(judged)]
+            seen(len(checked), len(items))
+    return items, [*findings, *_sizes(data, checked), *_repeated(checked)]
 
 
-def _sizes(data: SuperResolutionData, judged: Sequence[Judged]) -> list[Finding]:
+def _sizes(data: SuperResolutionData, checked: Sequence[CheckedFile]) -> list[Finding]:
     """Training on whole images wants them all of one size, which the scale divides; CelebA is made so."""
     if data.crop is not None or isinstance(data, CelebAData):
         return []
-    sizes = {each.size: each.item.name for each in judged if each.size and each.item.split == "train"}
+    sizes = {each.size: each.item.name for each in checked if each.size and each.item.split == "train"}
     uneven = [(height, width) for height, width in sizes if height % data.scale or width % data.scale]
     if len(sizes) > 1:
         return [Finding("sizes", "train", tuple(sizes.values())[:2], f"{len(sizes)} different sizes")]
@@ -56,8 +56,8 @@ def _sizes(data: SuperResolutionData, judged: Sequence[Judged]) -> list[Finding]
     ]
 
 
-def _repeated(judged: Sequence[Judged]) -> list[Finding]:
-    known = [each for each in judged if each.fingerprint]
+def _repeated(checked: Sequence[CheckedFile]) -> list[Finding]:
+    known = [each for each in checked if each.fingerprint]
     findings: list[Finding] = []
     for group in same_pictures([each.fingerprint for each in known if each.fingerprint]):
         items = [known[place].item for place in group]

@@ -11,7 +11,7 @@ from PIL import Image
 
 #: Most bits of 64 in which the hashes of two copies differ, and most levels of 255 by which their thumbnails do, on
 #: average. Copies (half the size, JPEG of quality 30) have up to 7 and 3.3; the closest two of 479 portraits 15 levels.
-MOST_BITS, MOST_LEVELS = 12, 6.0
+MAX_BITS, MAX_LEVELS = 12, 6.0
 BANDS = 4
 BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
@@ -78,6 +78,6 @@ def _close(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
                 if one >= count:
                     break  # two mirror images are as close as the two pictures
                 rest = members[position + 1 :]
-                near = rest[BITS[bits[rest] ^ bits[one]].sum(axis=1) <= MOST_BITS]
+                near = rest[BITS[bits[rest] ^ bits[one]].sum(axis=1) <= MAX_BITS]
                 levels = np.abs(thumbnails[near].astype(np.int16) - thumbnails[one]).mean(axis=1)
-                yield from ((one, int(other) % count) for other in near[levels <= MOST_LEVELS])
+                yield from ((one, int(other) % count) for other in near[levels <= MAX_LEVELS])

@@ -11,19 +11,19 @@ from PIL import Image
 from srgan_lightning.imaging.reading import CONVERSIONS, open_image, opened, orientation, to_tensor
 from srgan_lightning.tools.data_check.duplicates import Fingerprint, fingerprint
 from srgan_lightning.tools.data_check.findings import Finding
-from srgan_lightning.tools.data_check.spectrum import LEAST_DETAIL, fine_detail
+from srgan_lightning.tools.data_check.spectrum import MIN_DETAIL, fine_detail
 from srgan_lightning.utils.errors import UserError, printable
 
 #: Below, LR shows something else: two portraits correlate by up to 0.74; LR blurred by a sigma of 2 by 0.79 or more.
-LEAST_CORRELATION = 0.75
-LEAST_PSNR = 18.0  # dB, between LR and the shrunken HR; LR made by bicubic has 40 or more
+MIN_CORRELATION = 0.75
+MIN_PSNR = 18.0  # dB, between LR and the shrunken HR; LR made by bicubic has 40 or more
 
 Source = Callable[[], str | Path | IO[bytes]]
 
 
 @dataclass(frozen=True)
 class Item:
-    """A file to be judged.
+    """A file to be checked.
 
     Args:
         split: the set it belongs to.
@@ -47,7 +47,7 @@ class Item:
 
 
 @dataclass
-class Judged:
+class CheckedFile:
     """What is known of a file after looking at it: nothing but findings, where it is broken."""
 
     item: Item
@@ -59,28 +59,28 @@ class Judged:
         self.findings.append(Finding(kind, self.item.split, (name or self.item.name,), detail))
 
 
-def judge(item: Item) -> Judged:
-    """Decode and judge a file; never raises for what is wrong with it."""
-    judged = Judged(item)
-    image = _decoded(item, judged)
-    lr = None if item.lr is None else _decoded(item.lr, judged)
+def check_file(item: Item) -> CheckedFile:
+    """Decode and check a file; never raises for what is wrong with it."""
+    checked = CheckedFile(item)
+    image = _decoded(item, checked)
+    lr = None if item.lr is None else _decoded(item.lr, checked)
     if image is None:
-        return judged
+        return checked
     width, height = image.size
-    judged.size, judged.fingerprint = (height, width), fingerprint(image)
+    checked.size, checked.fingerprint = (height, width), fingerprint(image)
     if height < item.least[0] or width < item.least[1]:
-        judged.add("too_small", f"{width}x{height}, but {item.least[1]}x{item.least[0]} is needed")
+        checked.add("too_small", f"{width}x{height}, but {item.least[1]}x{item.least[0]} is needed")
     if height % item.scale or width % item.scale:
-        judged.add("not_divisible", f"{width}x{height}, scale {item.scale}")
+        checked.add("not_divisible", f"{width}x{height}, scale {item.scale}")
     if item.enlarged and (height < item.enlarged[0] or width < item.enlarged[1]):
-        judged.add("enlarged", f"{width}x{height} to {item.enlarged[1]}x{item.enlarged[0]}")
+        checked.add("enlarged", f"{width}x{height} to {item.enlarged[1]}x{item.enlarged[0]}")
     share = fine_detail(image)
-    if share < LEAST_DETAIL:
-        judged.add("upsampled", f"share of fine detail {share:.2%}, below {LEAST_DETAIL:.2%}")
+    if share < MIN_DETAIL:
+        checked.add("upsampled", f"share of fine detail {share:.2%}, below {MIN_DETAIL:.2%}")
     if item.lr is not None and lr is not None:
         for kind, detail in compare(image, lr, item.lr_scale):
-            judged.add(kind, detail, item.lr.name)
-    return judged
+            checked.add(kind, detail, item.lr.name)
+    return checked
 
 
 def compare(hr: Image.Image, lr: Image.Image, scale: int) -> Iterator[tuple[str, str]]:
@@ -96,13 +96,13 @@ def compare(hr: Image.Image, lr: Image.Image, scale: int) -> Iterator[tuple[str,
     psnr = 10 * np.log10(255**2 / max(float(np.square(ours - theirs).mean()), 1e-9))
     ours, theirs = ours - ours.mean(), theirs - theirs.mean()
     spread = float(np.sqrt(np.square(ours).mean() * np.square(theirs).mean()))
-    if spread > 1 and (correlation := float((ours * theirs).mean()) / spread) < LEAST_CORRELATION:
-        yield "pair_content", f"correlation with the shrunken HR {correlation:.2f}, below {LEAST_CORRELATION}"
-    elif psnr < LEAST_PSNR:
-        yield "pair_far", f"{psnr:.1f} dB, below {LEAST_PSNR:.0f}"
+    if spread > 1 and (correlation := float((ours * theirs).mean()) / spread) < MIN_CORRELATION:
+        yield "pair_content", f"correlation with the shrunken HR {correlation:.2f}, below {MIN_CORRELATION}"
+    elif psnr < MIN_PSNR:
+        yield "pair_far", f"{psnr:.1f} dB, below {MIN_PSNR:.0f}"
 
 
-def _decoded(item: Item, judged: Judged) -> Image.Image | None:
+def _decoded(item: Item, checked: CheckedFile) -> Image.Image | None:
     """The image as training would see it, upright and RGB; None, with a finding, if it is broken."""
     try:
         file = item.source()
@@ -114,10 +114,10 @@ def _decoded(item: Item, judged: Judged) -> Image.Image | None:
     except UserError as error:
         # The report has the file's name and the advice beside it.
         reason = str(error).removeprefix(f"{printable(item.name)} ").removeprefix("cannot be read as an image: ")
-        judged.add("unreadable", reason.rsplit(". Remove or replace ", 1)[0], item.name)
+        checked.add("unreadable", reason.rsplit(". Remove or replace ", 1)[0], item.name)
         return None
     if mode in CONVERSIONS:
-        judged.add("mode", CONVERSIONS[mode], item.name)
+        checked.add("mode", CONVERSIONS[mode], item.name)
     if turned != 1:
-        judged.add("orientation", f"EXIF orientation {turned}", item.name)
+        checked.add("orientation", f"EXIF orientation {turned}", item.name)
     return image

@@ -1,4 +1,4 @@
-"""From a data group to the files to be judged, and what names alone tell; unlike the group, it stops at nothing."""
+"""From a data group to the files to check, and what names alone tell; unlike the group, it stops at nothing."""
 
 import io
 import zipfile
@@ -30,7 +30,7 @@ SPLIT_OF = {number: split for split, number in SPLITS.items()}
 
 
 def list_items(data: SuperResolutionData, stack: ExitStack) -> tuple[list[Item], list[Finding]]:
-    """What there is to judge, and what is wrong before a single image is opened.
+    """List the files to check, and what is wrong before a single image is opened.
 
     Args:
         data: of a configuration.
@@ -72,7 +72,7 @@ def _folder(data: FolderData, findings: list[Finding]) -> Iterator[Item]:
         raise UserError("Nothing to check: give data.train_dir=PATH, data.val_dir=PATH or both.")
     for split, folder in given.items():
         for path in _images(folder, f"data.{split}_dir", split, findings):
-            least = (data.least_side(split),) * 2
+            least = (data.min_side(split),) * 2
             yield Item(split, str(path), partial(Path, path), least, _scale(data, split))
 
 
@@ -100,7 +100,7 @@ def _pairs(data: PairedData, findings: list[Finding]) -> Iterator[Item]:
                 findings.append(Finding("pair_missing", split, (str(path),), detail))
             else:
                 matched[key] = path
-            least, scale = (data.least_side(split),) * 2, _scale(data, split)
+            least, scale = (data.min_side(split),) * 2, _scale(data, split)
             yield Item(split, str(path), partial(Path, path), least, scale, None, lr, data.scale)
         for path in partners.values():
             findings.append(Finding("pair_missing", split, (str(path),), "no HR of its name"))

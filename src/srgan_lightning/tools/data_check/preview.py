@@ -1,4 +1,4 @@
-"""A sheet that shows what a degradation makes of a data set: HR, and LR by several draws, with their parameters."""
+"""A sheet that shows what a degradation makes of a data set: HR, and several LR with their parameters."""
 
 import textwrap
 from itertools import islice
@@ -40,11 +40,11 @@ def preview(data: SuperResolutionData, images: int) -> Tensor:
         hr = augment(batch["hr"], batch).float() / 255
         sides = [min(side, SIDE) // data.scale * data.scale for side in hr.shape[-2:]]
         hr = center_crop(hr, sides)
-        draw = (batch["draw"].float() + torch.arange(SAMPLES) * GOLDEN) % 1
-        lr = data.degradation(hr.expand(SAMPLES, -1, -1, -1), draw)
+        u = (batch["degradation_u"].float() + torch.arange(SAMPLES) * GOLDEN) % 1
+        lr = data.degradation(hr.expand(SAMPLES, -1, -1, -1), u)
         zoom = max(SIDE // max(sides), 1)
         row = [_captioned(hr[0], zoom, f"{sides[1]}x{sides[0]}")]
-        texts = data.degradation.describe(draw)
+        texts = data.degradation.describe(u)
         rows.append(row + [_captioned(one, zoom * data.scale, text) for one, text in zip(lr, texts, strict=True)])
     return draw_grid(rows, ["HR", *(f"LR {number}" for number in range(1, SAMPLES + 1))])
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from srgan_lightning.tools.data_check.duplicates import MOST_BITS, MOST_LEVELS
-from srgan_lightning.tools.data_check.files import LEAST_CORRELATION, LEAST_PSNR, Item
+from srgan_lightning.tools.data_check.duplicates import MAX_BITS, MAX_LEVELS
+from srgan_lightning.tools.data_check.files import MIN_CORRELATION, MIN_PSNR, Item
 from srgan_lightning.tools.data_check.findings import KINDS, SEVERITIES, Finding
-from srgan_lightning.tools.data_check.spectrum import LEAST_DETAIL
+from srgan_lightning.tools.data_check.spectrum import MIN_DETAIL
 from srgan_lightning.utils.errors import printable
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -30,11 +30,11 @@ def as_json(items: Sequence[Item], findings: Sequence[Finding], seconds: float) 
         "warnings": sum(each.severity == "warning" for each in findings),
         "notes": sum(each.severity == "note" for each in findings),
         "thresholds": {
-            "fine_detail": LEAST_DETAIL,
-            "duplicate_bits": MOST_BITS,
-            "duplicate_levels": MOST_LEVELS,
-            "pair_correlation": LEAST_CORRELATION,
-            "pair_psnr": LEAST_PSNR,
+            "fine_detail": MIN_DETAIL,
+            "duplicate_bits": MAX_BITS,
+            "duplicate_levels": MAX_LEVELS,
+            "pair_correlation": MIN_CORRELATION,
+            "pair_psnr": MIN_PSNR,
         },
         "findings": [
             {"severity": each.severity, **asdict(each)}  # kind, split, files, detail

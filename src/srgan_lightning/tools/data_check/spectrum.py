@@ -5,7 +5,7 @@ from PIL import Image
 
 #: Least share of fine detail. Of 400 BSDS photos none is below it, also shrunken or as JPEG of quality 50, of 479
 #: official portraits one; enlarged by 2 with a bicubic filter, about 70 and 100 of 100 are, by 4 all.
-LEAST_DETAIL = 0.0025
+MIN_DETAIL = 0.0025
 SMALLEST, LARGEST = 64, 512  # pixels a side that are looked at, from the middle
 COARSE, FINE = 0.02, 0.3  # cycles per pixel; 0.5 is the finest that pixels can show
 

@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srgan_lightning.tools.report.style import FAINT, styled
+from srgan_lightning.tools.report.style import MUTED, styled
 from srgan_lightning.utils.errors import UserError
 
 Curves = dict[str, tuple[list[int], list[float]]]
@@ -72,7 +72,7 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
             continue
         steps, values = curves[column]
         if name == "bicubic":
-            axes.plot(steps, values, color=FAINT, linestyle="--", label=name)
+            axes.plot(steps, values, color=MUTED, linestyle="--", label=name)
         else:
             total = column == "loss/generator"  # where one term makes nearly all of it, both must be seen
             style: dict[str, Any] = {"linestyle": ":", "zorder": 3} if total else {}

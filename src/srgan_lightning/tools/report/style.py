@@ -7,7 +7,7 @@ import matplotlib
 from cycler import cycler
 from matplotlib.figure import Figure
 
-GROUND, INK, FAINT = "#f4f4f2", "#222222", "#8a8a8a"
+GROUND, INK, MUTED = "#f4f4f2", "#222222", "#8a8a8a"
 #: Okabe and Ito's palette, which stays apart for the colour-blind; its yellow is too faint on a light ground.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"]
 STYLE: dict[str, Any] = {
@@ -16,7 +16,7 @@ STYLE: dict[str, Any] = {
     "savefig.facecolor": GROUND,
     "text.color": INK,
     "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
+    "axes.edgecolor": MUTED,
     "xtick.color": INK,
     "ytick.color": INK,
     "axes.prop_cycle": cycler(color=COLOURS),

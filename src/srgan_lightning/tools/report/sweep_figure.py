@@ -7,11 +7,11 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from srgan_lightning.tools.report.pareto import Point
-from srgan_lightning.tools.report.style import COLOURS, FAINT, INK, styled
+from srgan_lightning.tools.report.style import COLOURS, INK, MUTED, styled
 
 PER_ROW = 6
 #: Of the axis of PSNR, in dB: less is no difference that anybody sees.
-LEAST_SPAN = 0.1
+MIN_SPAN = 0.1
 
 #: Left, bottom, right, top.
 Box = tuple[float, float, float, float]
@@ -47,7 +47,7 @@ def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: P
         axes.plot(*zip(*(points[name] for name in front), strict=True), color=COLOURS[1], zorder=2)
     for on_front, colour, fill, label in (
         (True, COLOURS[1], COLOURS[1], "Pareto front"),
-        (False, FAINT, "none", "beaten"),
+        (False, MUTED, "none", "beaten"),
     ):
         chosen = [point for name, point in points.items() if (name in front) == on_front]
         if chosen:
@@ -56,8 +56,8 @@ def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: P
     axes.scatter(*baseline, marker="x", s=60, color=INK, label="bicubic", zorder=3)
     axes.margins(0.12)
     left, right = axes.get_xlim()
-    if right - left < LEAST_SPAN:  # noise would look like a result
-        left, right = (left + right - LEAST_SPAN) / 2, (left + right + LEAST_SPAN) / 2
+    if right - left < MIN_SPAN:  # noise would look like a result
+        left, right = (left + right - MIN_SPAN) / 2, (left + right + MIN_SPAN) / 2
         axes.set_xlim(left, right)
     axes.ticklabel_format(useOffset=False)
     _label(axes, points, baseline)
@@ -86,7 +86,7 @@ def _label(axes: Axes, points: dict[str, Point], baseline: Point) -> None:
         free = [i for i in inside if not any(_overlap(boxes[i], other) for other in taken)]
         best = free[0] if free else 0
         taken.append(boxes[best])
-        far: dict[str, Any] = {"arrowprops": {"arrowstyle": "-", "color": FAINT, "lw": 0.6}} if best > 3 else {}
+        far: dict[str, Any] = {"arrowprops": {"arrowstyle": "-", "color": MUTED, "lw": 0.6}} if best > 3 else {}
         axes.annotate(name, point, xytext=offsets[best], textcoords="offset points", parse_math=False, **far)
 
 

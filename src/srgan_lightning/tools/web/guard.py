@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 API = "/gradio_api"
 CLOSED = (*(f"{API}/{name}" for name in ("api", "call", "run", "openapi.json")), "/openapi.json", "/docs", "/redoc")
 KEEP_SECONDS = 3600  # uploads and results are deleted when older
-PATIENCE = 15.0  # seconds that an order goes on while its visitor does not listen
+PATIENCE = 15.0  # seconds that a request goes on while its visitor does not listen
 
 
 class Audience:
-    """The visitors who listen for results; an order for nobody only holds up the others."""
+    """The visitors who listen for results; a request that nobody waits for only holds up the others."""
 
     def __init__(self) -> None:
         self.listening: Counter[str] = Counter()

@@ -11,7 +11,7 @@ import torch
 from gradio.data_classes import ImageData
 
 from srgan_lightning.tools.web.guard import KEEP_SECONDS, Audience
-from srgan_lightning.tools.web.order import Order, carry_out
+from srgan_lightning.tools.web.request import UpscaleRequest, run_request
 from srgan_lightning.utils.errors import UserError
 
 QUEUE = 64  # orders that wait; further ones are told that it is full
@@ -75,11 +75,11 @@ def make_page(
                     elem_id="result",
                 )
                 download = gr.DownloadButton("Download PNG", interactive=False)
-                facts = gr.Markdown(container=True, padding=True, visible=False)
+                caption = gr.Markdown(container=True, padding=True, visible=False)
         event = start.click(
             make_handler(choices, device, max_pixels, folder, audience),
             [photo, weights, second, amount, own, truth],
-            [slider, facts, download],
+            [slider, caption, download],
             api_visibility="private",
             concurrency_limit=1,
             show_progress_on=slider,
@@ -107,7 +107,7 @@ def make_handler(
         try:
             if photo is None:
                 raise UserError("There is no photo yet: drop one first.")
-            order = Order(
+            wanted = UpscaleRequest(
                 Path(photo),
                 own or choices[weights],
                 None if second == ALONE else choices[second],
@@ -116,7 +116,7 @@ def make_handler(
             )
             progress(0.0, desc="Upscaling")
             visitor, start = str(request.session_hash), time.monotonic()
-            for step in carry_out(order, device, max_pixels, folder):
+            for step in run_request(wanted, device, max_pixels, folder):
                 if audience.has_left(visitor, start):
                     return
                 if isinstance(step, float):
@@ -125,7 +125,7 @@ def make_handler(
                 else:
                     yield (
                         (str(step.bicubic), str(step.sr)),
-                        gr.Markdown(step.facts, visible=True),
+                        gr.Markdown(step.caption, visible=True),
                         gr.DownloadButton(value=str(step.sr), interactive=True),
                     )
         except UserError as error:

@@ -8,11 +8,13 @@ from srgan_lightning.training.callbacks.health import Health
 from srgan_lightning.training.callbacks.initial_validation import InitialValidation
 from srgan_lightning.training.callbacks.interruption import Interruption, Stopped
 from srgan_lightning.training.callbacks.nonfinite import NonFinite
-from srgan_lightning.training.callbacks.patch_score import PatchScore
+from srgan_lightning.training.callbacks.picture_metrics import PictureMetrics
 from srgan_lightning.training.callbacks.progress import RunProgress
 from srgan_lightning.training.callbacks.run_checkpoint import RunCheckpoint
 from srgan_lightning.training.callbacks.sample_grid import SampleGrid
 from srgan_lightning.training.callbacks.throughput import Throughput
+
+PatchScore = PictureMetrics  #: The `_target_` in run directories of release 0.1.0.
 
 __all__ = [
     "Balance",
@@ -24,6 +26,7 @@ __all__ = [
     "Interruption",
     "NonFinite",
     "PatchScore",
+    "PictureMetrics",
     "RunCheckpoint",
     "RunProgress",
     "SampleGrid",

@@ -6,7 +6,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from srgan_lightning.training.callbacks.health_log import tell
+from srgan_lightning.training.callbacks.health_log import log_health
 from srgan_lightning.training.callbacks.opinion import Opinion
 from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.utils.errors import UserError
@@ -75,7 +75,7 @@ class Balance(Callback):
             else:
                 words = f"the discriminator is trained again ({state}; callbacks.balance.resume_below="
                 words += f"{self.resume_below})."
-            tell(trainer, words)
+            log_health(trainer, words)
 
     def state_dict(self) -> dict[str, Any]:
         return {"paused": self.paused, "opinion": self.opinion.state()}

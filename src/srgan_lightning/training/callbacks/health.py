@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from srgan_lightning.training.callbacks.health_log import tell
+from srgan_lightning.training.callbacks.health_log import log_health
 from srgan_lightning.training.callbacks.health_rules import (
     Fault,
     discriminator_faults,
@@ -138,4 +138,4 @@ class Health(Callback):
         for fault in faults:
             if self.update - self.since[fault.name] >= fault.patience and fault.name not in self.told:
                 self.told.add(fault.name)
-                tell(trainer, fault.words)
+                log_health(trainer, fault.words)

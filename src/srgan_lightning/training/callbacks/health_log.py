@@ -10,7 +10,7 @@ from srgan_lightning.runs.log import LOG
 
 
 @rank_zero_only
-def tell(trainer: Trainer, text: str) -> None:
+def log_health(trainer: Trainer, text: str) -> None:
     """Print a line and keep it, also for a run that is killed later."""
     line = f"Health, update {trainer.global_step}: {text}"
     LOG.info(line)

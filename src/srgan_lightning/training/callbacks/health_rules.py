@@ -10,9 +10,9 @@ WINNING_SHARE = 0.8
 #: Share of its norm by which an update changes a network. Adam at rates that work stays between 1e-4 and 1e-2.
 EXPLODING = 0.3
 #: One loss term's gradient over the sum of all the others'.
-SWAMPED = 1000.0
+DOMINATES = 1000.0
 #: The perceptual term's gradient over the sum of all the others': less trains nothing.
-FAINT = 1e-4
+NEGLIGIBLE = 1e-4
 #: SR's energy at the frequencies of the LR grid over HR's.
 GRID = 1.15
 #: Levels of 255 between the mean colours of SR and LR.
@@ -101,7 +101,7 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
             if name == "adversarial":
                 words += " The sigmoid of a sure discriminator has no gradient: use loss.adversarial_kind=bce."
             yield Fault(f"{name} silent", 0, words)
-        elif norm > SWAMPED * others > 0:
+        elif norm > DOMINATES * others > 0:
             words = (
                 f"the {name} term swamps all others: its gradient is {norm / others:.0f} times theirs together. Lower "
                 f"loss.{name}, or leave the others out."
@@ -111,7 +111,7 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
             if name == "adversarial":
                 words += " Let its weight rise slowly: loss.adversarial_ramp."
             yield Fault(f"{name} swamps", interval, words)
-        elif name == "perceptual" and norm < FAINT * others:
+        elif name == "perceptual" and norm < NEGLIGIBLE * others:
             words = (
                 f"the perceptual term is next to nothing: its gradient is {norm / others:.0e} of the others' together. "
                 "VGG19 files differ in scale: set loss.vgg.normalize=true, or raise loss.perceptual."

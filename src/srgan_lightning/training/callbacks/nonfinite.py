@@ -9,9 +9,12 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from srgan_lightning.runs.layout import LAST
-from srgan_lightning.training.callbacks.health_log import tell
-from srgan_lightning.training.callbacks.snapshot import Snapshot, lower_rates
+from srgan_lightning.training.callbacks.health_log import log_health
+from srgan_lightning.training.callbacks.snapshot import Snapshot, scale_learning_rates
 from srgan_lightning.utils.errors import UserError
+
+#: The fields by their keys in checkpoints, which stay as release 0.1.0 wrote them.
+SAVED = {"skipped": "skipped", "in_a_row": "consecutive_skips", "rolled_back": "rolled_back"}
 
 
 class NonFinite(Callback):
@@ -50,27 +53,27 @@ class NonFinite(Callback):
                 f"{snapshot_interval}: give skips and snapshot_interval from 1, rollbacks from 0, factor in (0, 1]."
             )
         self.skips, self.rollbacks, self.factor, self.snapshot_interval = skips, rollbacks, factor, snapshot_interval
-        self.skipped, self.in_a_row, self.rolled_back = 0, 0, 0
+        self.skipped, self.consecutive_skips, self.rolled_back = 0, 0, 0
         self.failure: str | None = None
         self._start_update()
 
     def _start_update(self) -> None:
-        self.fresh, self.faulty, self.ended = True, False, False
+        self.at_update_start, self.bad_gradients, self.update_complete = True, False, False
         self.finite: list[Tensor] = []  # flags of this update's optimisers, still on the device
         self.candidate: Snapshot | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.good = Snapshot(trainer, pl_module)
-        self.statistics = list(pl_module.buffers())
-        self.kept = [buffer.clone() for buffer in self.statistics]
+        self.last_good = Snapshot(trainer, pl_module)
+        self.bn_buffers = list(pl_module.buffers())
+        self.bn_backup = [buffer.clone() for buffer in self.bn_buffers]
 
     @torch.no_grad()
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if not self.fresh:  # gradients accumulate
+        if not self.at_update_start:  # gradients accumulate
             return
-        self.fresh = False
-        torch._foreach_copy_(self.kept, self.statistics)
-        if trainer.global_step - self.good.step >= self.snapshot_interval and not self.in_a_row:
+        self.at_update_start = False
+        torch._foreach_copy_(self.bn_backup, self.bn_buffers)
+        if trainer.global_step - self.last_good.step >= self.snapshot_interval and not self.consecutive_skips:
             self.candidate = Snapshot(trainer, pl_module)
 
     @torch.no_grad()
@@ -83,60 +86,61 @@ class NonFinite(Callback):
         if not last and not scaled and optimizer.defaults.get("fused"):
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # torch.amp's way to skip a fused step
             return
-        self.faulty = self.faulty or not bool(finite)
-        if self.faulty and not scaled:
+        self.bad_gradients = self.bad_gradients or not bool(finite)
+        if self.bad_gradients and not scaled:
             optimizer.zero_grad()  # to None: optimisers leave such weights and their moments alone
         if last:
-            self.ended = True
-            if self.faulty:
-                torch._foreach_copy_(self.statistics, self.kept)
+            self.update_complete = True
+            if self.bad_gradients:
+                torch._foreach_copy_(self.bn_buffers, self.bn_backup)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not self.ended:
+        if not self.update_complete:
             return
-        if self.faulty:
-            self.in_a_row, self.skipped = self.in_a_row + 1, self.skipped + 1
-            if self.in_a_row == 1 and _scaler(trainer) is None:
-                tell(trainer, f"skipped, because {_cause(trainer, batch)}. It left no trace in the weights.")
-            if self.in_a_row == self.skips:
+        if self.bad_gradients:
+            self.consecutive_skips, self.skipped = self.consecutive_skips + 1, self.skipped + 1
+            if self.consecutive_skips == 1 and _scaler(trainer) is None:
+                log_health(trainer, f"skipped, because {_cause(trainer, batch)}. It left no trace in the weights.")
+            if self.consecutive_skips == self.skips:
                 self._go_back(trainer, pl_module, batch)
         else:
-            self.in_a_row = 0
-            self.good = self.candidate or self.good
+            self.consecutive_skips = 0
+            self.last_good = self.candidate or self.last_good
         if self.skipped:
             for name, count in (("skipped", self.skipped), ("rollbacks", self.rolled_back)):
                 pl_module.log(f"health/{name}", torch.tensor(float(count)))  # a number would be copied to the device
         self._start_update()
 
     def state_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in ("skipped", "in_a_row", "rolled_back")}
+        return {key: getattr(self, field) for key, field in SAVED.items()}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.skipped, self.in_a_row, self.rolled_back = (state_dict[k] for k in ("skipped", "in_a_row", "rolled_back"))
+        for key, field in SAVED.items():
+            setattr(self, field, state_dict[key])
 
     def _go_back(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
-        self.good.restore(trainer, pl_module)
-        self.in_a_row = 0
+        self.last_good.restore(trainer, pl_module)
+        self.consecutive_skips = 0
         row = f"{self.skips} updates in a row were not finite"
         if self.rolled_back == self.rollbacks:
             self.failure = (
                 f"Training stopped at update {trainer.global_step}: {row}, after {self.rollbacks} rollbacks with lower "
-                f"learning rates, because {_cause(trainer, batch)}. The state of update {self.good.step}, the last "
-                f"good one, was saved as {LAST}. Lower model.generator_optimizer.lr and "
+                f"learning rates, because {_cause(trainer, batch)}. The state of update {self.last_good.step}, "
+                f"the last good one, was saved as {LAST}. Lower model.generator_optimizer.lr and "
                 "model.discriminator_optimizer.lr, clip gradients (model.generator_clip=1; for model=srresnet "
                 "trainer.gradient_clip_val=1), or use trainer.precision=32-true."
             )
-            tell(trainer, self.failure)
+            log_health(trainer, self.failure)
             trainer.should_stop = True
             return
         self.rolled_back += 1
-        lower_rates(trainer, self.factor)
+        scale_learning_rates(trainer, self.factor)
         rates = " and ".join(f"{optimizer.param_groups[0]['lr']:.3g}" for optimizer in trainer.optimizers)
-        tell(
+        log_health(
             trainer,
-            f"{row}, because {_cause(trainer, batch)}. Going on from the state of update {self.good.step} with "
+            f"{row}, because {_cause(trainer, batch)}. Going on from the state of update {self.last_good.step} with "
             f"learning rates of {rates} ({self.factor} times; rollback {self.rolled_back} of {self.rollbacks}).",
         )
 

@@ -12,7 +12,7 @@ from torchvision.utils import save_image
 
 from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.imaging.picture_grid import draw_grid
-from srgan_lightning.metrics.psnr_ssim import NAMES
+from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 
 #: LR is enlarged by bicubic interpolation.
 TITLES = ("LR", "SR", "HR")
@@ -63,7 +63,7 @@ class SampleGrid(Callback):
         if min(batch["index"].tolist()) >= self.images:
             return
         # What the validation has just computed, of whole images, though a picture may be an image's centre alone.
-        scores = pl_module.scores.rows[-1][:, [0, len(NAMES)]].tolist()  # type: ignore[union-attr, index]
+        scores = pl_module.scores.rows[-1][:, [0, len(METRIC_NAMES)]].tolist()  # type: ignore[union-attr, index]
         columns = (batch["lr"], outputs, batch["hr"], batch["index"].tolist(), scores)
         for lr, sr, hr, index, (psnr, bicubic) in zip(*columns, strict=True):
             if index >= self.images:

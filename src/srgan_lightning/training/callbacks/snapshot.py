@@ -37,7 +37,7 @@ class Snapshot:
                 ema.average[name].copy_(value)
 
 
-def lower_rates(trainer: Trainer, factor: float) -> None:
+def scale_learning_rates(trainer: Trainer, factor: float) -> None:
     """Multiply the learning rates, present and scheduled, of all optimisers."""
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:

@@ -8,18 +8,18 @@ from lightning import Callback, LightningModule, Trainer
 from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.metrics.colour_shift import ColourShift
 from srgan_lightning.metrics.grid_energy import GridEnergy
-from srgan_lightning.metrics.swd import PatchDistance
-from srgan_lightning.training.callbacks.health_log import tell
+from srgan_lightning.metrics.swd import SlicedWassersteinDistance
+from srgan_lightning.training.callbacks.health_log import log_health
 from srgan_lightning.training.callbacks.health_rules import picture_faults
 
 #: Windows below which the ratio of two grids is off by more than 15% once in a few hundred times.
 MIN_WINDOWS = 250
 
 
-class PatchScore(Callback):
+class PictureMetrics(Callback):
     """Logs metrics that need no weights, and warns of what two validations in a row show, once until it clears.
 
-    `val/swd` and `val/bicubic_swd` (`PatchDistance`): low where SR has detail of HR's kind. `val/grid` and
+    `val/swd` and `val/bicubic_swd` (`SlicedWassersteinDistance`): low where SR has detail of HR's kind. `val/grid` and
     `val/hr_grid` (`GridEnergy`): SR's beside HR's own, where images have 16 LR pixels a side at least.
     `val/colour_shift` (`ColourShift`): levels of 255.
     """
@@ -28,9 +28,14 @@ class PatchScore(Callback):
         self.present: set[str] = set()  # faults of the last validation
         self.told: set[str] = set()
 
+    @property
+    def state_key(self) -> str:
+        """The key in checkpoints, which stays as release 0.1.0 wrote it."""
+        return "PatchScore"
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         scale: int = pl_module.generator.scale  # type: ignore[union-attr, assignment]
-        self.metrics = {name: PatchDistance(scale) for name in ("swd", "bicubic_swd")}
+        self.metrics = {name: SlicedWassersteinDistance(scale) for name in ("swd", "bicubic_swd")}
         self.grids = {name: GridEnergy(scale) for name in ("grid", "hr_grid")}
         self.colour_shift = ColourShift()
 
@@ -78,7 +83,7 @@ class PatchScore(Callback):
         faults = {fault.name: fault for fault in picture_faults(values["colour_shift"], grids)}
         lasting = self.present & faults.keys()  # a network that has just begun may be off for a while
         for name in sorted(lasting - self.told):
-            tell(trainer, faults[name].words)
+            log_health(trainer, faults[name].words)
         self.present, self.told = set(faults), lasting
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Random numbers that follow from one number per image: a counter-based generator.
 
 torch's generators differ between devices, and give an image other numbers in another batch. Here every number is a hash
-of the image's draw, of a name and, for noise, of a pixel's place. So a number depends on nothing else: neither on the
-batch, nor on what was drawn before, nor on stages that are switched off.
+of the image's `degradation_u`, of a name and, for noise, of the pixel's position. It does not depend on the batch, on
+what was drawn before, or on stages that are switched off.
 """
 
 import math
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 
-class Draws:
+class CounterRNG:
     """The random numbers of a batch.
 
     Args:
-        draw: (B,) numbers in [0, 1), one for each image; their bits in float32 are the seeds.
+        u: (B,) numbers in [0, 1), one for each image; their bits in float32 are the seeds.
     """
 
-    def __init__(self, draw: Tensor) -> None:
-        self.seeds = _mix(draw.float().view(torch.int32))
+    def __init__(self, u: Tensor) -> None:
+        self.seeds = _mix(u.float().view(torch.int32))
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0) -> Tensor:
         """(B,) numbers in [low, high), in steps of 2 ** -24 of the range."""

@@ -1,4 +1,4 @@
-"""What a visitor of the page orders, and how it is made: files in, files and facts out, nothing of Gradio."""
+"""Run what a visitor of the page requests: files in, files and a caption out. Nothing here depends on Gradio."""
 
 import secrets
 import time
@@ -15,7 +15,7 @@ from srgan_lightning.imaging.picture import Picture
 from srgan_lightning.imaging.reading import MAX_PIXELS
 from srgan_lightning.inference.blending import blend
 from srgan_lightning.inference.upscaling import TiledUpscaler
-from srgan_lightning.metrics.psnr_ssim import score
+from srgan_lightning.metrics.psnr_ssim import psnr_ssim
 from srgan_lightning.networks import Generator
 from srgan_lightning.utils.errors import UserError
 
@@ -33,7 +33,7 @@ MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory for a mill
 
 
 @dataclass(frozen=True)
-class Order:
+class UpscaleRequest:
     """One photo to upscale.
 
     Args:
@@ -52,25 +52,27 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """What an order gives.
+class UpscaleResult:
+    """The files and the caption of a finished request.
 
     Args:
         bicubic: a PNG file, the photo enlarged without a network.
         sr: a PNG file of the same size, the result.
-        facts: sizes, time, device and scores, in Markdown.
+        caption: sizes, time, device and scores, in Markdown.
     """
 
     bicubic: Path
     sr: Path
-    facts: str
+    caption: str
 
 
-def carry_out(order: Order, device: torch.device, max_pixels: int, folder: Path) -> Iterator[float | Delivery]:
+def run_request(
+    request: UpscaleRequest, device: torch.device, max_pixels: int, folder: Path
+) -> Iterator[float | UpscaleResult]:
     """Make what is ordered, one tile at a time: yields the share that is done after each, and last what was ordered.
 
     Args:
-        order: see there.
+        request: see there.
         device: for the network.
         max_pixels: most that a photo may have.
         folder: for the result, in a folder in it whose name nobody can guess.
@@ -78,37 +80,37 @@ def carry_out(order: Order, device: torch.device, max_pixels: int, folder: Path)
     Raises:
         UserError: a file cannot be used, is too large, or does not fit the others.
     """
-    name, generator = _generator(order)
+    name, generator = _generator(request)
     scale = generator.scale
-    photo = _read(order.photo, max_pixels, "The photo")
-    truth = None if order.truth is None else _read_truth(order.truth, photo, scale)
+    photo = _read(request.photo, max_pixels, "The photo")
+    truth = None if request.truth is None else _read_truth(request.truth, photo, scale)
     upscaler, baseline = TiledUpscaler(generator), TiledUpscaler(Generator(1, 0, scale, "bicubic"))
     upscaler.generator.to(device)
 
     start = time.perf_counter()
-    sr = yield from upscaler.upscale_in_steps(photo)
+    sr = yield from upscaler.iter_upscale(photo)
     seconds = time.perf_counter() - start
     bicubic = baseline.upscale(photo)
 
-    facts = f"{_size(photo)} to {_size(sr)} pixels with {name}, in {seconds:.1f} s on {device}."
-    facts += "".join(f" Note: {note}." for note in sr.notes)
+    caption = f"{_size(photo)} to {_size(sr)} pixels with {name}, in {seconds:.1f} s on {device}."
+    caption += "".join(f" Note: {note}." for note in sr.notes)
     if truth is not None:
-        facts += SCORES.format(_scores(bicubic, truth, scale), name, _scores(sr, truth, scale), scale)
+        caption += SCORES.format(_scores(bicubic, truth, scale), name, _scores(sr, truth, scale), scale)
 
     folder = folder / secrets.token_hex(16)
-    delivery = Delivery(folder / "bicubic.png", folder / f"{order.photo.stem}_x{scale}.png", facts)
-    write_picture(delivery.bicubic, bicubic)
-    write_picture(delivery.sr, sr)
-    yield delivery
+    result = UpscaleResult(folder / "bicubic.png", folder / f"{request.photo.stem}_x{scale}.png", caption)
+    write_picture(result.bicubic, bicubic)
+    write_picture(result.sr, sr)
+    yield result
 
 
-def _generator(order: Order) -> tuple[str, Generator]:
-    first = load_trained(order.weights)
-    if order.second is None:
+def _generator(request: UpscaleRequest) -> tuple[str, Generator]:
+    first = load_trained(request.weights)
+    if request.second is None:
         return first.name, first.generator
-    second = load_trained(order.second)
-    name = f"{1 - order.amount:.0%} {first.name}, {order.amount:.0%} {second.name}"
-    return name, blend(first.generator, second.generator, order.amount)
+    second = load_trained(request.second)
+    name = f"{1 - request.amount:.0%} {first.name}, {request.amount:.0%} {second.name}"
+    return name, blend(first.generator, second.generator, request.amount)
 
 
 def _read(path: Path, max_pixels: int, what: str) -> Picture:
@@ -133,7 +135,7 @@ def _read_truth(path: Path, photo: Picture, scale: int) -> Picture:
 
 def _scores(picture: Picture, truth: Picture, scale: int) -> str:
     try:
-        psnr, ssim = score(_tensor(picture), _tensor(truth), scale)[0, :2].tolist()
+        psnr, ssim = psnr_ssim(_tensor(picture), _tensor(truth), scale)[0, :2].tolist()
     except ValueError as error:
         raise UserError(f"The result cannot be scored: {error}.") from error
     return f"{psnr:.2f} dB | {ssim:.4f}"

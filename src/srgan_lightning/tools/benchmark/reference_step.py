@@ -18,10 +18,10 @@ from srgan_lightning.networks import Generator
 from srgan_lightning.training import SRGAN, SRResNet
 
 
-class TextbookGenerator(Generator):
+class ReferenceGenerator(Generator):
     """The paper's figure layer by layer: the last convolution runs at the full size."""
 
-    def enlarge(self, features: Tensor) -> Tensor:
+    def upsample(self, features: Tensor) -> Tensor:
         residual: Tensor = self.tail(self.upsampler(features))
         return residual
 
@@ -33,7 +33,7 @@ def textbook_optimizer(factory: Callable[..., Optimizer], network: nn.Module) ->
     return factory.func(network.parameters(), **options)  # type: ignore[no-any-return]
 
 
-class Textbook:
+class ReferenceStep:
     """The updates of a module's own networks, losses and optimisers, on copies of them.
 
     Args:
@@ -44,7 +44,7 @@ class Textbook:
 
     def __init__(self, module: SRResNet | SRGAN, degradation: Bicubic, device: torch.device) -> None:
         self.device, self.degradation = device, degradation
-        self.generator = TextbookGenerator(**module.generator.arguments).to(device)
+        self.generator = ReferenceGenerator(**module.generator.arguments).to(device)
         self.generator.load_state_dict(module.generator.state_dict())
         self.loss = copy.deepcopy(module.loss).to(device)
         self.generator_optimizer = textbook_optimizer(module.optimizer_factory, self.generator)
@@ -62,20 +62,20 @@ class Textbook:
             batch: of the module's own loader, on the CPU.
         """
         whole = augment(batch["hr"], batch).float() / 255
-        pairs = zip(whole, batch["draw"], strict=True)
-        lr = torch.stack([self.degradation(hr[None], draw[None])[0] for hr, draw in pairs]).to(self.device)
+        pairs = zip(whole, batch["degradation_u"], strict=True)
+        lr = torch.stack([self.degradation(hr[None], u[None])[0] for hr, u in pairs]).to(self.device)
         hr = whole.to(self.device)
 
         if self.discriminator is not None:
             self.discriminator_optimizer.zero_grad()
             real, fake = self.discriminator(hr), self.discriminator(self.generator(lr).detach())
-            self.loss.game.discriminator(real, fake).backward()  # type: ignore[no-untyped-call]
+            self.loss.gan.discriminator(real, fake).backward()  # type: ignore[no-untyped-call]
             self.discriminator_optimizer.step()
 
         self.generator_optimizer.zero_grad()
         sr = self.generator(lr)
         logits = [] if self.discriminator is None else [self.discriminator(sr)]
-        if self.discriminator is not None and self.loss.game.relativistic:
+        if self.discriminator is not None and self.loss.gan.relativistic:
             logits.append(self.discriminator(hr))
         loss, _ = self.loss(sr, hr, *logits)
         loss.backward()
