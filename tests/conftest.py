@@ -25,6 +25,7 @@ TINY = [
     "model.generator.channels=8",
     "model.generator.blocks=1",
     "trainer.accelerator=cpu",
+    "trainer.precision=32-true",  # the same numbers on every CPU
     "trainer.log_every_n_steps=1",
     "data.batch_size=2",
     "~callbacks.progress_bar",

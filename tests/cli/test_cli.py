@@ -87,7 +87,7 @@ def test_paper_experiments_hold_the_papers_numbers(configure: Configure) -> None
 
 
 def test_seed_experiment_is_the_seeds_setting(configure: Configure) -> None:
-    cfg = configure("experiment=seed")
+    cfg = configure("experiment=celeba_blur")
     assert (cfg.data.fit, list(cfg.data.size), cfg.trainer.max_epochs) == ("squash", [256, 256], 2)
     assert (cfg.degradation.kernel, list(cfg.degradation.sigma)) == (25, [0.1, 2.0])
     weights = [cfg.loss[name] for name in ("pixel", "perceptual", "adversarial", "total_variation")]

@@ -142,7 +142,7 @@ def test_compiled_networks_train_as_eager_ones_and_are_compiled_once(configure: 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("mode", ["true", "reduce-overhead"])
 def test_compiled_bf16_trains_on_a_gpu(configure: Configure, mode: str) -> None:
-    gpu = ["trainer=gpu", "trainer.accelerator=gpu"]
+    gpu = ["trainer=gpu", "trainer.accelerator=gpu", "trainer.precision=bf16-mixed"]
     eager = curve(configure(*TRAINED, *gpu, run="eager"))
     assert curve(configure(*TRAINED, *gpu, f"model.compile={mode}", run=mode)) == pytest.approx(eager, rel=0.1)
 

@@ -89,7 +89,7 @@ class Bicubic(nn.Module):
 class Blur(Bicubic):
     """Bicubic downsampling, then a Gaussian blur of LR with a sigma for each image.
 
-    This is the degradation of experiment=seed.
+    This is the degradation of experiment=celeba_blur.
 
     Args:
         scale: how many times smaller LR is.

@@ -14,13 +14,12 @@ from srgan_lightning.runs.checkpoint_io import verify_checkpoint
 from srgan_lightning.runs.resume import is_rank_zero
 from srgan_lightning.training import processes
 from srgan_lightning.training.module import SuperResolutionModule
+from srgan_lightning.training.precision import AUTO, PRECISIONS
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.memory import gigabytes, memory_of
 
 #: Modes of torch.compile that keep gradients in the memory of a CUDA graph.
 CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
-#: Of Lightning's, those in which images, losses and the metric stay float32 where they must.
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 def preflight(
@@ -85,7 +84,7 @@ def check_options(cfg: DictConfig, manual: bool) -> None:
             f"batches: set model.compile=true, or {option}=1 with a larger data.batch_size."
         )
     if cfg.trainer.precision not in PRECISIONS:
-        raise UserError(f"trainer.precision={cfg.trainer.precision}: use one of {', '.join(PRECISIONS)}.")
+        raise UserError(f"trainer.precision={cfg.trainer.precision}: use one of {AUTO}, {', '.join(PRECISIONS)}.")
 
 
 def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, on_cpu: bool) -> None:

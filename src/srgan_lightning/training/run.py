@@ -23,6 +23,7 @@ from srgan_lightning.training.csv_history import RunCSVLogger
 from srgan_lightning.training.launcher import connect, launch
 from srgan_lightning.training.loggers import log_config, prepare_wandb, wandb_finished
 from srgan_lightning.training.module import SuperResolutionModule
+from srgan_lightning.training.precision import resolve_precision
 from srgan_lightning.training.preflight import preflight
 from srgan_lightning.training.results import interruption, objective, raise_if_stopped, test_delivered, write_results
 from srgan_lightning.training.trainer import build_trainer
@@ -50,9 +51,10 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     """
     started = time.perf_counter()
     configure_runtime(cfg)
+    run = RunDirectory.open(cfg)
+    resolve_precision(cfg, run.checkpoint)
     data = build_data(cfg)  # missing data are reported before networks are built or processes started
     model = build_model(cfg)
-    run = RunDirectory.open(cfg)
     metadata = preflight(cfg, data, model, run.checkpoint)
     prepare_wandb(cfg)
     trainer = build_trainer(cfg, manual=not model.automatic_optimization, more=callbacks)

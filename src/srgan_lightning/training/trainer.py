@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from srgan_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from srgan_lightning.training import processes
+from srgan_lightning.training.precision import AUTO, resolve_precision
 from srgan_lightning.training.preflight import check_options
 from srgan_lightning.training.strategy import PerNetworkDDP
 
@@ -25,6 +26,8 @@ def build_trainer(cfg: DictConfig, manual: bool, more: Sequence[lightning.Callba
     Raises:
         UserError: see `preflight.check_options`.
     """
+    if cfg.trainer.precision == AUTO:  # not in `train`, which knows the checkpoint too
+        resolve_precision(cfg, None)
     check_options(cfg, manual)
     options: dict[str, Any] = {}
     several = processes.count(cfg) > 1

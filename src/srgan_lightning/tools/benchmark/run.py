@@ -46,7 +46,7 @@ def run(
         results.append(train_step(configure(root, device, overrides), device, rounds, quick))
     if "input_pipeline" in parts:
         # The seed's own task beside the experiment's: its baseline makes the same images.
-        for words in (overrides, ["experiment=seed"]):
+        for words in (overrides, ["experiment=celeba_blur"]):
             cfg = configure(root, device, words)
             caches = [None, "memmap"] if "cache" in cfg.data else [None]
             for cache in caches:

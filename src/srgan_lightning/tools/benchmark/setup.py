@@ -20,6 +20,7 @@ from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.data.synthetic.faces import SyntheticFaces
 from srgan_lightning.training import SRGAN, SRResNet
 from srgan_lightning.training.build import build_model
+from srgan_lightning.training.precision import AUTO, fastest_precision
 
 FACES = 64  # drawn; the files repeat them
 
@@ -60,6 +61,8 @@ def configure(root: Path, device: torch.device, overrides: Sequence[str]) -> Dic
         cfg.data.cache_dir = str(root.with_name("cache"))
     if "root" in cfg.data and not Path(cfg.data.root).is_dir():
         cfg.data.root = str(root)
+    if cfg.trainer.precision == AUTO:
+        cfg.trainer.precision = fastest_precision([device])[0]
     return cfg
 
 

@@ -9,7 +9,9 @@ from srgan_lightning.training.process_mean import process_mean
 
 
 class ExactResume(Callback):
-    """Adds accumulated gradients and the states of the random generators to checkpoints, and restores both.
+    """Adds accumulated gradients, the states of the random generators and the precision to checkpoints.
+
+    The first two are restored; `training.precision` reads the third before there is a Trainer.
 
     Every `SuperResolutionModule` brings its own; it goes into no configuration.
     """
@@ -24,6 +26,7 @@ class ExactResume(Callback):
         waiting = (self.checkpoint or {}).get("gradients")
         checkpoint["gradients"] = waiting or process_mean(trainer, gradients)
         checkpoint["random"] = random_state.capture(pl_module.device)
+        checkpoint["precision"] = str(trainer.precision)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.checkpoint = {key: checkpoint.get(key) or {} for key in ("gradients", "random")}

@@ -1,0 +1,42 @@
+"""Whether a device computes in bf16 faster than in float32."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+#: Instruction sets that multiply bf16, by their names in `torch.cpu.get_capabilities`.
+CPU_FEATURES = {"avx512_bf16": "AVX512_BF16", "amx_bf16": "AMX"}
+
+
+def fast_bf16(device: torch.device) -> tuple[bool, str]:
+    """Whether a device multiplies bf16 by instructions of its own; elsewhere bf16 is emulated, and slower than float32.
+
+    Args:
+        device: a CPU, or a GPU that is there.
+
+    Returns:
+        The answer, and the reason in words that follow "since".
+    """
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        name = torch.cuda.get_device_name(device)
+        return major >= 8, f"{name} has compute capability {major}.{minor}" + (", below 8.0" if major < 8 else "")
+    if device.type != "cpu":
+        return False, f"no fast bf16 is known of {device.type} devices"
+    known = cpu_capabilities()
+    found = [name for key, name in CPU_FEATURES.items() if known.get(key)]
+    if not found:
+        return False, f"this CPU has no {' or '.join(CPU_FEATURES.values())}"
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False, "this build of PyTorch has no oneDNN"
+    return True, f"this CPU has {' and '.join(found)}"
+
+
+def cpu_capabilities() -> Mapping[str, Any]:
+    """What PyTorch knows of this CPU's instructions."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return torch.cpu.get_capabilities()  # type: ignore[no-any-return]
+    # Older releases have a function for each.
+    functions = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_bf16": "_is_amx_tile_supported"}
+    return {key: getattr(torch.cpu, name, bool)() for key, name in functions.items()}
