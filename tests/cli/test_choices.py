@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning import train as command
-from srgan_lightning.cli.config import config_dir
+from srgan_lightning.cli.config import config_dir, with_new_names
 from srgan_lightning.train import train
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES
@@ -97,3 +97,16 @@ def test_a_bare_command_trains_the_quickstart(
 def test_a_seed_below_zero_is_refused(configure: Configure) -> None:
     with pytest.raises(UserError, match="seed=-1: give a whole number from 0"):
         train(configure("seed=-1"))
+
+
+def test_choices_are_still_found_by_their_names_of_before(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["-m", "experiment=seed,quickstart", "loss=seed", "seed=seed", "model=srgan"]
+    now = with_new_names(given)
+    assert now == ["-m", "experiment=celeba_blur,quickstart", "loss=all_terms", "seed=seed", "model=srgan"]
+    note = capsys.readouterr().err
+    assert "experiment=seed is now called experiment=celeba_blur." in note
+    assert "loss=seed is now called loss=all_terms." in note
+    command = [sys.executable, "-m", "srgan_lightning.train", "experiment=seed", "--cfg", "job"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.count("is now called")) == (0, 1)
+    assert "name: celeba_blur" in done.stdout

@@ -44,7 +44,9 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_the_experiments_of_the_readme_are_there() -> None:
-    assert {"quickstart", "seed", "srresnet_celeba", "srgan_celeba", "paper_srresnet", "paper_srgan"} <= {*EXPERIMENTS}
+    assert {"quickstart", "celeba_blur", "srresnet_celeba", "srgan_celeba", "paper_srresnet", "paper_srgan"} <= {
+        *EXPERIMENTS
+    }
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -86,7 +88,7 @@ def test_paper_experiments_hold_the_papers_numbers(configure: Configure) -> None
     assert (two.model.generator_scheduler.milestones, two.model.generator_scheduler.gamma) == ([100000], 0.1)
 
 
-def test_seed_experiment_is_the_seeds_setting(configure: Configure) -> None:
+def test_celeba_blur_has_the_values_of_its_first_line(configure: Configure) -> None:
     cfg = configure("experiment=celeba_blur")
     assert (cfg.data.fit, list(cfg.data.size), cfg.trainer.max_epochs) == ("squash", [256, 256], 2)
     assert (cfg.degradation.kernel, list(cfg.degradation.sigma)) == (25, [0.1, 2.0])

@@ -22,7 +22,7 @@ from srgan_lightning.cli.suggestions import suggest
         (["batch_size=8"], ["batch_size: did you mean data.batch_size?"]),
         (["losss=pixel"], ["losss: did you mean loss?"]),
         (["~callbacks.progres_bar"], ["callbacks.progres_bar: did you mean callbacks.progress_bar?"]),
-        (["-m", "experiment=quickstrt,seed"], ["experiment=quickstrt: did you mean experiment=quickstart?"]),
+        (["-m", "experiment=quickstrt,celeba_blur"], ["experiment=quickstrt: did you mean experiment=quickstart?"]),
         (["model.init_from=a/b.ckpt", "data.crop=64", "loss=pixel", "+new.option=1", "hydra.verbose=true"], []),
         (["loss.pixel=0.1,1", "data=folder,pairs", "scale=3", "=", "[", "qqq=1"], []),
     ],

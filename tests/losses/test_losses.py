@@ -72,7 +72,7 @@ def test_losses_of_half_precision_are_computed_in_float32(kind: str) -> None:
 
 
 def test_total_variation_of_half_precision_does_not_vanish() -> None:
-    """The seed system's weight of 2e-8 is 0 in float16, and so are the squares of small differences."""
+    """The weight 2e-8 of loss=all_terms is 0 in float16, and so are the squares of small differences."""
     sr = (0.5 + 1e-3 * torch.rand(1, 3, 8, 8)).half().requires_grad_()
     with torch.autocast("cpu", torch.float16):
         loss, _ = GeneratorLoss(0, 0, 0, 2e-8)(sr, torch.zeros(1, 3, 8, 8).half())

@@ -119,7 +119,7 @@ def test_a_detached_content_loss_is_named(configure: Configure, monkeypatch: pyt
 @pytest.mark.faults
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_a_zero_learning_rate_is_named(configure: Configure, network: str) -> None:
-    """Also one that is too small to be anything else, as the seed system's 1e-1000."""
+    """Also a weight that rounds to 0, such as 1e-1000."""
     cfg = configure(*SRGAN, "trainer.max_steps=2", f"model.{network}_optimizer.lr=1e-1000")
     train(cfg)
     assert f"the {network}'s learning rate is 0" in log_of(cfg)
@@ -215,7 +215,7 @@ def test_a_term_that_swamps_the_others_is_named(configure: Configure) -> None:
     train(cfg)
     assert "the perceptual term swamps all others" in log_of(cfg)
     assert "Lower loss.perceptual" in log_of(cfg)
-    assert not list(term_faults({"pixel": 1.0, "perceptual": 0.1, "total_variation": 1e-9}, 0))  # the seed's weights
+    assert not list(term_faults({"pixel": 1.0, "perceptual": 0.1, "total_variation": 1e-9}, 0))  # as loss=all_terms
     assert not list(term_faults({"pixel": 1.0}, 0))
 
 

@@ -1,5 +1,6 @@
 """Where conf/ is, and the resolvers that its files use."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,28 @@ def _resolver(name: str) -> Callable[..., str]:
 
 for _name in ("run_directory", "hydra_directory"):  # here, since the processes of a sweep import this module too
     OmegaConf.register_new_resolver(_name, _resolver(_name), use_cache=True, replace=True)
+
+
+#: Choices by their names of before, and what a user should know of the new one.
+RENAMED = {
+    "experiment=seed": ("celeba_blur", " Its runs lie in outputs/celeba_blur; name=seed finds those of before."),
+    "loss=seed": ("all_terms", ""),
+}
+
+
+def with_new_names(arguments: list[str]) -> list[str]:
+    """Replace renamed choices of groups, and print a note about each on stderr."""
+
+    def renamed(word: str) -> str:
+        group, equals, options = word.partition("=")
+        chosen = options.split(",")
+        for number, option in enumerate(chosen):
+            if f"{group}={option}" in RENAMED:
+                chosen[number], remark = RENAMED[f"{group}={option}"]
+                print(f"{group}={option} is now called {group}={chosen[number]}.{remark}", file=sys.stderr)
+        return f"{group}{equals}{','.join(chosen)}"
+
+    return [renamed(word) for word in arguments]
 
 
 def without_nulls(arguments: list[str], conf: Path) -> list[str]:

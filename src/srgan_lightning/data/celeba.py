@@ -131,8 +131,8 @@ class CelebA:
         root: see `find_celeba`.
         split: official partition.
         size: (height, width) that `read` returns.
-        fit: `square` cuts the centre square and resizes it; `squash` resizes the whole photo and distorts it, as the
-            seed system did; `native` cuts the centre and never resizes.
+        fit: `square` cuts the centre square and resizes it; `squash` resizes the whole photo and distorts it;
+            `native` cuts the centre and never resizes.
     """
 
     def __init__(self, root: str | Path, split: Split, size: tuple[int, int], fit: Fit) -> None:

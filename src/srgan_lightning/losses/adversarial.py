@@ -17,7 +17,7 @@ class AdversarialLoss:
     Logits have any shape: (B, 1), one an image, or maps (B, 1, H, W), one a pixel.
 
     Args:
-        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, `linear`, the seed system's: the
+        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, `linear` (loss=all_terms): the
             discriminator minimises 1 - D(hr) + D(sr), the generator 1 - D(sr), with D the sigmoid of the logits; or
             `relativistic`, ESRGAN's (Wang et al. 2018, section 3.2): half the cross-entropy of logits of HR less the
             mean of those of SR, and the reverse, over the batch of a process.

@@ -30,7 +30,7 @@ class GeneratorLoss(nn.Module):
         pixel: weight of the pixel distance between SR and HR in [0, 1].
         perceptual: weight of the VGG19 feature distance (paper: 0.006, that is features divided by 12.75).
         adversarial: weight of the adversarial term (paper: 1e-3).
-        total_variation: weight of the total variation of SR (seed system: 2e-8).
+        total_variation: weight of the total variation of SR (loss=all_terms: 2e-8).
         pixel_kind: `mse` (the paper's) or `l1`.
         adversarial_kind: see `AdversarialLoss`.
         adversarial_start: updates before the adversarial term, and the discriminator's training, begin.

@@ -1,4 +1,4 @@
-"""From files to LR and HR, beside the seed system's way."""
+"""From files to LR and HR, beside two passes of torchvision's `ImageFolder`."""
 
 import statistics
 from itertools import islice
@@ -17,8 +17,8 @@ from srgan_lightning.training.build import build_data
 CPU = torch.device("cpu")
 
 
-def seed_loaders(root: Path, batch_size: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """The seed system's two passes over a folder: HR of 256x256, and LR of 64x64, blurred, from the files once more."""
+def image_folder_loaders(root: Path, batch_size: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Read a folder twice: HR of 256x256, and LR of 64x64, blurred, from the files once more."""
     hr = Compose([Resize((256, 256)), ToTensor()])
     lr = Compose([Resize((64, 64)), GaussianBlur(25), ToTensor()])
     first, second = (DataLoader(ImageFolder(str(root), transform), batch_size) for transform in (hr, lr))
@@ -43,7 +43,7 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
 
     Args:
         cfg: the experiment, whose data are those of `root` or an own set.
-        root: folder of `draw_celeba`, which the seed's way reads.
+        root: folder of `draw_celeba`, which the baseline reads.
         images: number of images of each timed run.
         rounds: timed runs of each.
 
@@ -64,7 +64,7 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
             pass
 
     def baseline() -> None:
-        for _ in islice(zip(*seed_loaders(root, data.batch_size), strict=True), batches):
+        for _ in islice(zip(*image_folder_loaders(root, data.batch_size), strict=True), batches):
             pass
 
     threads = torch.get_num_threads()

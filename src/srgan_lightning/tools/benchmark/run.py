@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from srgan_lightning import __version__
+from srgan_lightning.cli.config import with_new_names
 from srgan_lightning.tools.benchmark.fit import fit
 from srgan_lightning.tools.benchmark.inference import inference
 from srgan_lightning.tools.benchmark.input_pipeline import input_pipeline
@@ -37,7 +38,7 @@ def run(
     """
     quick = options.quick
     rounds = options.rounds or (2 if quick else 5)
-    overrides = [f"experiment={options.experiment}", *options.overrides]
+    overrides = with_new_names([f"experiment={options.experiment}", *options.overrides])
     results: list[Result] = []
     scales: list[dict[str, Any]] = []
     if options.scaling or set(parts) != {"inference"}:
@@ -45,7 +46,7 @@ def run(
     if "train_step" in parts:
         results.append(train_step(configure(root, device, overrides), device, rounds, quick))
     if "input_pipeline" in parts:
-        # The seed's own task beside the experiment's: its baseline makes the same images.
+        # Also on the task for which the baseline makes the same images.
         for words in (overrides, ["experiment=celeba_blur"]):
             cfg = configure(root, device, words)
             caches = [None, "memmap"] if "cache" in cfg.data else [None]
