@@ -50,7 +50,7 @@ def test_total_variation_by_hand() -> None:
     assert total_variation(image).item() == pytest.approx((0 + 4) / 2 + (1 + 9) / 2)
 
 
-@pytest.mark.parametrize("term", ["pixel", "perceptual", "adversarial", "total_variation"])
+@pytest.mark.parametrize("term", ["pixel", "perceptual", "adversarial", "total_variation", "grid"])
 def test_every_term_sends_gradient_to_the_image(term: str) -> None:
     weights = dict.fromkeys(("pixel", "perceptual", "adversarial", "total_variation"), 0.0) | {term: 0.5}
     loss = GeneratorLoss(**weights, vgg=RANDOM)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ def every_fault() -> Iterator[Fault]:
         yield from network_faults({name: 1e-3}, {name: 0.0}, 1)
         yield from network_faults({name: 1e-3}, {name: 0.9}, 1)
     yield from discriminator_faults(0.99, 0.01, 1.0, 200)
-    for term in ("pixel", "perceptual", "adversarial", "total_variation"):
+    for term in ("pixel", "perceptual", "adversarial", "total_variation", "grid"):
         yield from term_faults({term: 0.0}, 1)
         yield from term_faults({term: 1e6, "other": 1.0}, 1)
     yield from term_faults({"perceptual": 1e-9, "pixel": 1.0}, 1)

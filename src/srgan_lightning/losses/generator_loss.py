@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan_lightning.losses.adversarial import AdversarialLoss
+from srgan_lightning.losses.grid import grid_error
 from srgan_lightning.losses.perceptual import PerceptualLoss, check_layers
 from srgan_lightning.losses.r1 import R1
 from srgan_lightning.losses.ramp import Ramp
@@ -24,7 +25,7 @@ def total_variation(image: Tensor) -> Tensor:
 
 
 class GeneratorLoss(nn.Module):
-    """pixel + perceptual + adversarial + total variation; a term of weight 0 is neither built nor computed.
+    """pixel + perceptual + adversarial + total variation + grid; a term of weight 0 is neither built nor computed.
 
     Args:
         pixel: weight of the pixel distance between SR and HR in [0, 1].
@@ -39,6 +40,8 @@ class GeneratorLoss(nn.Module):
         label_smoothing: see `AdversarialLoss`.
         r1: weight of the discriminator's gradient penalty, see `R1`.
         r1_interval: updates from one penalty to the next.
+        grid: weight of `grid_error`.
+        grid_period: HR pixels per LR pixel.
         vgg: arguments of `PerceptualLoss`.
         extra: weights of the terms that a subclass adds in its `forward`, by name.
 
@@ -62,6 +65,8 @@ class GeneratorLoss(nn.Module):
         label_smoothing: float = 0.0,
         r1: float = 0.0,
         r1_interval: int = 16,
+        grid: float = 0.0,
+        grid_period: int = 4,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -69,6 +74,7 @@ class GeneratorLoss(nn.Module):
             "perceptual": float(perceptual),
             "adversarial": float(adversarial),
             "total_variation": float(total_variation),
+            "grid": float(grid),
             **{name: float(weight) for name, weight in (extra or {}).items()},
         }
         for name, weight in self.weights.items():
@@ -79,6 +85,7 @@ class GeneratorLoss(nn.Module):
         if pixel_kind not in PIXEL_KINDS:
             raise UserError(f"loss.pixel_kind={pixel_kind!r} is unknown: use one of {', '.join(PIXEL_KINDS)}.")
         self.pixel_kind = pixel_kind
+        self.grid_period = grid_period
         self.gan = AdversarialLoss(adversarial_kind, label_smoothing)
         self.ramp = Ramp(adversarial_start, adversarial_ramp, adversarial_ramp_kind)
         self.r1 = R1(r1, r1_interval)
@@ -146,6 +153,8 @@ class GeneratorLoss(nn.Module):
             terms["adversarial"] = self.gan.generator(fake, real)
         if self.weights["total_variation"]:
             terms["total_variation"] = total_variation(sr)
+        if self.weights["grid"]:
+            terms["grid"] = grid_error(sr, hr, self.grid_period)
         weights = {**self.weights, "adversarial": self.adversarial_weight}
         terms = {name: weights[name] * term for name, term in terms.items()}
         return sum(terms.values(), start=sr.new_zeros(())), terms

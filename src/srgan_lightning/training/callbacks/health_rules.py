@@ -129,9 +129,8 @@ def picture_faults(colour_shift: float, grids: tuple[float, float] | None) -> It
     if grids is not None and grids[0] > GRID * grids[1]:
         words = (
             f"SR has a grid: at the frequencies of the LR grid its energy is {grids[0]:.2f} times that around them, "
-            f"HR's {grids[1]:.2f} times. Look at plain ground in samples/. Lower loss.adversarial, compare several "
-            "layers of VGG19 (loss=vgg_layers), start a new training without a grid (model.generator.icnr=true), or "
-            "train for longer."
+            f"HR's {grids[1]:.2f} times. Look at plain ground in samples/. Set loss.grid=400 or more, lower "
+            "loss.perceptual and loss.adversarial, or start a new training with model.generator.icnr=true."
         )
         yield Fault("grid", 0, words)
     if colour_shift > TINT:

@@ -1,0 +1,28 @@
+"""The grid term: the part of the error that repeats with every LR pixel."""
+
+from torch import Tensor
+
+#: Side of the windows over which the pattern is averaged, in LR pixels.
+WINDOW = 12
+
+
+def grid_error(sr: Tensor, hr: Tensor, period: int) -> Tensor:
+    """Mean square of the pattern in SR - HR that repeats every `period` pixels, for (B, C, H, W); a scalar.
+
+    A convolutional generator sees the same LR around every pixel of plain ground, so it draws the same pattern beside
+    each of them: texture that the perceptual or adversarial term rewards appears there as a grid. The pattern is
+    averaged over windows of 12 x 12 LR pixels, in which details of the photo cancel and a grid does not. The windows
+    cover the image from its top left; a rest narrower than a window is left out, unless the image itself is.
+
+    Args:
+        sr: image with gradient; each side is at least `period`.
+        hr: the truth.
+        period: HR pixels per LR pixel, the scale.
+    """
+    cells = [min(WINDOW, side // period) for side in sr.shape[-2:]]  # LR pixels along a window
+    windows = [side // (count * period) for side, count in zip(sr.shape[-2:], cells, strict=True)]
+    height, width = (a * b * period for a, b in zip(windows, cells, strict=True))
+    error = (sr.float() - hr.float())[..., :height, :width]  # half precision has too few digits for small patterns
+    error = error.unflatten(-1, (windows[1], cells[1], period)).unflatten(-4, (windows[0], cells[0], period))
+    pattern = error.mean((-2, -5))  # (B, C, windows down, period, windows across, period)
+    return (pattern - pattern.mean((-3, -1), keepdim=True)).square().mean()

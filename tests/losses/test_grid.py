@@ -1,0 +1,71 @@
+"""The grid term against spectra, and what it does to a network that draws a grid."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from srgan_lightning.losses import GeneratorLoss
+from srgan_lightning.losses.grid import grid_error
+
+
+def repeated(pattern: Tensor, cells: int) -> Tensor:
+    """A (1, 3, side, side) image of that many patterns along each side."""
+    return pattern.repeat(cells, cells).expand(1, 3, -1, -1)
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_it_is_the_energy_at_the_frequencies_of_the_lr_grid(period: int) -> None:
+    hr, error = torch.rand(2, 3, 12 * period, 12 * period), 0.1 * torch.randn(2, 3, 12 * period, 12 * period)
+    spectrum = torch.fft.fft2(error.double(), norm="forward").abs().square()[..., ::12, ::12]
+    spectrum[..., 0, 0] = 0  # the mean is a colour shift and no grid
+    expected = spectrum.sum((-2, -1)).mean()
+    torch.testing.assert_close(grid_error(hr + error, hr, period), expected.float(), rtol=1e-3, atol=0)
+
+
+def test_a_grid_counts_as_it_is_and_a_photos_own_pattern_not_at_all() -> None:
+    pattern = torch.rand(4, 4)
+    dots = repeated(pattern, 24)
+    hr = torch.rand(1, 3, 96, 96)
+    torch.testing.assert_close(grid_error(hr + dots, hr, 4), pattern.var(correction=0))
+    assert grid_error(dots, dots, 4) == 0
+    assert grid_error(dots + 0.3, dots, 4) < 1e-12
+
+
+def test_a_grid_that_changes_its_sign_from_window_to_window_counts() -> None:
+    pattern = torch.rand(4, 4)
+    pattern -= pattern.mean()
+    sign = torch.ones(96, 96)
+    sign[:48] = -1
+    torch.testing.assert_close(
+        grid_error(repeated(pattern, 24) * sign, torch.zeros(1, 3, 96, 96), 4), pattern.square().mean()
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 5), (20, 22), (50, 97)])
+def test_any_size_that_holds_one_period(height: int, width: int) -> None:
+    pattern = torch.rand(4, 4)
+    sr = repeated(pattern, 25)[..., :height, :width]
+    torch.testing.assert_close(grid_error(sr, torch.zeros_like(sr), 4), pattern.var(correction=0))
+
+
+def test_it_takes_the_grid_from_a_network_that_texture_was_asked_of() -> None:
+    """A plain image, one learned value per sub-pixel, and a loss that wants as much detail as HR has."""
+    torch.manual_seed(0)
+    hr = 0.5 + 0.05 * torch.randn(4, 3, 48, 48)
+
+    def train(grid: float) -> float:
+        torch.manual_seed(0)
+        phases = (0.01 * torch.randn(3 * 16, 1, 1)).requires_grad_()
+        optimiser = torch.optim.Adam([phases], lr=1e-2)
+        loss = GeneratorLoss(pixel=0.1, perceptual=0, adversarial=0, grid=grid)
+        for _ in range(100):
+            sr = 0.5 + F.pixel_shuffle(phases.expand(4, -1, 12, 12), 4)
+            texture = (sr.std((-2, -1)) - hr.std((-2, -1))).square().mean()
+            optimiser.zero_grad()
+            (loss(sr, hr)[0] + texture).backward()
+            optimiser.step()
+        return float(phases.detach().view(3, 16).std(1).mean())
+
+    assert train(0) > 0.03
+    assert train(10) < 0.01
