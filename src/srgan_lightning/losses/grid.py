@@ -23,6 +23,7 @@ def grid_error(sr: Tensor, hr: Tensor, period: int) -> Tensor:
     windows = [side // (count * period) for side, count in zip(sr.shape[-2:], cells, strict=True)]
     height, width = (a * b * period for a, b in zip(windows, cells, strict=True))
     error = (sr.float() - hr.float())[..., :height, :width]  # half precision has too few digits for small patterns
-    error = error.unflatten(-1, (windows[1], cells[1], period)).unflatten(-4, (windows[0], cells[0], period))
-    pattern = error.mean((-2, -5))  # (B, C, windows down, period, windows across, period)
-    return (pattern - pattern.mean((-3, -1), keepdim=True)).square().mean()
+    cells_of_windows = error.reshape(*error.shape[:2], windows[0], cells[0], period, windows[1], cells[1], period)
+    pattern = cells_of_windows.mean((3, 6))  # (B, C, windows down, period, windows across, period)
+    squared: Tensor = (pattern - pattern.mean((3, 5), keepdim=True)).square()
+    return squared.mean()
