@@ -54,7 +54,7 @@ def test_the_options_that_are_named_exist(configure: Configure, name: str) -> No
         ("generator exploding", ["scheduler@model.generator_scheduler=warmup_cosine", "model.generator_clip"]),
         ("adversarial silent", ["loss.adversarial_kind=bce"]),
         ("adversarial swamps", ["loss.adversarial_ramp"]),
-        ("grid", ["model.generator.icnr=true", "loss=vgg_layers"]),
+        ("grid", ["loss.grid=400", "loss.perceptual", "model.generator.icnr=true"]),
     ],
 )
 def test_what_helps_is_named(name: str, options: list[str]) -> None:
