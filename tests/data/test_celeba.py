@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import DictConfig
 from PIL import Image
 
 from srgan_lightning.data.celeba import CelebA, CelebAData, read_partition
 from srgan_lightning.data.degradation import Bicubic
+from srgan_lightning.train import train
 from srgan_lightning.utils.errors import UserError
 from tests.helpers.batches import assert_contract, batch_of
+
+Configure = Callable[..., DictConfig]
 
 
 def test_celeba_official_split_and_square_crop(celeba: Path) -> None:
@@ -55,6 +60,18 @@ def test_celeba_from_its_zip_equals_the_folder(celeba: Path, tmp_path: Path) -> 
 def test_real_celeba_sample(shared: Callable[[str], Path]) -> None:
     data = CelebAData(str(shared("data/celeba_sample")), (216, 176), "native", degradation=Bicubic(4), num_workers=0)
     assert_contract(batch_of(data), (16, 3, 216, 176), (16, 3, 54, 44))
+
+
+def test_x8_goes_from_16_to_128_pixels_and_scores_the_test_split(celeba: Path, configure: Configure) -> None:
+    tiny = ("model.generator.channels=8", "model.generator.blocks=1", "data.batch_size=2", "trainer.accelerator=cpu")
+    short = ("trainer.max_steps=1", "trainer.val_check_interval=1")
+    summary = train(configure("experiment=celeba_x8", f"data.root={celeba}", *tiny, *short, "test=true"))
+    hr = CelebA(celeba, "test", (128, 128), "square").read(0)[None] / 255
+    lr = F.interpolate(hr, (16, 16), mode="bicubic", antialias=True).mul(255).round().clamp(0, 255) / 255
+    bicubic = F.interpolate(lr, (128, 128), mode="bicubic", antialias=True).mul(255).round().clamp(0, 255)
+    luma = [16 + (x * torch.tensor([65.481, 128.553, 24.966]).view(3, 1, 1) / 255).sum(1) for x in (hr * 255, bicubic)]
+    error = (luma[0] - luma[1])[..., 8:-8, 8:-8].double().square().mean()
+    assert summary["test_bicubic_psnr_y"] == pytest.approx(10 * float(torch.log10(255**2 / error)), abs=0.02)
 
 
 def test_missing_celeba_says_where_and_how(tmp_path: Path) -> None:
