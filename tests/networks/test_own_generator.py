@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from srgan_lightning.artifacts.artifact import load_generator_weights, read_artifact, save_artifact
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.cli.errors import user_error
+from srgan_lightning.networks.contract import validate_generator
 from srgan_lightning.train import train
-from srgan_lightning.training.module import validate_generator
 from srgan_lightning.training.preflight import check_batches_fit
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN

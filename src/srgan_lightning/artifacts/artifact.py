@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from srgan_lightning import __version__
 from srgan_lightning.artifacts.bundled import find_weights
-from srgan_lightning.networks import Generator
+from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.files import write_atomically
 from srgan_lightning.utils.safe_load import safe_torch_load
@@ -24,7 +24,7 @@ FORMAT = "srgan-lightning/1"
 SKIP_MARKER = "global_skip."
 
 
-def save_artifact(path: str | Path, generator: Generator, metadata: dict[str, Any]) -> None:
+def save_artifact(path: str | Path, generator: SRModule, metadata: dict[str, Any]) -> None:
     """Write generator weights and metadata, whole or not at all.
 
     Args:
@@ -40,16 +40,6 @@ def architecture_of(generator: nn.Module) -> str:
     kind = type(generator)
     ours = kind.__module__.startswith(f"{__package__.partition('.')[0]}.")
     return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def plain_arguments(network: nn.Module) -> dict[str, Any] | None:
-    """The values that a network is built from again, if it has them as `arguments` and JSON holds them as they are."""
-    arguments = getattr(network, "arguments", None)
-    try:
-        plain = isinstance(arguments, dict) and json.loads(json.dumps(arguments)) == arguments
-    except (TypeError, ValueError):
-        plain = False
-    return dict(arguments) if plain else None  # type: ignore[arg-type]
 
 
 def write_artifact(
@@ -161,7 +151,7 @@ def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
             )
 
 
-def load_generator_weights(generator: Generator, path: str) -> None:
+def load_generator_weights(generator: SRModule, path: str) -> None:
     """Fill a generator from an artifact, a checkpoint or a bundled model.
 
     Raises:

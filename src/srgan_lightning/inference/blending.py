@@ -4,12 +4,13 @@ import copy
 
 import torch
 
-from srgan_lightning.networks import Generator
+from srgan_lightning.artifacts.artifact import architecture_of
+from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.utils.errors import UserError
 
 
 @torch.no_grad()
-def blend(first: Generator, second: Generator, amount: float) -> Generator:
+def blend(first: SRModule, second: SRModule, amount: float) -> SRModule:
     """Interpolate all weights and BatchNorm statistics of two generators (Wang et al. 2018, ESRGAN, section 3.4).
 
     It gives good images where one was trained from the other, as SRGAN is from SRResNet in the paper's second stage.
@@ -27,11 +28,12 @@ def blend(first: Generator, second: Generator, amount: float) -> Generator:
     """
     if not 0 <= amount <= 1:
         raise UserError(f"amount={amount}: the share of the second generator is a number from 0 to 1.")
-    if first.arguments != second.arguments:
+    ours, theirs = ({"architecture": architecture_of(network), **network.arguments} for network in (first, second))
+    if ours != theirs:
         differing = ", ".join(
-            f"{name} is {value} and {second.arguments[name]}"
-            for name, value in first.arguments.items()
-            if value != second.arguments[name]
+            f"{name} is {ours.get(name)} and {theirs.get(name)}"
+            for name in dict.fromkeys([*ours, *theirs])
+            if ours.get(name) != theirs.get(name)
         )
         raise UserError(
             f"These two generators cannot be blended, since their architectures differ: {differing}. Choose two of one "

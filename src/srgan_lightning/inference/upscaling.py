@@ -18,9 +18,10 @@ from srgan_lightning.artifacts.bundled import DEFAULT
 from srgan_lightning.artifacts.load import load_generator
 from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.imaging.picture import Picture, Pixels, from_pil, to_pil
+from srgan_lightning.imaging.tiles import tiles
 from srgan_lightning.inference.batchnorm_fusion import fold_batchnorm
-from srgan_lightning.inference.tiling import forward_lean, receptive_radius, tiles
-from srgan_lightning.networks import Generator
+from srgan_lightning.inference.tiling import OVERLAP, receptive_radius, tile_multiple
+from srgan_lightning.networks.contract import SRModule, run_padded, traits_of, validate_generator
 from srgan_lightning.utils.device import find_device
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.memory import available_memory, gigabytes, memory_of
@@ -42,7 +43,7 @@ class TiledUpscaler:
         generator: a trained one; it is copied, and the copy made fast for inference.
         tile: side of a tile in LR pixels; 0 for the whole image at once. Out of memory, it halves for good.
         overlap: how far tiles look beyond their edges, in LR pixels. None: as far as the generator sees, so that the
-            result is that of the whole image.
+            result is that of the whole image; `OVERLAP` for one that sees farther, and does not say it.
         precision: `32`, or `bf16` or `16` for the convolutions. With `32`, 16-bit pictures get all of float32's bits on
             GPUs too, where others are convolved in TF32.
         alpha: an alpha channel is upscaled by `bicubic` or the `generator`, or dropped (`drop`).
@@ -53,7 +54,7 @@ class TiledUpscaler:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: SRModule,
         tile: int = TILE,
         overlap: int | None = None,
         precision: str = "32",
@@ -69,10 +70,16 @@ class TiledUpscaler:
                 f"precision={precision}, alpha={alpha}: precision is one of {', '.join(PRECISIONS)}, alpha one of "
                 f"{', '.join(ALPHAS)}."
             )
+        if precision == "16" and not traits_of(generator).supports_half:
+            raise UserError("precision=16: this network does not work in float16: take bf16, or 32.")
         self.generator = fold_batchnorm(generator).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale = generator.scale
         self.tile = tile
-        self.overlap = receptive_radius(generator) if overlap is None else overlap
+        self.multiple = tile_multiple(generator)
+        #: None until there are tiles, where the generator's radius has to be measured.
+        self.overlap = overlap
+        if overlap is None and traits_of(generator).receptive_radius is not None:
+            self.overlap = receptive_radius(generator)
         self.precision = PRECISIONS[precision]
         self.alpha = alpha
 
@@ -134,7 +141,7 @@ class TiledUpscaler:
         most = np.iinfo(pixels.dtype).max
         device = next(self.generator.parameters()).device
         result = np.empty((self.scale * height, self.scale * width, channels), pixels.dtype)
-        parts = list(tiles(height, width, self.tile, self.overlap))
+        parts = list(tiles(height, width, self.tile, self._overlap(height, width), self.multiple))
         for done, part in enumerate(parts, start=1):
             lr = torch.from_numpy(pixels[part.crop].astype(np.float32)).to(device).div(most).permute(2, 0, 1)[None]
             with full_float32() if pixels.dtype == np.uint16 else nullcontext():
@@ -154,7 +161,7 @@ class TiledUpscaler:
     def _super_resolve(self, lr: Tensor) -> Tensor:
         lr = lr.contiguous(memory_format=torch.channels_last)
         with torch.autocast(lr.device.type, self.precision, enabled=self.precision != torch.float32):
-            return forward_lean(self.generator, lr)
+            return run_padded(self.generator, lr)
 
     def _bicubic(self, lr: Tensor) -> Tensor:
         height, width = lr.shape[-2:]
@@ -162,11 +169,18 @@ class TiledUpscaler:
 
     def _fits(self, pixels: Pixels) -> bool:
         """Whether there is memory for the three layers of features that the trunk holds at once; a lower bound."""
-        height, width = (min((self.tile or side) + 2 * self.overlap, side) for side in pixels.shape[:2])
-        weight = self.generator.tail.weight
-        channels: int = weight.shape[1]
+        overlap = self._overlap(*pixels.shape[:2])
+        height, width = (min((self.tile or side) + 2 * overlap, side) for side in pixels.shape[:2])
         size: int = torch.finfo(self.precision).bits // 8
-        return bool(3 * size * height * width * channels <= memory_of(weight.device))
+        needed = 3 * size * height * width * traits_of(self.generator).lr_features
+        return bool(needed <= memory_of(next(self.generator.parameters()).device))
+
+    def _overlap(self, height: int, width: int) -> int:
+        """How far tiles look beyond their edges; how far the generator sees is measured where there are tiles alone."""
+        if self.overlap is None and self.tile and max(height, width) > self.tile:
+            radius = receptive_radius(self.generator)
+            self.overlap = OVERLAP if radius is None else radius
+        return self.overlap or 0
 
     def _halve_tile(self, longest: int) -> None:
         tile = min(self.tile or longest, longest)
@@ -203,7 +217,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def upscale_image(
     image: Image.Image,
-    weights: str | Path | Generator = DEFAULT,
+    weights: str | Path | SRModule = DEFAULT,
     *,
     tile: int = TILE,
     overlap: int | None = None,
@@ -228,7 +242,7 @@ def upscale_image(
     Raises:
         UserError: weights, device, options or image that cannot be used.
     """
-    generator = weights if isinstance(weights, Generator) else load_generator(weights)
+    generator = load_generator(weights) if isinstance(weights, str | Path) else validate_generator(weights, "weights")
     upscaler = TiledUpscaler(generator, tile, overlap, precision, alpha)
     upscaler.generator.to(find_device(device))
     return to_pil(upscaler.upscale(from_pil(image)))

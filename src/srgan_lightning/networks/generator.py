@@ -1,14 +1,17 @@
 """SRResNet, the generator of SRGAN (Ledig et al. 2017, arXiv 1609.04802, section 2.1 and figure 4)."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan_lightning.imaging.ops import resize_bicubic
+from srgan_lightning.imaging.tiles import run_tiled
+from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.networks.icnr import equal_phases
 from srgan_lightning.utils.errors import UserError
+
+#: Features at the size of SR take most memory: `forward_lean` makes them for this many LR pixels squared at a time.
+RECONSTRUCTION_TILE = 64
 
 
 class ResidualBlock(nn.Module):
@@ -36,7 +39,7 @@ def check_scale(scale: int) -> None:
         raise UserError(f"scale={scale} is not possible: the generator doubles its input, so use 2, 4 or 8.")
 
 
-class Generator(nn.Module):
+class Generator(SRModule):
     """Maps LR images to SR images `scale` times as wide and high; any input size works.
 
     Args:
@@ -64,13 +67,14 @@ class Generator(nn.Module):
             )
         self.scale = scale
         #: Plain values that build this network again; artifacts and checkpoints carry them.
-        self.arguments: dict[str, Any] = {
+        self.arguments = {
             "channels": channels,
             "blocks": blocks,
             "scale": scale,
             "global_skip": global_skip,
         }
         self.global_skip = global_skip
+        self.lr_features = self.hr_features = channels
         self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU())  # k9n64s1
         self.trunk = nn.Sequential(
             *[ResidualBlock(channels) for _ in range(blocks)],
@@ -106,6 +110,33 @@ class Generator(nn.Module):
         # float32 here also under autocast: half precision would round the image itself, not just the residual.
         with torch.autocast(lr.device.type, enabled=False):
             return residual + resize_bicubic(lr.float(), (height * self.scale, width * self.scale))
+
+    def forward_lean(self, lr: Tensor) -> Tensor:
+        """`forward` in less memory, for inference: upsampler and tail run in small tiles."""
+        x = self.head(lr)
+        x = x + self.trunk(x)
+        residual = run_tiled(self.upsample, x, self.scale, RECONSTRUCTION_TILE, self.reconstruction_radius).float()
+        if self.global_skip == "none":
+            return residual
+        height, width = lr.shape[-2:]
+        return residual + resize_bicubic(lr, (self.scale * height, self.scale * width))
+
+    @property
+    def reconstruction_radius(self) -> int:
+        """How many LR pixels away the upsampler and the tail look: 3 at x4."""
+        radius = 4  # k9n3s1, in SR pixels
+        for _ in range(self.scale.bit_length() - 1):
+            radius = -(-radius // 2) + 1  # PixelShuffle halves the distance, the k3 convolution before adds one pixel
+        return radius
+
+    @property
+    def receptive_radius(self) -> int:
+        """How many LR pixels away an SR pixel depends on at most: 40 with 16 blocks at x4.
+
+        The bicubic skip looks only 2 pixels away.
+        """
+        blocks: int = self.arguments["blocks"]
+        return 4 + (2 * blocks + 1) + self.reconstruction_radius  # k9 head, k3 trunk
 
     def upsample(self, features: Tensor) -> Tensor:
         """The trunk's (B, C, H, W) features through upsampler and tail: the (B, 3, scale * H, scale * W) residual."""

@@ -16,9 +16,9 @@ from srgan_lightning.artifacts.artifact import (
     check_finite,
     load_checkpoint,
     network_weights,
-    plain_arguments,
     read_artifact,
 )
+from srgan_lightning.networks.contract import plain_arguments
 from srgan_lightning.runs.checkpoint_checks import first_misfit
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.files import write_atomically

@@ -11,11 +11,11 @@ from lightning import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from srgan_lightning.artifacts.artifact import architecture_of, load_generator_weights, plain_arguments
+from srgan_lightning.artifacts.artifact import architecture_of, load_generator_weights
 from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics.psnr_ssim import PSNRSSIM
-from srgan_lightning.networks import Generator
+from srgan_lightning.networks.contract import SRModule, validate_generator
 from srgan_lightning.runs.checkpoint_checks import check_states, first_misfit, follow_implementation
 from srgan_lightning.training import lightning_internals
 from srgan_lightning.training.callbacks.exact_resume import ExactResume
@@ -29,23 +29,11 @@ Batch = dict[str, Tensor]
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
-def validate_generator(generator: nn.Module) -> None:
-    """Raise UserError for a network that lacks what checkpoints and artifacts say of a generator, before training."""
-    scale, arguments = getattr(generator, "scale", None), getattr(generator, "arguments", None)
-    if not isinstance(scale, int) or plain_arguments(generator) is None:
-        raise UserError(
-            f"model.generator: {type(generator).__name__} has scale={scale!r} and arguments={arguments!r}. Give it "
-            "`scale`, a whole number, and `arguments`, a dict of what it is built from: names, and numbers, text, true "
-            "or false, None or lists of these (of Hydra's lists, list(...))."
-        )
-
-
 class SuperResolutionModule(lightning.LightningModule):
     """A generator under training.
 
     Args:
-        generator: the network: maps (B, 3, H, W) to (B, 3, scale * H, scale * W), RGB in [0, 1]. Any nn.Module will do
-            that has `scale` and `arguments`, the plain values that it is built from again, which checkpoints carry.
+        generator: the network: any nn.Module that keeps the contract of `networks.contract.SuperResolver`.
         loss: the generator's loss.
         optimizer: makes the generator's optimiser from its parameters.
         scheduler: makes the schedule of its learning rate, stepped once per generator update; None keeps it constant.
@@ -56,13 +44,13 @@ class SuperResolutionModule(lightning.LightningModule):
             modes, such as `reduce-overhead`, which replays CUDA graphs.
 
     Raises:
-        UserError: the generator has no `scale` or plain `arguments`; `init_from` is missing, unreadable or of another
+        UserError: the generator does not keep the contract; `init_from` is missing, unreadable or of another
             architecture.
     """
 
     def __init__(
         self,
-        generator: Generator,
+        generator: SRModule,
         loss: GeneratorLoss,
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory | None,
@@ -71,8 +59,7 @@ class SuperResolutionModule(lightning.LightningModule):
         compile: bool | str,
     ) -> None:
         super().__init__()
-        validate_generator(generator)
-        self.generator = generator
+        self.generator = validate_generator(generator)
         self.loss = loss
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning.artifacts.artifact import check_architecture, read_checkpoint
 from srgan_lightning.data.datamodule import SuperResolutionData
-from srgan_lightning.networks import Generator
+from srgan_lightning.networks.contract import SRModule, traits_of
 from srgan_lightning.runs.checkpoint_io import verify_checkpoint
 from srgan_lightning.runs.resume import is_rank_zero
 from srgan_lightning.training import processes
@@ -37,8 +37,10 @@ def preflight(
         The checkpoint's metadata, see `artifact.read_checkpoint`; without one `batches` is -1.
 
     Raises:
-        UserError: a batch cannot fit, or the checkpoint is damaged or of other networks.
+        UserError: generator and data do not fit together, a batch cannot fit into memory, or the checkpoint is damaged
+            or of other networks.
     """
+    check_sizes(data, model.generator)
     if is_rank_zero():
         check_batches_fit(data, model, on_cpu=processes.on_cpu(cfg) or not torch.cuda.is_available())
     if checkpoint is None:
@@ -87,13 +89,30 @@ def check_options(cfg: DictConfig, manual: bool) -> None:
         raise UserError(f"trainer.precision={cfg.trainer.precision}: use one of {AUTO}, {', '.join(PRECISIONS)}.")
 
 
+def check_sizes(data: SuperResolutionData, generator: SRModule) -> None:
+    """Raise UserError unless the generator has the scale of the data, and takes LR of the crop's size."""
+    if generator.scale != data.scale:
+        raise UserError(
+            f"model.generator upscales by {generator.scale}, the data are made for {data.scale}: set "
+            f"scale={generator.scale}, or choose another generator."
+        )
+    traits = traits_of(generator)
+    side = None if data.crop is None else data.crop // data.scale
+    if side is not None and (side < traits.min_side or side % traits.side_multiple):
+        least = -(-max(traits.min_side, side) // traits.side_multiple) * traits.side_multiple
+        raise UserError(
+            f"data.crop={data.crop} gives LR of {side}x{side}, and {type(generator).__name__} takes sides from "
+            f"{traits.min_side} on that are multiples of {traits.side_multiple}: set data.crop={least * data.scale}."
+        )
+
+
 def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, on_cpu: bool) -> None:
     """Raise UserError if a batch needs more memory than there is.
 
     Counts, for training, the two layers of features at the size of HR that a step holds at once, in half precision,
     and for validation, which runs in tiles, HR, SR and bicubic of the split's largest images: lower bounds, so what is
-    refused could not have worked. What passes may still be too much. Nothing is known of a custom generator
-    but the colours of its SR.
+    refused could not have worked. What passes may still be too much. Of a generator that does not say its
+    `hr_features`, the colours of SR count.
 
     Args:
         data: set up.
@@ -101,8 +120,7 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
         on_cpu: where.
     """
     there = memory_of(torch.device("cpu" if on_cpu else "cuda"))
-    known = isinstance(model.generator, Generator)
-    channels = model.generator.arguments["channels"] if known else 3
+    traits = traits_of(model.generator)
     for split, option in (("train", "batch_size"), ("val", "val_batch_size")):
         source, size = data.sources[split], getattr(data, option)
         if split == "train" and data.crop is not None:
@@ -114,10 +132,11 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
                 continue  # what becomes of a broken file is the loader's to say
             height, width = max(sizes, key=prod)
         images = min(size, len(source))
-        pixel = channels * 2 * 2 if split == "train" else 3 * 3 * 4  # bytes
+        pixel = traits.hr_features * 2 * 2 if split == "train" else 3 * 3 * 4  # bytes
         needed = images * height * width * pixel
         if needed > there:
-            advice = ", data.crop or model.generator.channels." if known else " or data.crop."
+            narrower = "channels" in model.generator.arguments
+            advice = ", data.crop or model.generator.channels." if narrower else " or data.crop."
             if split == "val":
                 advice = ", or cut its largest images up."
             raise UserError(

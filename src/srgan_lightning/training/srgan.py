@@ -9,7 +9,8 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from srgan_lightning.losses import GeneratorLoss
-from srgan_lightning.networks import DiffAugment, Generator
+from srgan_lightning.networks import DiffAugment
+from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.training.discriminator_file import describe_discriminator, load_discriminator_weights
 from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
 from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
@@ -43,7 +44,7 @@ class SRGAN(SuperResolutionModule):
 
     def __init__(
         self,
-        generator: Generator,
+        generator: SRModule,
         discriminator: nn.Module,
         loss: GeneratorLoss,
         generator_optimizer: OptimizerFactory,

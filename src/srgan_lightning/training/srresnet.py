@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from srgan_lightning.losses import GeneratorLoss
-from srgan_lightning.networks import Generator
+from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
 from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
 from srgan_lightning.utils.errors import UserError
@@ -29,7 +29,7 @@ class SRResNet(SuperResolutionModule):
 
     def __init__(
         self,
-        generator: Generator,
+        generator: SRModule,
         loss: GeneratorLoss,
         generator_optimizer: OptimizerFactory,
         generator_scheduler: SchedulerFactory | None = None,

@@ -44,8 +44,10 @@ class ReferenceStep:
 
     def __init__(self, module: SRResNet | SRGAN, degradation: Bicubic, device: torch.device) -> None:
         self.device, self.degradation = device, degradation
-        self.generator = ReferenceGenerator(**module.generator.arguments).to(device)
-        self.generator.load_state_dict(module.generator.state_dict())
+        self.generator: nn.Module = copy.deepcopy(module.generator).to(device)
+        if isinstance(module.generator, Generator):
+            self.generator = ReferenceGenerator(**module.generator.arguments).to(device)
+            self.generator.load_state_dict(module.generator.state_dict())
         self.loss = copy.deepcopy(module.loss).to(device)
         self.generator_optimizer = textbook_optimizer(module.optimizer_factory, self.generator)
         self.discriminator: nn.Module | None = None

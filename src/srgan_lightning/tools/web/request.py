@@ -16,7 +16,7 @@ from srgan_lightning.imaging.reading import MAX_PIXELS
 from srgan_lightning.inference.blending import blend
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.metrics.psnr_ssim import psnr_ssim
-from srgan_lightning.networks import Generator
+from srgan_lightning.networks import Generator, SRModule
 from srgan_lightning.utils.errors import UserError
 
 SCORES = """
@@ -104,7 +104,7 @@ def run_request(
     yield result
 
 
-def _generator(request: UpscaleRequest) -> tuple[str, Generator]:
+def _generator(request: UpscaleRequest) -> tuple[str, SRModule]:
     first = load_trained(request.weights)
     if request.second is None:
         return first.name, first.generator
