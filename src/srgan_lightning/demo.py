@@ -15,6 +15,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m srgan_lightning.demo", description="Upscale photos on a web page.")
     add = parser.add_argument
     add("--weights", nargs="+", default=[], metavar="PATH", help="files to choose from, beside the bundled models")
+    add(
+        "--architecture",
+        action="append",
+        metavar="MODULE.CLASS",
+        help="your own class, where the weights name it",
+    )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
     add("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: %(default)s)")
     add("--port", type=int, default=7860, metavar="N", help="(default: %(default)s)")
@@ -72,10 +78,12 @@ def run(options: argparse.Namespace) -> None:
     # Here, so that --help and bad usage need not wait for torch.
     from srgan_lightning.artifacts.bundled import bundled_names
     from srgan_lightning.artifacts.load import load_trained
+    from srgan_lightning.artifacts.own_class import allow_architectures
     from srgan_lightning.utils.device import find_device
     from srgan_lightning.utils.optional import needs_extra
 
     device = find_device(options.device)
+    allow_architectures(options.architecture)
     for path in options.weights:
         load_trained(path)  # a bad file is told now, not to the first visitor
     with needs_extra("demo"):

@@ -14,6 +14,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Export by a command line; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m srgan_lightning.export", description=__doc__)
     parser.add_argument("--weights", required=True, help="an artifact, a checkpoint, or the name of a bundled model")
+    parser.add_argument(
+        "--architecture",
+        action="append",
+        metavar="MODULE.CLASS",
+        help="your own class, where the weights name it",
+    )
     parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to; an existing file is replaced")
     parser.add_argument("--licence", metavar="TEXT", help="of the training photos, for the model card")
@@ -21,8 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Here, so that --help and bad usage do not wait for torch.
     from srgan_lightning.artifacts.export import export
     from srgan_lightning.artifacts.load import load_trained
+    from srgan_lightning.artifacts.own_class import allow_architectures
 
     try:
+        allow_architectures(options.architecture)
         trained = load_trained(options.weights)
         if options.licence:
             trained.metadata["data"] = {**trained.metadata.get("data", {}), "licence": options.licence}

@@ -82,14 +82,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--vgg-weights", metavar="FILE", help="VGG19 as .pth or .safetensors")
     parser.add_argument("--vgg-layer", default="relu2_2", help="its layer (default: relu2_2)")
     parser.add_argument("--images", type=int, default=64, metavar="N", help="most validation images (default: 64)")
+    parser.add_argument(
+        "--architecture", action="append", metavar="MODULE.CLASS", help="your own class, where the weights name it"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
     options = parser.parse_args(argv)
     if options.images < 1:
         parser.error("--images: give 1 or more")
+    from srgan_lightning.artifacts.own_class import allow_architectures
     from srgan_lightning.tools.report.perception import Choice
     from srgan_lightning.utils.device import find_device
 
     silence_lightning()
+    allow_architectures(options.architecture)
     path = Path(options.path)
     try:
         choice = Choice(

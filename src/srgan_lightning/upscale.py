@@ -20,6 +20,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="a file or a bundled model: srresnet-faces-x4, for any photo, compressed and blurred ones too; "
         "srresnet-x4, for sharp photos; srgan-faces-x4, for blurred faces never compressed (default: %(default)s)",
     )
+    add(
+        "--architecture",
+        action="append",
+        metavar="MODULE.CLASS",
+        help="your own class, where the weights name it",
+    )
     add("--tile", type=int, default=512, metavar="N", help="LR pixels per side (default: %(default)s; 0: whole image)")
     add("--overlap", type=int, metavar="N", help="LR pixels that tiles share (default: as far as the generator sees)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
@@ -61,12 +67,14 @@ def run(options: argparse.Namespace) -> int:
     from lightning.pytorch.utilities import rank_zero_only
 
     from srgan_lightning.artifacts.load import load_generator
+    from srgan_lightning.artifacts.own_class import allow_architectures
     from srgan_lightning.inference.inputs import list_jobs, without_done
     from srgan_lightning.inference.predict import upscale_files
     from srgan_lightning.inference.upscaling import TiledUpscaler
     from srgan_lightning.utils.device import find_device
 
     device = find_device(options.device)
+    allow_architectures(options.architecture)
     upscaler = TiledUpscaler(
         load_generator(options.weights), options.tile, options.overlap, options.precision, options.alpha
     )

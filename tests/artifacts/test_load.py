@@ -19,11 +19,11 @@ import srgan_lightning
 from srgan_lightning.artifacts.artifact import (
     SKIP_MARKER,
     describe,
-    load_generator_weights,
     read_artifact,
     save_artifact,
 )
 from srgan_lightning.artifacts.bundled import BUNDLED
+from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.artifacts.load import load_generator, load_trained
 from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.networks import Generator

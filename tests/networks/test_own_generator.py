@@ -13,7 +13,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from srgan_lightning.artifacts.artifact import load_generator_weights, read_artifact, save_artifact
+from srgan_lightning.artifacts.artifact import read_artifact, save_artifact
+from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.cli.errors import user_error
 from srgan_lightning.networks.contract import validate_generator
@@ -64,10 +65,10 @@ def test_both_stages_train_it_and_go_on_with_it(trained: Path, configure: Config
         assert [row["step"] for row in csv.DictReader(file) if row["val/psnr_y"]] == ["0", "2", "3"]
 
 
-def test_other_commands_say_that_they_cannot_build_it(
+def test_other_commands_name_the_class_and_the_option(
     trained: Path, photos: Callable[..., Path], run_module: Callable[..., Any]
 ) -> None:
-    hr, words = photos("hr", 1), "architecture tests.helpers.own_generator.Espcn, which this package does not know"
+    hr, words = photos("hr", 1), "holds a network of the class tests.helpers.own_generator.Espcn, which is not of this"
     weights = trained / "generator.safetensors"
     for arguments in (["upscale", str(hr), "-o", "big", "--weights", str(weights)],
                       ["evaluate", f"weights=[{weights}]", f"hr_dir={hr}"]):  # fmt: skip
@@ -75,7 +76,7 @@ def test_other_commands_say_that_they_cannot_build_it(
         told = " ".join(done.stderr.split())
         assert done.returncode == 1
         assert words in told
-        assert "safetensors.torch.load_file" in told
+        assert "--architecture tests.helpers.own_generator.Espcn" in told
         assert "Traceback" not in done.stderr
     with pytest.raises(UserError, match=words):
         load_trained(trained / "checkpoints/best.ckpt")
@@ -83,7 +84,7 @@ def test_other_commands_say_that_they_cannot_build_it(
 
 def test_one_of_the_same_name_is_not_taken_for_ours(tmp_path: Path) -> None:
     save_artifact(tmp_path / "own.safetensors", Generator(4, 4), {})  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"architecture tests\.helpers\.own_generator\.Generator, which"):
+    with pytest.raises(UserError, match=r"class tests\.helpers\.own_generator\.Generator, which"):
         load_trained(tmp_path / "own.safetensors")
 
 

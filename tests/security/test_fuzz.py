@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from srgan_lightning.artifacts.artifact import describe, load_generator_weights
+from srgan_lightning.artifacts.artifact import describe
+from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.data.celeba import CelebA, partition_lines, read_line, read_partition
 from srgan_lightning.data.degradation import Bicubic

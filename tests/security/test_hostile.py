@@ -12,7 +12,8 @@ from hydra.utils import instantiate
 from safetensors.torch import save
 from torch import Tensor
 
-from srgan_lightning.artifacts.artifact import describe, load_generator_weights
+from srgan_lightning.artifacts.artifact import describe
+from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.losses import VGGFeatures
 from srgan_lightning.networks import Generator

@@ -14,7 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from srgan_lightning.artifacts.artifact import load_generator_weights, save_artifact
+from srgan_lightning.artifacts.artifact import save_artifact
+from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.networks import Discriminator, Generator, UNetDiscriminator
 from srgan_lightning.train import train

@@ -11,8 +11,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from srgan_lightning import __version__
-from srgan_lightning.artifacts.bundled import find_weights
 from srgan_lightning.networks.contract import SRModule
+from srgan_lightning.networks.spandrel_generator import PREFIX, SpandrelGenerator
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.files import write_atomically
 from srgan_lightning.utils.safe_load import safe_torch_load
@@ -48,6 +48,8 @@ def write_artifact(
     """`save_artifact` from the parts."""
     metadata = describe(architecture, arguments, metadata)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    if architecture == SpandrelGenerator.__name__:
+        tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     skip = arguments.get("global_skip", "none")
     if skip != "none":
         tensors[SKIP_MARKER + skip] = torch.ones(1, dtype=torch.uint8)
@@ -77,21 +79,28 @@ def read_artifact(path: str | Path, network: str = "generator") -> tuple[dict[st
     Raises:
         UserError: no such file, not an artifact of this package, or the other network's.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            names = [name for name in file.keys() if not name.startswith(SKIP_MARKER)]  # noqa: SIM118  # no mapping
-            weights = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a whole safetensors file: {error}.") from error
+    weights, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path} was not written by srgan-lightning: its metadata do not say format={FORMAT}.")
     held = metadata.get("network", "generator")
     if held != network:
         raise UserError(f"{path} holds a {held}: give the {network}.safetensors of the same run here.")
-    return weights, metadata
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(SKIP_MARKER)}, metadata
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file, whoever wrote it.
+
+    Raises:
+        UserError: no such file, or a damaged one.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}.") from error
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -133,6 +142,11 @@ def network_weights(checkpoint: dict[str, Any], network: str) -> dict[str, Tenso
     }
 
 
+def without_tables(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out whole numbers, which are what a network makes them: attention has tables of such."""
+    return {name: tensor for name, tensor in weights.items() if tensor.is_floating_point() or tensor.is_complex()}
+
+
 def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
     """Raise UserError for weights that are NaN, infinite or no floating-point numbers, and for variances below 0.
 
@@ -149,37 +163,6 @@ def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
                 f"{path}: the weights in {name} are not all finite numbers. They are those of a training that "
                 "diverged, or the file is damaged: take an earlier one."
             )
-
-
-def load_generator_weights(generator: SRModule, path: str) -> None:
-    """Fill a generator from an artifact, a checkpoint or a bundled model.
-
-    Raises:
-        UserError: the file is unreadable, or its architecture is not the generator's.
-    """
-    metadata: dict[str, Any]
-    path = str(find_weights(path, "model.init_from"))
-    if str(path).endswith(".ckpt"):
-        weights, metadata = read_checkpoint(path)
-        arguments = metadata.get("arguments")
-    else:
-        weights, metadata = read_artifact(path)
-        try:
-            arguments = json.loads(metadata.get("arguments", "null"))
-        except (ValueError, RecursionError):
-            arguments = None
-    if not isinstance(arguments, dict):
-        raise UserError(
-            f"model.init_from={path} does not say which generator it holds: use one that this package wrote."
-        )
-    check_architecture(generator, arguments, f"model.init_from={path}")
-    try:
-        generator.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error
-    # Whole numbers are what the network makes them: attention has tables of such.
-    floats = {name: tensor for name, tensor in generator.state_dict().items() if tensor.is_floating_point()}
-    check_finite(floats, path)
 
 
 def check_architecture(network: nn.Module, arguments: dict[str, Any], setting: str, name: str = "generator") -> None:

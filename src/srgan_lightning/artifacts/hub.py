@@ -42,6 +42,10 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
             UserError: as `load_trained`.
         """
         trained = load_trained(weights)
+        if not isinstance(trained.generator, Generator):
+            raise UserError(
+                f"{weights} holds a {type(trained.generator).__name__}: this class is for the paper's generator."
+            )
         with torch.device("meta"):
             generator = cls(**trained.generator.arguments)
         generator.load_state_dict(trained.generator.state_dict(), assign=True)

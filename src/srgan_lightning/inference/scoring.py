@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from srgan_lightning.artifacts.load import load_trained
+from srgan_lightning.artifacts.own_class import allow_architectures
 from srgan_lightning.inference.comparison_grid import comparison_grid, grid_files
 from srgan_lightning.inference.evaluation import EvaluationSet, Upscaler, bicubic_upscaler, evaluate_set, self_ensemble
 from srgan_lightning.inference.tiling import super_resolve
@@ -37,6 +38,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         UserError: weights, images or settings that do not fit.
     """
     console, device = Console(), find_device(cfg.device)
+    allow_architectures(_listed(cfg.architecture))
     degradation = instantiate(cfg.degradation)
     hr_dirs, lr_dirs = _listed(cfg.hr_dir), _listed(cfg.lr_dir)
     if lr_dirs and len(lr_dirs) != len(hr_dirs):

@@ -64,10 +64,10 @@ class Run:
         named = [*NEEDED, *(name for name in ("swd", "bicubic_swd") if name in self.summary)]
         if unlike := [name for name in named if not _is_number(self.summary.get(name))]:
             return f"its summary.json has no number for {', '.join(unlike)}"
-        from srgan_lightning.artifacts.load import load_trained  # torch, which --help does not need
+        from srgan_lightning.artifacts.load import stored_scale  # torch, which --help does not need
 
         try:
-            scale = load_trained(self.artifact).generator.scale
+            scale = stored_scale(self.artifact)
             if self.scale != scale:
                 return f"its configuration has scale={self.scale}, its generator.safetensors {scale}"
         except UserError as error:

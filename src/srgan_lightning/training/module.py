@@ -11,7 +11,8 @@ from lightning import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from srgan_lightning.artifacts.artifact import architecture_of, load_generator_weights
+from srgan_lightning.artifacts.artifact import architecture_of
+from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics.psnr_ssim import PSNRSSIM

@@ -10,7 +10,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from srgan_lightning.artifacts.artifact import load_generator_weights, read_checkpoint, write_artifact
+from srgan_lightning.artifacts.artifact import read_checkpoint, write_artifact
+from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.data.datamodule import SuperResolutionData
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES, protocol
 from srgan_lightning.runs.layout import RunDirectory

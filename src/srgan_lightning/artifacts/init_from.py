@@ -1,0 +1,70 @@
+"""From `model.init_from=` to the weights that training starts with."""
+
+import json
+from typing import Any
+
+from srgan_lightning.artifacts.artifact import (
+    check_architecture,
+    check_finite,
+    read_artifact,
+    read_checkpoint,
+    without_tables,
+)
+from srgan_lightning.artifacts.bundled import find_weights
+from srgan_lightning.artifacts.foreign import SUFFIXES
+from srgan_lightning.artifacts.load import load_trained
+from srgan_lightning.networks.contract import SRModule
+from srgan_lightning.networks.spandrel_generator import SpandrelGenerator
+from srgan_lightning.utils.errors import UserError
+
+
+def load_generator_weights(generator: SRModule, path: str) -> None:
+    """Fill a generator from an artifact, a checkpoint or a bundled model.
+
+    Raises:
+        UserError: the file is unreadable, or its architecture is not the generator's.
+    """
+    metadata: dict[str, Any]
+    path = str(find_weights(path, "model.init_from"))
+    if isinstance(generator, SpandrelGenerator):
+        _load_spandrel_weights(generator, path)
+        return
+    if path.endswith(SUFFIXES):
+        raise UserError(
+            f"model.init_from={path}: weights that another project published are trained with model/generator=spandrel."
+        )
+    if str(path).endswith(".ckpt"):
+        weights, metadata = read_checkpoint(path)
+        arguments = metadata.get("arguments")
+    else:
+        weights, metadata = read_artifact(path)
+        try:
+            arguments = json.loads(metadata.get("arguments", "null"))
+        except (ValueError, RecursionError):
+            arguments = None
+    if not isinstance(arguments, dict):
+        raise UserError(
+            f"model.init_from={path} does not say which generator it holds: use one that this package wrote."
+        )
+    check_architecture(generator, arguments, f"model.init_from={path}")
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error
+    check_finite(without_tables(generator.state_dict()), path)
+
+
+def _load_spandrel_weights(generator: SpandrelGenerator, path: str) -> None:
+    """The same for a network of spandrel, which has published files besides, with names of several kinds."""
+    other = load_trained(path).generator
+    if not isinstance(other, SpandrelGenerator) or other.arguments != generator.arguments:
+        raise UserError(
+            f"model.init_from={path} holds a generator of another architecture: {_described(other)}, and this run has "
+            f"{_described(generator)}. Train it with model/generator=spandrel, which takes it as it is."
+        )
+    generator.load_state_dict(other.state_dict())
+
+
+def _described(generator: SRModule) -> str:
+    facts = {"architecture": type(generator).__name__, **generator.arguments}
+    return ", ".join(f"{name}={value}" for name, value in facts.items())

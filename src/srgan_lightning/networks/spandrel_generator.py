@@ -1,0 +1,167 @@
+"""Networks of the library spandrel (RRDBNet, SRVGGNetCompact, SwinIR and some forty more) as generators."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from srgan_lightning.networks.contract import SRModule
+from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.optional import needs_extra
+
+if TYPE_CHECKING:
+    from spandrel import ModelDescriptor
+
+#: Starts the names of a generator's weights in checkpoints. Artifacts leave it out: their names are the published ones,
+#: by which spandrel and what is built on it know the network.
+PREFIX = "network."
+#: Hyperparameters that say how large the windows of attention are, which tiles have to keep to.
+WINDOWS = ("window_size", "split_size")
+#: Hyperparameters that say how wide a network is.
+WIDTHS = ("num_filters", "num_feat", "embed_dim")
+
+
+class SpandrelGenerator(SRModule):
+    """A single-image super-resolution network of spandrel.
+
+    One that takes and gives one channel runs on red, green and blue one by one.
+
+    Args:
+        descriptor: of the network, as spandrel's loader gives it.
+
+    Raises:
+        UserError: it is not for super-resolution of single images, or not for RGB or grey ones.
+    """
+
+    def __init__(self, descriptor: "ModelDescriptor") -> None:
+        super().__init__()
+        check_purpose(descriptor)
+        self.network: nn.Module = descriptor.model
+        # How spandrel runs it: some give more than the image. Its own `__call__` clamps, and keeps no gradients.
+        self._call: Callable[[nn.Module, Tensor], Tensor] = descriptor._call_fn
+        self.scale = descriptor.scale
+        self.grey = descriptor.input_channels == 1
+        options = getattr(descriptor.model, "hyperparameters", {})
+        self.arguments = {
+            "architecture": str(descriptor.architecture.id),
+            **{name: _plain(value) for name, value in options.items() if _plain(value) is not None},
+            "scale": descriptor.scale,
+        }
+        size = descriptor.size_requirements
+        self.min_side, self.side_multiple = max(size.minimum, 1), size.multiple_of
+        windows = [side for name in WINDOWS for side in _sides(options.get(name))]
+        self.tile_multiple = math.lcm(size.multiple_of, *windows)
+        self.supports_half = descriptor.supports_half
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] to (B, 3, scale * H, scale * W), not clamped."""
+        if not self.grey:
+            return self._call(self.network, lr)
+        batch, _, height, width = lr.shape
+        sr = self._call(self.network, lr.reshape(3 * batch, 1, height, width))
+        return sr.reshape(batch, 3, *sr.shape[-2:])
+
+
+def check_purpose(descriptor: "ModelDescriptor") -> None:
+    """Raise UserError unless a network of spandrel makes single RGB or grey images larger."""
+    name = f"a network of {descriptor.architecture.name}"
+    channels = (descriptor.input_channels, descriptor.output_channels)
+    if descriptor.purpose != "SR" or descriptor.scale < 2:
+        kinds = {"FaceSR": "restoration of faces", "Restoration": "restoration", "Inpainting": "inpainting"}
+        what = kinds.get(descriptor.purpose, "restoration")
+        raise UserError(
+            f"it holds {name} for {what} at scale {descriptor.scale}. Only networks that make single images larger "
+            "can be used here: take one whose scale is 2 or more."
+        )
+    if channels not in ((3, 3), (1, 1)):
+        raise UserError(
+            f"it holds {name} that makes {channels[1]} channels of {channels[0]}. Only networks for RGB (3 of 3) or "
+            "for grey images (1 of 1) can be used here."
+        )
+    if descriptor.size_requirements.square:
+        raise UserError(f"it holds {name}, which takes square images alone: take another one.")
+
+
+def generator_of(tensors: Mapping[str, Any]) -> SpandrelGenerator:
+    """The generator that tensors by their published names are the weights of.
+
+    Raises:
+        UserError: spandrel is missing, does not know them, or their network is for something else.
+        Exception: of many kinds, if the tensors are damaged or hostile.
+    """
+    with needs_extra("spandrel"):
+        import spandrel
+    try:
+        return SpandrelGenerator(spandrel.ModelLoader().load_from_state_dict(dict(tensors)))
+    except spandrel.UnsupportedModelError as error:
+        names = ", ".join(str(name)[:60] for name in list(tensors)[:3])
+        raise UserError(
+            f"it holds no network that spandrel {spandrel.__version__} knows ({len(tensors)} entries such as {names}): "
+            "a video network, part of a training, or an architecture that is too new or too rare."
+        ) from error
+
+
+def rrdb(scale: int = 4, channels: int = 64, blocks: int = 23) -> SpandrelGenerator:
+    """RRDBNet, the generator of ESRGAN and Real-ESRGAN (Wang et al. 2018, arXiv 1809.00219, section 3.1), untrained.
+
+    Args:
+        scale: 2, 4 or 8.
+        channels: feature maps (ESRGAN: 64; those within a dense block are 32 each).
+        blocks: residual-in-residual dense blocks (ESRGAN: 23; Real-ESRGAN's anime model: 6).
+
+    Raises:
+        UserError: an argument is out of its range, or spandrel is missing.
+    """
+    with needs_extra("spandrel"):
+        from spandrel.architectures.ESRGAN import ESRGAN, ESRGANArch
+    if scale not in (2, 4, 8) or not 1 <= channels <= 512 or not 1 <= blocks <= 100:
+        raise UserError(
+            f"scale={scale}, channels={channels}, blocks={blocks}: RRDBNet upscales by 2, 4 or 8, with 1 to 512 "
+            "channels and 1 to 100 blocks (ESRGAN: 64 and 23)."
+        )
+    network = ESRGAN(num_filters=channels, num_blocks=blocks, scale=scale)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and ".RDB" in name:  # section 3.1: small, for a deep network without BatchNorm
+            nn.init.kaiming_normal_(module.weight)
+            with torch.no_grad():
+                module.weight *= 0.1
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    return SpandrelGenerator(ESRGANArch().load(network.state_dict()))
+
+
+def compact(scale: int = 4, channels: int = 64, convolutions: int = 16) -> SpandrelGenerator:
+    """SRVGGNetCompact, Real-ESRGAN's small network (Wang et al. 2021), untrained: all layers at the size of LR.
+
+    Args:
+        scale: 2, 3, 4 or 8.
+        channels: feature maps (Real-ESRGAN: 64).
+        convolutions: between the first and the last (Real-ESRGAN: 16 for animation, 32 for photos).
+
+    Raises:
+        UserError: an argument is out of its range, or spandrel is missing.
+    """
+    with needs_extra("spandrel"):
+        from spandrel.architectures.Compact import Compact, CompactArch
+    if scale not in (2, 3, 4, 8) or not 1 <= channels <= 1024 or not 1 <= convolutions <= 200:
+        raise UserError(
+            f"scale={scale}, channels={channels}, convolutions={convolutions}: this network upscales by 2, 3, 4 or 8, "
+            "with 1 to 1024 channels and 1 to 200 convolutions (Real-ESRGAN: 64 and 16 or 32)."
+        )
+    network = Compact(num_feat=channels, num_conv=convolutions, upscale=scale)
+    return SpandrelGenerator(CompactArch().load(network.state_dict()))
+
+
+def _plain(value: Any) -> Any:
+    """A hyperparameter as JSON gives it back; None for what JSON does not hold, such as a layer's class."""
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return None
+
+
+def _sides(value: Any) -> list[int]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [side for side in values if isinstance(side, int) and side > 0]
