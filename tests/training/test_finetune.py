@@ -24,7 +24,7 @@ from tests.helpers.stops import configuration, differences, stopped
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=2", "trainer.val_check_interval=2"]
 FINETUNE = ["experiment=finetune", "data=synthetic", *TINY_SRGAN, *TINY_FACES, "degradation=bicubic"]
 FINETUNE += ["trainer.max_steps=20", "trainer.val_check_interval=2", "callbacks.early_stop.patience=2"]
-FINETUNE += ["loss.vgg.weights=random", "loss.vgg.layers={conv1_2: 1, conv2_2: 0, conv3_4: 0}"]
+FINETUNE += ["loss.vgg.weights=random", "loss.vgg.layers={conv1_2: 1, relu2_2: 0, conv3_4: 0}"]
 PLANTED = [
     "+callbacks.planted={_target_: tests.training.test_finetune.Planted, scores: {0: 5, 2: 4, 4: 4.5, 6: 4, 8: 1}}",
     "callbacks.best.monitor=val/planted",
