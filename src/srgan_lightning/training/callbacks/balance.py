@@ -75,7 +75,7 @@ class Balance(Callback):
             else:
                 words = f"the discriminator is trained again ({state}; callbacks.balance.resume_below="
                 words += f"{self.resume_below})."
-            log_health(trainer, words)
+            log_health(trainer, f"discriminator {'paused' if paused else 'trained again'}", words)
 
     def state_dict(self) -> dict[str, Any]:
         return {"paused": self.paused, "opinion": self.opinion.state()}

@@ -138,4 +138,4 @@ class Health(Callback):
         for fault in faults:
             if self.update - self.since[fault.name] >= fault.patience and fault.name not in self.told:
                 self.told.add(fault.name)
-                log_health(trainer, fault.words)
+                log_health(trainer, fault.name, fault.words)

@@ -102,7 +102,8 @@ class NonFinite(Callback):
         if self.bad_gradients:
             self.consecutive_skips, self.skipped = self.consecutive_skips + 1, self.skipped + 1
             if self.consecutive_skips == 1 and _scaler(trainer) is None:
-                log_health(trainer, f"skipped, because {_cause(trainer, batch)}. It left no trace in the weights.")
+                words = f"skipped, because {_cause(trainer, batch)}. It left no trace in the weights."
+                log_health(trainer, "update skipped", words)
             if self.consecutive_skips == self.skips:
                 self._go_back(trainer, pl_module, batch)
         else:
@@ -132,7 +133,7 @@ class NonFinite(Callback):
                 "model.discriminator_optimizer.lr, clip gradients (model.generator_clip=1; for model=srresnet "
                 "trainer.gradient_clip_val=1), or use trainer.precision=32-true."
             )
-            log_health(trainer, self.failure)
+            log_health(trainer, "training stopped", self.failure)
             trainer.should_stop = True
             return
         self.rolled_back += 1
@@ -140,6 +141,7 @@ class NonFinite(Callback):
         rates = " and ".join(f"{optimizer.param_groups[0]['lr']:.3g}" for optimizer in trainer.optimizers)
         log_health(
             trainer,
+            "rollback",
             f"{row}, because {_cause(trainer, batch)}. Going on from the state of update {self.last_good.step} with "
             f"learning rates of {rates} ({self.factor} times; rollback {self.rolled_back} of {self.rollbacks}).",
         )

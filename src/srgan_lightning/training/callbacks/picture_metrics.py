@@ -83,7 +83,7 @@ class PictureMetrics(Callback):
         faults = {fault.name: fault for fault in picture_faults(values["colour_shift"], grids)}
         lasting = self.present & faults.keys()  # a network that has just begun may be off for a while
         for name in sorted(lasting - self.told):
-            log_health(trainer, faults[name].words)
+            log_health(trainer, name, faults[name].words)
         self.present, self.told = set(faults), lasting
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,41 +1,32 @@
 """Sample pictures: LR (bicubic up) | SR | HR."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from torch import Tensor
-from torchvision.transforms.v2.functional import center_crop, to_pil_image
+from lightning.pytorch.loggers import TensorBoardLogger
 from torchvision.utils import save_image
 
-from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.imaging.picture_grid import draw_grid
-from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
+from srgan_lightning.training.sample_row import SampleRow, make_row
+from srgan_lightning.training.wandb_images import log_samples, log_table
+from srgan_lightning.training.wandb_logger import RunWandbLogger
 
 #: LR is enlarged by bicubic interpolation.
 TITLES = ("LR", "SR", "HR")
+#: Images of the lowest PSNR-Y at the head of W&B's table.
+WORST = 8
 
-
-class Row(NamedTuple):
-    """One image: LR enlarged, SR and HR as (3, 3, H, W) RGB in [0, 1], and the PSNR-Y in dB of the first two."""
-
-    pictures: Tensor
-    name: str
-    psnr: float
-    bicubic: float
-
-    @property
-    def caption(self) -> str:
-        return f"{self.name}: {self.psnr:.2f} dB (bicubic {self.bicubic:.2f} dB)"
+Rows = dict[int, SampleRow]  # by the number of the image
 
 
 class SampleGrid(Callback):
     """Draws the first validation images, always the same, at every validation, whichever process has scored them.
 
-    One row per image: LR bicubically enlarged, SR, HR. All go to `directory/step_*.png`; loggers get each row by
-    itself, with the image's name and PSNR.
+    One row per image: LR bicubically enlarged, SR, HR. All go to `directory/step_*.png`. TensorBoard gets each row by
+    itself, with the image's name and PSNR. W&B gets LR, LR enlarged and HR once, SR each time, and when training ends
+    a table of these images and, before them, of the `WORST` of the last validation.
 
     Args:
         directory: where the PNGs land.
@@ -45,10 +36,12 @@ class SampleGrid(Callback):
 
     def __init__(self, directory: str, images: int = 8, size: int = 256) -> None:
         self.directory, self.images, self.size = Path(directory), images, size
-        self.rows: dict[int, Row] = {}  # by the number of the image
+        self.rows: Rows = {}
+        self.worst: Rows = {}
+        self.first = True  # nothing has been logged
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.rows = {}
+        self.rows, self.worst = {}, {}
 
     def on_validation_batch_end(
         self,
@@ -59,44 +52,69 @@ class SampleGrid(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        source = trainer.datamodule.sources["val"]  # type: ignore[attr-defined]
-        if min(batch["index"].tolist()) >= self.images:
+        indices = batch["index"].tolist()
+        tabled = bool(wandb_loggers(trainer))
+        if min(indices) >= self.images and not tabled:
             return
-        # What the validation has just computed, of whole images, though a picture may be an image's centre alone.
-        scores = pl_module.scores.rows[-1][:, [0, len(METRIC_NAMES)]].tolist()  # type: ignore[union-attr, index]
-        columns = (batch["lr"], outputs, batch["hr"], batch["index"].tolist(), scores)
-        for lr, sr, hr, index, (psnr, bicubic) in zip(*columns, strict=True):
-            if index >= self.images:
+        source = trainer.datamodule.sources["val"]  # type: ignore[attr-defined]
+        # What the validation has just computed.
+        scores = pl_module.scores.rows[-1].tolist()  # type: ignore[union-attr, index]
+        for index, lr, sr, hr, row in zip(indices, batch["lr"], outputs, batch["hr"], scores, strict=True):
+            bad = tabled and (len(self.worst) < WORST or row[0] < max(map(psnr, self.worst.values())))
+            if index >= self.images and not bad:
                 continue
-            up = resize_bicubic(lr[None], (hr.shape[-2], hr.shape[-1]))[0]
-            size = [min(self.size, side) for side in hr.shape[-2:]]
-            pictures = torch.stack([center_crop(picture, size) for picture in (up, sr, hr)])
-            self.rows[index] = Row(pictures.clamp(0, 1).cpu(), source.name(index), psnr, bicubic)
+            sample = make_row(source.name(index), lr, sr, hr, row, self.size)
+            if index < self.images:
+                self.rows[index] = sample
+            if bad:
+                self.worst = lowest({**self.worst, index: sample})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
         if trainer.world_size > 1:  # each process has its share of the images
-            shares: list[dict[int, Row]] = [{} for _ in range(trainer.world_size)]
-            torch.distributed.all_gather_object(shares, self.rows)
-            self.rows = {index: row for share in shares for index, row in share.items()}
+            shares: list[tuple[Rows, Rows]] = [({}, {}) for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(shares, (self.rows, self.worst))
+            self.rows = {index: row for rows, _ in shares for index, row in rows.items()}
+            self.worst = lowest({index: row for _, worst in shares for index, row in worst.items()})
         if self.rows and trainer.is_global_zero:
             self._draw(trainer, [self.rows[index] for index in sorted(self.rows)])
 
-    def _draw(self, trainer: Trainer, rows: list[Row]) -> None:
-        grid = draw_grid([list(row.pictures) for row in rows], TITLES)
+    def _draw(self, trainer: Trainer, rows: list[SampleRow]) -> None:
+        grid = draw_grid([[row.bicubic, row.sr, row.hr] for row in rows], TITLES)
         self.directory.mkdir(parents=True, exist_ok=True)
         save_image(grid, self.directory / f"step_{trainer.global_step:07d}.png")
         for logger in trainer.loggers:
-            self._log(logger, rows, trainer.global_step)
+            if isinstance(logger, TensorBoardLogger):
+                log_tensorboard(logger, rows, trainer.global_step)
+        for logger in wandb_loggers(trainer):
+            log_samples(logger, rows, trainer.global_step, self.first)
+        self.first = False
 
-    def _log(self, logger: Any, rows: list[Row], step: int) -> None:
-        strips = [draw_grid([list(row.pictures)], TITLES) for row in rows]
-        if isinstance(logger, WandbLogger):
-            images = [to_pil_image((strip * 255).round().byte()) for strip in strips]
-            logger.log_image("samples", images, step=step, caption=[row.caption for row in rows])
-        elif isinstance(logger, TensorBoardLogger):  # which has no captions: names are tags, PSNR stands in a text
-            for row, strip in zip(rows, strips, strict=True):
-                logger.experiment.add_image(f"samples/{row.name}", strip, step)
-            captions = "\n".join(f"- {row.caption}" for row in rows)
-            logger.experiment.add_text("samples", f"LR bicubic, SR, HR:\n\n{captions}", step)
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rows = list((self.worst | self.rows).values())  # those that are in both stay among the worst
+        if rows and trainer.is_global_zero:
+            for logger in wandb_loggers(trainer):
+                log_table(logger, rows, trainer.global_step)
+
+
+def psnr(row: SampleRow) -> float:
+    return row.scores["psnr_y"]
+
+
+def lowest(rows: Rows) -> Rows:
+    """The `WORST` rows by PSNR-Y, the worst first."""
+    return dict(sorted(rows.items(), key=lambda item: psnr(item[1]))[:WORST])
+
+
+def wandb_loggers(trainer: Trainer) -> list[RunWandbLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, RunWandbLogger)]
+
+
+def log_tensorboard(logger: TensorBoardLogger, rows: list[SampleRow], step: int) -> None:
+    """Log a strip for each image. TensorBoard has no captions: names are tags, PSNR stands in a text."""
+    for row in rows:
+        strip = draw_grid([[row.bicubic, row.sr, row.hr]], TITLES)
+        logger.experiment.add_image(f"samples/{row.name}", strip, step)
+    captions = "\n".join(f"- {row.caption}" for row in rows)
+    logger.experiment.add_text("samples", f"LR bicubic, SR, HR:\n\n{captions}", step)

@@ -1,0 +1,56 @@
+"""One validation image as it is shown: in the grids of `samples/`, and by the loggers."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+from torchvision.transforms.v2.functional import center_crop
+
+from srgan_lightning.imaging.ops import resize_bicubic
+from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
+
+#: The columns of `PSNRSSIM.rows` that are shown, by name.
+SHOWN = {
+    "psnr_y": 0,
+    "ssim_y": 1,
+    "bicubic_psnr_y": len(METRIC_NAMES),
+    "bicubic_ssim_y": len(METRIC_NAMES) + 1,
+}
+
+
+class SampleRow(NamedTuple):
+    """LR (3, h, w), and LR enlarged, SR and HR (3, H, W), RGB in [0, 1] on the CPU.
+
+    The scores are those of the whole image, in dB for PSNR, though the pictures may be its centre alone.
+    """
+
+    name: str
+    lr: Tensor
+    bicubic: Tensor
+    sr: Tensor
+    hr: Tensor
+    scores: dict[str, float]
+
+    @property
+    def caption(self) -> str:
+        return f"{self.name}: {self.scores['psnr_y']:.2f} dB (bicubic {self.scores['bicubic_psnr_y']:.2f} dB)"
+
+
+def make_row(name: str, lr: Tensor, sr: Tensor, hr: Tensor, scores: list[float], size: int) -> SampleRow:
+    """Cut pictures to their centre and take them to the CPU.
+
+    Args:
+        name: of the image.
+        lr: (3, h, w).
+        sr: (3, H, W), with values beyond [0, 1] perhaps.
+        hr: (3, H, W).
+        scores: its row of `PSNRSSIM.rows`.
+        size: most pixels of a side of HR.
+    """
+    bicubic = resize_bicubic(lr[None], (hr.shape[-2], hr.shape[-1]))[0]
+    scale = hr.shape[-1] // lr.shape[-1]
+    large = [min(size, side) for side in hr.shape[-2:]]
+    small = [max(1, side // scale) for side in large]
+    centres = [center_crop(lr, small), *(center_crop(picture, large) for picture in (bicubic, sr, hr))]
+    low, up, result, truth = (picture.clamp(0, 1).cpu() for picture in centres)
+    shown = {key: scores[column] for key, column in SHOWN.items()}
+    return SampleRow(name, low, up, result, truth, shown)
