@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lightning import train as command
-from srgan_lightning.cli.config import config_dir, with_new_names
+from srgan_lightning.cli.config import config_dir, with_new_names, with_whole_values
 from srgan_lightning.train import train
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES
@@ -110,3 +110,15 @@ def test_choices_are_still_found_by_their_names_of_before(capsys: pytest.Capture
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr.count("is now called")) == (0, 1)
     assert "name: celeba_blur" in done.stdout
+
+
+def test_layers_replace_those_of_the_group(configure: Configure) -> None:
+    for loss in ("vgg_layers", "srgan_vgg54"):
+        words = with_whole_values([f"loss={loss}", "loss.vgg.layers={relu2_2: 1.0}"])
+        assert configure(*words).loss.vgg.layers == {"relu2_2": 1.0}
+    added = configure(
+        *with_whole_values(["loss=vgg_layers", "+loss.vgg.layers.relu2_2=1.0", "loss.vgg.layers.conv1_2=0"])
+    )
+    assert added.loss.vgg.layers == {"conv1_2": 0, "conv2_2": 0.1, "conv3_4": 1.0, "relu2_2": 1.0}
+    swept = ["-m", "loss.vgg.layers={conv1_2: 1},{conv2_2: 1}"]
+    assert with_whole_values(swept) == ["-m", "loss.vgg.layers=null", swept[1]]

@@ -91,10 +91,18 @@ def test_the_discriminator_waits_for_its_start(configure: Configure) -> None:
     assert (recipe["adversarial_start"], recipe["adversarial_ramp"], recipe["label_smoothing"]) == (2, 2, 0.1)
 
 
-def test_its_weights_do_not_move_before(configure: Configure) -> None:
+def test_its_weights_do_not_move_before_and_its_schedule_counts_all_updates(
+    configure: Configure, recwarn: pytest.WarningsRecorder
+) -> None:
     options = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, *LATE, "trainer.max_steps=2"]
+    options += ["scheduler@model.discriminator_scheduler=cosine_to_zero", "model.discriminator_optimizer.lr=1e-3"]
     spy = Spy()
-    train(configure(*options), [spy])
+    cfg = configure(*options)
+    train(cfg, [spy])
+    assert not [warning for warning in recwarn if "lr_scheduler" in str(warning.message)]
+    rows = csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open())
+    rates = {row["step"]: row["lr/discriminator"] for row in rows if row["lr/discriminator"]}
+    assert (float(rates["1"]), float(rates["2"])) == pytest.approx((5e-4, 0))
     for name, parameter in spy.module.discriminator.named_parameters():
         assert torch.equal(parameter, spy.start[f"discriminator.{name}"]), name
     assert not torch.equal(spy.module.generator.tail.weight, spy.start["generator.tail.weight"])

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 
+import lightning
+import pytest
 import torch
 from hydra.utils import instantiate
+from lightning import LightningModule, Trainer
 from omegaconf import DictConfig
 
 from srgan_lightning.losses import VGGFeatures
+from srgan_lightning.train import train
 from srgan_lightning.training import SRGAN
-from tests.conftest import ALL_TERMS, TINY_SRGAN
+from tests.conftest import ALL_TERMS, TINY_FACES, TINY_SRGAN
 
 
 def build(configure: Callable[..., DictConfig]) -> SRGAN:
@@ -33,3 +37,19 @@ def test_vgg_stays_in_eval_mode(configure: Callable[..., DictConfig]) -> None:
     module = build(configure).train()
     assert module.generator.training
     assert not any(part.training for part in module.loss.perceptual.modules() if part is not module.loss.perceptual)
+
+
+class Frozen(lightning.Callback):
+    """Leaves the generator in eval mode, as a mistake would."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.get_submodule("generator").eval()
+
+
+@pytest.mark.parametrize("mistake", [False, True])
+def test_lightning_warns_of_modules_in_eval_mode_but_not_of_vgg(
+    mistake: bool, configure: Callable[..., DictConfig], recwarn: pytest.WarningsRecorder
+) -> None:
+    cfg = configure("experiment=quickstart", *TINY_SRGAN, *TINY_FACES, *ALL_TERMS, "trainer.max_steps=1")
+    train(cfg, [Frozen()] if mistake else [])
+    assert any("in eval mode" in str(warning.message) for warning in recwarn) == mistake

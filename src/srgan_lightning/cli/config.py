@@ -52,6 +52,19 @@ def with_new_names(arguments: list[str]) -> list[str]:
     return [renamed(word) for word in arguments]
 
 
+#: Options that hold a dictionary which is a choice as a whole.
+WHOLE = ("loss.vgg.layers",)
+
+
+def with_whole_values(arguments: list[str]) -> list[str]:
+    """Let a dictionary given for one of `WHOLE` replace what a group has there; Hydra would merge the two."""
+    replaced: list[str] = []
+    for word in arguments:
+        key, _, value = word.partition("=")
+        replaced += [f"{key}=null", word] if key in WHOLE and value.startswith("{") else [word]
+    return replaced
+
+
 def without_nulls(arguments: list[str], conf: Path) -> list[str]:
     """Write `GROUP=null`, which Hydra 1.3 answers with a traceback, as its own `~GROUP`."""
 

@@ -14,7 +14,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from srgan_lightning.cli.config import config_dir, with_new_names, without_nulls
+from srgan_lightning.cli.config import config_dir, with_new_names, with_whole_values, without_nulls
 from srgan_lightning.cli.errors import BROKEN_CONNECTION, JobError, log_failed_job, print_user_error, user_error
 from srgan_lightning.cli.suggestions import suggest
 from srgan_lightning.utils.launched import LOST_CONNECTION, WORKER
@@ -82,7 +82,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             plain_when_piped()
             with hydra_raises() as traceback_wanted:
                 try:
-                    sys.argv[1:] = without_nulls(with_new_names(flags_first(sys.argv[1:])), config_dir())
+                    arguments = with_whole_values(with_new_names(flags_first(sys.argv[1:])))
+                    sys.argv[1:] = without_nulls(arguments, config_dir())
                     return with_hydra()
                 except CompactHydraException as error:
                     if traceback_wanted:

@@ -23,6 +23,7 @@ from srgan_lightning.training.callbacks.exact_resume import ExactResume
 from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.training.schedules import SchedulerFactory, reapply_scheduler_options
 from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.logging import expect_modules_in_eval_mode
 
 OptimizerFactory = Callable[[Iterator[nn.Parameter]], Optimizer]
 Batch = dict[str, Tensor]
@@ -88,6 +89,9 @@ class SuperResolutionModule(lightning.LightningModule):
     def on_fit_start(self) -> None:
         # Before Lightning restores a checkpoint's.
         self.schedules = [copy.deepcopy(config.scheduler.state_dict()) for config in self.trainer.lr_scheduler_configs]
+        in_eval_mode = [module for module in self.modules() if not module.training]
+        if self.loss.perceptual is not None and in_eval_mode == list(self.loss.perceptual.features.modules()):
+            expect_modules_in_eval_mode(len(in_eval_mode))  # VGG alone; any other module would be a mistake
         if self.compile_mode:
             mode = None if self.compile_mode is True else self.compile_mode
             # Buffers of a backward pass are kept: `Health` goes through the same graph for each term.

@@ -1,6 +1,8 @@
 """Stage two: generator against discriminator (Ledig et al. 2017, sections 2.2 and 3.2)."""
 
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -138,8 +140,7 @@ class SRGAN(SuperResolutionModule):
         if turn.generator_updates:
             self.optimizers()[0].step()  # type: ignore[index]  # this one counts
             generator_optimizer.zero_grad()
-            for scheduler in self.trainer.lr_scheduler_configs:
-                scheduler.scheduler.step()  # type: ignore[call-arg]
+            self._step_schedules()
             self.turns.taken = 0
 
         for name, optimizer in zip(("generator", "discriminator"), self.trainer.optimizers, strict=True):
@@ -159,6 +160,14 @@ class SRGAN(SuperResolutionModule):
             self._step_discriminator(self.trainer.optimizers[1])
             self.discriminator_steps += 1
         return {"loss/discriminator": logged, **self._opinion(real.detach(), fake.detach())}
+
+    def _step_schedules(self) -> None:
+        """Step both schedules, which count generator updates, also those before the discriminator's first."""
+        waits = self.global_step == 1 and self.discriminator_steps == 0
+        # torch warns of a schedule whose first step comes before its optimiser's.
+        with warnings.catch_warnings(action="ignore", category=UserWarning) if waits else nullcontext():
+            for config in self.trainer.lr_scheduler_configs:
+                config.scheduler.step()  # type: ignore[call-arg]
 
     def _opinion(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """What is logged of the logits of HR and SR."""

@@ -16,6 +16,11 @@ NOISE = (
 )
 
 
+def expect_modules_in_eval_mode(count: int) -> None:
+    """Silence Lightning's warning of exactly `count` modules in eval mode, which are so on purpose."""
+    warnings.filterwarnings("ignore", rf"Found {count} module\(s\) in eval mode at the start of training")
+
+
 def silence_lightning() -> None:
     """Silence advertisements, notes on deprecated internals, and warnings of what is done here on purpose."""
     for name in ("lightning.pytorch", "lightning.fabric"):
