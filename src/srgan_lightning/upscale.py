@@ -12,9 +12,17 @@ from srgan_lightning.utils.errors import UserError, printable
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m srgan_lightning.upscale", description="Upscale image files.")
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="image files, folders (with all below) and globs")
-    add("-o", "--output", required=True, type=Path, metavar="OUT", help="a folder; for one input, also an image file")
+    add("inputs", nargs="+", metavar="INPUT", help="image files, folders (with all below) and globs; - for a pipe")
     add(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="OUT",
+        help="a folder; for one input, also an image file, or - for a pipe",
+    )
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
         "--weights",
         default=DEFAULT,
         help="a file or a bundled model: srresnet-faces-x4, for any photo, compressed and blurred ones too; "
@@ -25,6 +33,20 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         metavar="MODULE.CLASS",
         help="your own class, where the weights name it",
+    )
+    weights.add_argument(
+        "--blend", nargs=3, metavar=("A", "B", "SHARE"), help="weights between two: SHARE of B, 0 to 1, the rest of A"
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--outscale", type=float, metavar="F", help="times as wide and high, any factor (default: as the network)"
+    )
+    size.add_argument("--size", type=width_and_height, metavar="WxH", help="pixels that the result fits into")
+    add("--match-colours", action="store_true", help="keep the input's colours, where the network shifts them")
+    add(
+        "--self-ensemble",
+        action="store_true",
+        help="mean over eight flips and turns: a little better, 8 times the work",
     )
     add("--tile", type=int, default=512, metavar="N", help="LR pixels per side (default: %(default)s; 0: whole image)")
     add("--overlap", type=int, metavar="N", help="LR pixels that tiles share (default: as far as the generator sees)")
@@ -51,6 +73,14 @@ def positive(text: str) -> int:
     return number
 
 
+def width_and_height(text: str) -> tuple[int, int]:
+    """Two numbers with an x between them, for argparse."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text} is no width and height, such as 1920x1080")
+    return int(width), int(height)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Upscale by a command line; gives the exit code."""
     options = make_parser().parse_intermixed_args(argv)
@@ -68,33 +98,41 @@ def run(options: argparse.Namespace) -> int:
 
     from srgan_lightning.artifacts.load import load_generator
     from srgan_lightning.artifacts.own_class import allow_architectures
+    from srgan_lightning.inference.blending import blend_files
+    from srgan_lightning.inference.finishing import Finish
     from srgan_lightning.inference.inputs import list_jobs, without_done
+    from srgan_lightning.inference.pipes import piped
     from srgan_lightning.inference.predict import upscale_files
     from srgan_lightning.inference.upscaling import TiledUpscaler
     from srgan_lightning.utils.device import find_device
 
+    if options.resume and "-" in options.inputs:
+        raise UserError("--resume goes by the names of files, and a picture from a pipe has none: leave it out.")
     device = find_device(options.device)
     allow_architectures(options.architecture)
+    finish = Finish(options.outscale, options.size, options.match_colours)
+    generator = blend_files(*options.blend) if options.blend else load_generator(options.weights)
     upscaler = TiledUpscaler(
-        load_generator(options.weights), options.tile, options.overlap, options.precision, options.alpha
+        generator, options.tile, options.overlap, options.precision, options.alpha, options.self_ensemble, finish
     )
-    jobs = list_jobs(options.inputs, options.output, f"_x{upscaler.scale}", options.format)
-    # Processes of one run all come here before any of them writes, so all leave out the same.
-    waiting, replaced = without_done(jobs, options.resume, options.overwrite, upscaler.fingerprint())
-    failures = upscale_files(waiting, upscaler, device, options.jobs) if waiting else {}
-    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-        return 0  # the first process reports all; Lightning would take another code for a crash
-    done = f"{len(waiting) - len(failures)} of {len(jobs)} images written to {options.output}"
-    if options.overwrite:
-        anew = [job for job in waiting if job.target in replaced and str(job.source) not in failures]
-        done += f", {len(anew)} of them in place of older results"
-    if options.resume:
-        done += f", {len(jobs) - len(waiting)} skipped that were there already"
-    print(printable(f"{done}."))
-    if failures:
-        print(f"{len(failures)} could not be upscaled:", file=sys.stderr)
-        for path, reason in sorted(failures.items()):
-            print(printable(f"  {path}: {reason}"), file=sys.stderr)
+    with piped(options.inputs, options.output, options.format) as files:
+        jobs = list_jobs(files.inputs, files.output, finish.suffix(upscaler.scale), options.format)
+        # Processes of one run all come here before any of them writes, so all leave out the same.
+        waiting, replaced = without_done(jobs, options.resume, options.overwrite, upscaler.fingerprint())
+        failures = upscale_files(waiting, upscaler, device, options.jobs) if waiting else {}
+        if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+            return 0  # the first process reports all; Lightning would take another code for a crash
+        done = f"{len(waiting) - len(failures)} of {len(jobs)} images written to {files.output}"
+        if options.overwrite:
+            anew = [job for job in waiting if job.target in replaced and str(job.source) not in failures]
+            done += f", {len(anew)} of them in place of older results"
+        if options.resume:
+            done += f", {len(jobs) - len(waiting)} skipped that were there already"
+        print(printable(files.shown(f"{done}.")))
+        if failures:
+            print(f"{len(failures)} could not be upscaled:", file=sys.stderr)
+            for path, reason in sorted(failures.items()):
+                print(printable(files.shown(f"  {path}: {reason}")), file=sys.stderr)
     return 1 if failures else 0
 
 

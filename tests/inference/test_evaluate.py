@@ -20,7 +20,8 @@ from srgan_lightning.evaluate import main
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 from srgan_lightning.imaging.reading import open_image, to_tensor
 from srgan_lightning.inference.comparison_grid import grid_files
-from srgan_lightning.inference.evaluation import bicubic_upscaler, self_ensemble
+from srgan_lightning.inference.evaluation import bicubic_upscaler
+from srgan_lightning.inference.self_ensemble import self_ensemble
 from srgan_lightning.losses import PerceptualLoss
 from srgan_lightning.metrics.perceptual import PerceptualMetrics
 from srgan_lightning.metrics.pictures import Pictures

@@ -5,6 +5,7 @@ import copy
 import torch
 
 from srgan_lightning.artifacts.artifact import architecture_of
+from srgan_lightning.artifacts.load import load_generator
 from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.utils.errors import UserError
 
@@ -45,3 +46,19 @@ def blend(first: SRModule, second: SRModule, amount: float) -> SRModule:
         if tensor.is_floating_point():  # all but BatchNorm's count of batches, which nothing reads at inference
             tensor.copy_(torch.lerp(tensor, others[name].to(tensor.device), amount))
     return blended
+
+
+def blend_files(first: str, second: str, amount: str) -> SRModule:
+    """`blend` of two weights by name or path, for command lines.
+
+    Raises:
+        UserError: as `blend`; weights are unavailable; the amount is no number.
+    """
+    try:
+        share = float(amount)
+    except ValueError:
+        raise UserError(
+            f"blend: {amount} is no number; give two weights and the share of the second, such as srresnet-x4 "
+            "srgan-faces-x4 0.7."
+        ) from None
+    return blend(load_generator(first), load_generator(second), share)

@@ -76,21 +76,6 @@ class EvaluationSet:
         return said
 
 
-def self_ensemble(upscale: Upscaler) -> Upscaler:
-    """Average over the eight flips and turns of the image (Timofte et al. 2016): eight times the work."""
-
-    def averaged(lr: Tensor) -> Tensor:
-        total = torch.zeros(())
-        for turns in range(4):
-            for mirrored in (False, True):
-                x = torch.rot90(lr.flip(-1) if mirrored else lr, turns, (-2, -1))
-                sr = torch.rot90(upscale(x), -turns, (-2, -1))
-                total = total + (sr.flip(-1) if mirrored else sr)
-        return total / 8
-
-    return averaged
-
-
 def bicubic_upscaler(scale: int) -> Upscaler:
     """The baseline: antialiased bicubic, (B, 3, H, W) to (B, 3, scale * H, scale * W)."""
     return lambda lr: resize_bicubic(lr, (scale * lr.shape[-2], scale * lr.shape[-1]))

@@ -41,7 +41,8 @@ class UpscalingModule(LightningModule):
 
     def predict_step(self, batch: Job, batch_idx: int) -> Picture | UserError:
         try:
-            check_room(batch.source, batch.target, self.upscaler.scale, self.trainer.world_size)
+            upscaler, share = self.upscaler, self.trainer.world_size
+            check_room(batch.source, batch.target, upscaler.scale, share, upscaler.finish)
             return self.upscaler.upscale(read_picture(batch.source))
         except UserError as error:
             return error  # reported at the end; the other files go on

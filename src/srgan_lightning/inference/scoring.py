@@ -14,7 +14,8 @@ from torchvision.utils import save_image
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.artifacts.own_class import allow_architectures
 from srgan_lightning.inference.comparison_grid import comparison_grid, grid_files
-from srgan_lightning.inference.evaluation import EvaluationSet, Upscaler, bicubic_upscaler, evaluate_set, self_ensemble
+from srgan_lightning.inference.evaluation import EvaluationSet, Upscaler, bicubic_upscaler, evaluate_set
+from srgan_lightning.inference.self_ensemble import self_ensemble
 from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.metrics.perceptual import PerceptualMetrics
 from srgan_lightning.metrics.pictures import Pictures

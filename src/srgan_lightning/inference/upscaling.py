@@ -7,7 +7,7 @@ from collections import abc
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.imaging.picture import Picture, Pixels, from_pil, to_pil
 from srgan_lightning.imaging.tiles import tiles
 from srgan_lightning.inference.batchnorm_fusion import fold_batchnorm
+from srgan_lightning.inference.finishing import Finish
+from srgan_lightning.inference.self_ensemble import self_ensemble
 from srgan_lightning.inference.tiling import OVERLAP, receptive_radius, tile_multiple
 from srgan_lightning.networks.contract import SRModule, run_padded, traits_of, validate_generator
 from srgan_lightning.utils.device import find_device
@@ -47,6 +49,8 @@ class TiledUpscaler:
         precision: `32`, or `bf16` or `16` for the convolutions. With `32`, 16-bit pictures get all of float32's bits on
             GPUs too, where others are convolved in TF32.
         alpha: an alpha channel is upscaled by `bicubic` or the `generator`, or dropped (`drop`).
+        ensemble: average over the eight flips and turns of each tile; for the network's passes alone.
+        finish: colours and size of the result.
 
     Raises:
         UserError: an option is out of its range.
@@ -59,6 +63,8 @@ class TiledUpscaler:
         overlap: int | None = None,
         precision: str = "32",
         alpha: str = "bicubic",
+        ensemble: bool = False,
+        finish: Finish = Finish(),  # noqa: B008  # frozen
     ) -> None:
         if (tile and not SMALLEST_TILE <= tile <= LARGEST_TILE) or not 0 <= (overlap or 0) <= LARGEST_TILE:
             raise UserError(
@@ -81,11 +87,13 @@ class TiledUpscaler:
         if overlap is None and traits_of(generator).receptive_radius is not None:
             self.overlap = receptive_radius(generator)
         self.precision = PRECISIONS[precision]
-        self.alpha = alpha
+        self.alpha, self.ensemble, self.finish = alpha, ensemble, finish
 
     def fingerprint(self) -> str:
         """Equal for upscalers of equal weights and options, whose results are equal too."""
-        options = (self.generator.arguments, self.overlap, self.precision, self.alpha)
+        options: tuple[Any, ...] = (self.generator.arguments, self.overlap, self.precision, self.alpha)
+        if self.ensemble or self.finish != Finish():  # results of earlier versions stay known without them
+            options += (self.ensemble, self.finish)
         digest = hashlib.sha256(str(options).encode())
         for name, tensor in self.generator.state_dict().items():
             digest.update(name.encode())
@@ -93,7 +101,7 @@ class TiledUpscaler:
         return digest.hexdigest()
 
     def upscale(self, picture: Picture) -> Picture:
-        """`scale` times as high and wide, of the same kind and with the same metadata.
+        """`scale` times as high and wide, or as `finish` says, of the same kind and with the same metadata.
 
         Raises:
             UserError: not even tiles of 16 pixels fit into memory.
@@ -109,7 +117,9 @@ class TiledUpscaler:
     @torch.inference_mode()
     def iter_upscale(self, picture: Picture) -> Progress[Picture]:
         """`upscale` for those who show progress or may stop: yields the share that is done after each tile."""
-        result = self.scale**2 * math.prod(picture.shape) * picture.colour.itemsize
+        height, width, channels = picture.shape
+        sizes = {(self.scale * height, self.scale * width), self.finish.size_of(height, width, self.scale)}
+        result = sum(map(math.prod, sizes)) * channels * picture.colour.itemsize
         if result > (available := available_memory()):
             raise UserError(
                 f"its result would take {gigabytes(result)} of memory, and {gigabytes(available)} are available: "
@@ -121,7 +131,9 @@ class TiledUpscaler:
         else:
             alpha = None
         colour = yield from self._run(self._super_resolve, picture.colour)
-        return Picture(colour, alpha, picture.icc, picture.exif, list(picture.notes))
+        sr = Picture(colour, alpha, picture.icc, picture.exif, list(picture.notes))
+        del colour, alpha  # else they would be held beside a result of another size
+        return self.finish.apply(sr, picture)
 
     def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
         while not self._fits(pixels):
@@ -159,6 +171,9 @@ class TiledUpscaler:
         return result
 
     def _super_resolve(self, lr: Tensor) -> Tensor:
+        return (self_ensemble(self._forward) if self.ensemble else self._forward)(lr)
+
+    def _forward(self, lr: Tensor) -> Tensor:
         lr = lr.contiguous(memory_format=torch.channels_last)
         with torch.autocast(lr.device.type, self.precision, enabled=self.precision != torch.float32):
             return run_padded(self.generator, lr)
@@ -224,6 +239,9 @@ def upscale_image(
     device: str = "auto",
     precision: str = "32",
     alpha: str = "bicubic",
+    ensemble: bool = False,
+    outscale: float | None = None,
+    match_colours: bool = False,
 ) -> Image.Image:
     """Upscale an image.
 
@@ -235,6 +253,9 @@ def upscale_image(
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         precision: see `TiledUpscaler`.
         alpha: see `TiledUpscaler`.
+        ensemble: see `TiledUpscaler`.
+        outscale: see `Finish`.
+        match_colours: see `Finish`.
 
     Returns:
         An upright image, with the ICC profile and EXIF of the original in its `info`.
@@ -243,6 +264,7 @@ def upscale_image(
         UserError: weights, device, options or image that cannot be used.
     """
     generator = load_generator(weights) if isinstance(weights, str | Path) else validate_generator(weights, "weights")
-    upscaler = TiledUpscaler(generator, tile, overlap, precision, alpha)
+    finish = Finish(outscale, match_colours=match_colours)
+    upscaler = TiledUpscaler(generator, tile, overlap, precision, alpha, ensemble, finish)
     upscaler.generator.to(find_device(device))
     return to_pil(upscaler.upscale(from_pil(image)))

@@ -1,0 +1,51 @@
+"""Resizing arrays of pixels by any factor, a strip of rows at a time, so that photos of any size take little memory."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from srgan_lightning.imaging.picture import Pixels
+
+STRIP = 256  # rows of the result
+Floats = NDArray[np.float32]
+
+
+def resized_strips(pixels: NDArray[np.generic], size: tuple[int, int]) -> Iterator[tuple[slice, Floats]]:
+    """Antialiased bicubic interpolation (a = -0.5), the same as `imaging.ops.resize_bicubic`.
+
+    Args:
+        pixels: (H, W, C) numbers of any type.
+        size: height and width of the result.
+
+    Yields:
+        Rows of the result, and what they hold: (rows, width, C) float32, not clamped or rounded.
+    """
+    height, width = size
+    ratio = pixels.shape[0] / height
+    reach = 2 * max(ratio, 1.0)  # of the kernel, in rows of `pixels`
+    for start in range(0, height, STRIP):
+        stop = min(start + STRIP, height)
+        first = max(math.floor(start * ratio - reach) - 1, 0)
+        source = pixels[first : math.ceil(stop * ratio + reach) + 1].astype(np.float32)
+        box = (0.0, start * ratio - first, float(pixels.shape[1]), stop * ratio - first)
+        channels = [
+            Image.fromarray(source[..., channel]).resize((width, stop - start), Image.Resampling.BICUBIC, box)
+            for channel in range(source.shape[2])
+        ]
+        yield slice(start, stop), np.stack([np.asarray(channel) for channel in channels], axis=-1)
+
+
+def resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Resize (H, W, C) to (*size, C) of the same type, rounded and clamped to its range."""
+    result = np.empty((*size, pixels.shape[2]), pixels.dtype)
+    for rows, strip in resized_strips(pixels, size):
+        result[rows] = to_depth(strip, pixels.dtype)
+    return result
+
+
+def to_depth(values: Floats, dtype: np.dtype[np.generic]) -> Pixels:
+    """Round to whole levels and clamp to the range of uint8 or uint16."""
+    return np.rint(values).clip(0, np.iinfo(dtype).max).astype(dtype)  # type: ignore[type-var]

@@ -1,0 +1,68 @@
+"""What is done to a result after the network: its colours, and a size that is no power of two."""
+
+import math
+from dataclasses import dataclass
+
+from srgan_lightning.imaging.picture import Picture
+from srgan_lightning.imaging.resizing import resize_pixels
+from srgan_lightning.inference.colour_matching import match_colours
+from srgan_lightning.utils.errors import UserError
+
+MAX_FACTOR, MAX_SIDE = 64, 2**20
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Colours and size of results.
+
+    Args:
+        outscale: how many times as high and wide as the input, any number above 0, or None for the generator's scale.
+        size: width and height in pixels that the result fits into, its proportions kept; or None.
+        match_colours: give it the low frequencies of the input.
+
+    Raises:
+        UserError: a number is out of its range, or there are both `outscale` and `size`.
+    """
+
+    outscale: float | None = None
+    size: tuple[int, int] | None = None
+    match_colours: bool = False
+
+    def __post_init__(self) -> None:
+        if self.outscale is not None and self.size is not None:
+            raise UserError("outscale and size contradict each other: leave one of them out.")
+        if self.outscale is not None and not 0 < self.outscale <= MAX_FACTOR:  # nor NaN
+            raise UserError(f"outscale={self.outscale:g}: give a factor above 0 and up to {MAX_FACTOR}.")
+        if self.size is not None and not all(0 < side <= MAX_SIDE for side in self.size):
+            width, height = self.size
+            raise UserError(f"size={width}x{height}: give a width and a height of 1 to {MAX_SIDE:,} pixels.")
+
+    def suffix(self, scale: int) -> str:
+        """What is added to the names of results, such as `_x4` or `_x2.5` or `_640x480`."""
+        if self.size is not None:
+            return "_{}x{}".format(*self.size)
+        return f"_x{scale if self.outscale is None else self.outscale:g}"
+
+    def size_of(self, height: int, width: int, scale: int) -> tuple[int, int]:
+        """Height and width of the result of an image of some height and width."""
+        if self.size is not None:
+            factor = min(self.size[0] / width, self.size[1] / height)
+        else:
+            factor = float(scale if self.outscale is None else self.outscale)
+        return max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5))
+
+    def apply(self, sr: Picture, lr: Picture) -> Picture:
+        """Finish the network's result.
+
+        Args:
+            sr: may be changed.
+            lr: the input.
+        """
+        if self.match_colours:
+            match_colours(sr.colour, lr.colour)
+        height, width = lr.colour.shape[:2]
+        size = self.size_of(height, width, sr.colour.shape[0] // height)
+        if size == sr.colour.shape[:2]:
+            return sr
+        alpha = None if sr.alpha is None else resize_pixels(sr.alpha, size)
+        return Picture(resize_pixels(sr.colour, size), alpha, sr.icc, sr.exif, sr.notes)
