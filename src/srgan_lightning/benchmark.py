@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from srgan_lightning.cli.errors import user_error
 from srgan_lightning.utils.files import write_text
 
-PARTS = ("train_step", "input_pipeline", "inference", "fit")
+PARTS = ("train_step", "input_pipeline", "inference", "small_images", "fit")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,6 +29,7 @@ def test_every_part_reports_its_ratio(tmp_path: Path, capsys: pytest.CaptureFixt
         "train_step": "images/s",
         "input_pipeline": "images/s per worker",
         "inference": "megapixels/s",
+        "small_images": "images/s",
         "fit": "images/s",
     }
     (step,) = (r for r in results if r["name"] == "train_step")

@@ -14,6 +14,7 @@ from srgan_lightning.imaging.picture import Picture, Pixels, from_pil, split_alp
 from srgan_lightning.imaging.reading import orientation
 
 STRIP = 64  # rows compressed at a time
+LEVEL = 4  # of zlib: for upscaled photos, 3 to 4 times as fast as its default of 6, and files 4% larger
 PIECE = 2**20  # bytes unpacked at a time
 
 
@@ -82,7 +83,7 @@ def write_png(file: IO[bytes], picture: Picture) -> None:
 def _compressed(picture: Picture) -> Iterator[bytes]:
     """zlib data of the rows, each as its difference from the row above (filter type 2, Up)."""
     height, width, channels = picture.shape
-    compressor = zlib.compressobj()
+    compressor = zlib.compressobj(LEVEL)
     above = np.zeros((1, width * channels * picture.colour.itemsize), np.uint8)
     for start in range(0, height, STRIP):
         strip = picture.stacked(slice(start, start + STRIP))

@@ -1,7 +1,9 @@
 """Upscaling many files with Lightning's `Trainer.predict`: one process or several, broken files noted and passed by."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from srgan_lightning.imaging.files import read_picture, write_picture
 from srgan_lightning.imaging.picture import Picture
+from srgan_lightning.inference.groups import group_pixels, grouped
 from srgan_lightning.inference.inputs import Job
 from srgan_lightning.inference.memory_check import check_room
 from srgan_lightning.inference.record import add_to_record
@@ -21,9 +24,12 @@ from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError, printable
 from srgan_lightning.utils.logging import silence_lightning
 
+#: Threads that encode and write results; results of more bytes than these are written before the next is made.
+MAX_THREADS, SMALL_BYTES = 4, 2**25
+
 
 class UpscalingModule(LightningModule):
-    """Reads and upscales this process's share of the jobs."""
+    """Reads and upscales this process's share of the jobs, small images of equal size together."""
 
     def __init__(self, jobs: Sequence[Job], upscaler: TiledUpscaler) -> None:
         super().__init__()
@@ -31,25 +37,41 @@ class UpscalingModule(LightningModule):
         self.upscaler = upscaler
         self.generator = upscaler.generator  # a submodule, so that the Trainer moves it to its device
 
-    def predict_dataloader(self) -> DataLoader[Job]:
+    def predict_dataloader(self) -> DataLoader[list[Job]]:
         """Every n-th job; Lightning's own sampler would repeat some to make the shares equal."""
-        share: Any = self.jobs[self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(share, batch_size=1, collate_fn=_single)
+        share = self.jobs[self.trainer.global_rank :: self.trainer.world_size]
+        groups: Any = grouped(share, group_pixels(self.device))
+        return DataLoader(groups, batch_size=1, collate_fn=_single)
 
-    def transfer_batch_to_device(self, batch: Job, device: torch.device, dataloader_idx: int) -> Job:
+    def transfer_batch_to_device(self, batch: list[Job], device: torch.device, dataloader_idx: int) -> list[Job]:
         return batch  # paths; the tiles travel one by one
 
-    def predict_step(self, batch: Job, batch_idx: int) -> Picture | UserError:
+    def predict_step(self, batch: list[Job], batch_idx: int) -> list[Picture | UserError]:
+        results: dict[int, Picture | UserError] = {}
+        alike: dict[Any, dict[int, Picture]] = defaultdict(dict)  # by shape and depth
+        for number, job in enumerate(batch):
+            try:
+                upscaler, share = self.upscaler, self.trainer.world_size
+                check_room(job.source, job.target, upscaler.scale, share, upscaler.finish)
+                picture = read_picture(job.source)
+                alike[picture.colour.shape, picture.colour.dtype][number] = picture
+            except UserError as error:
+                results[number] = error  # reported at the end; the other files go on
+        for pictures in alike.values():
+            results |= zip(pictures, self._upscaled(list(pictures.values())), strict=True)
+        return [results[number] for number in range(len(batch))]
+
+    def _upscaled(self, pictures: list[Picture]) -> Sequence[Picture | UserError]:
         try:
-            upscaler, share = self.upscaler, self.trainer.world_size
-            check_room(batch.source, batch.target, upscaler.scale, share, upscaler.finish)
-            return self.upscaler.upscale(read_picture(batch.source))
+            return self.upscaler.upscale_all(pictures)
         except UserError as error:
-            return error  # reported at the end; the other files go on
+            if len(pictures) == 1:
+                return [error]
+        return [self._upscaled([picture])[0] for picture in pictures]  # whichever it is that fails
 
 
 class ImageWriter(BasePredictionWriter):
-    """Writes each result as soon as it is there.
+    """Writes each result as soon as it is there, small ones in threads while the next are made.
 
     Args:
         fingerprint: of the upscaler, for the record of what made each result.
@@ -62,36 +84,57 @@ class ImageWriter(BasePredictionWriter):
         super().__init__(write_interval="batch")
         self.fingerprint = fingerprint
         self.failures: dict[str, str] = {}
+        self.threads = ThreadPoolExecutor(min(MAX_THREADS, usable_cores()))
+        self.pending: list[tuple[Job, Future[None]]] = []
 
     def write_on_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Picture | UserError,
+        prediction: list[Picture | UserError],
         batch_indices: Sequence[int] | None,
-        batch: Job,
+        batch: list[Job],
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        try:
-            if isinstance(prediction, UserError):
-                raise prediction
-            write_picture(batch.target, prediction)
-            with suppress(OSError):  # a result that is not in the record counts as made by whatever resumes
-                add_to_record(batch.target, self.fingerprint)
-            if prediction.notes:
-                print(printable(f"{batch.source}: {'; '.join(prediction.notes)}."), file=sys.stderr, flush=True)
-        except UserError as error:
-            self.failures[str(batch.source)] = str(error)
+        self._finish()  # results of two batches are held at most
+        for job, result in zip(batch, prediction, strict=True):
+            if isinstance(result, UserError):
+                self.failures[str(job.source)] = str(result)
+            else:
+                self.pending.append((job, self.threads.submit(self._write, job, result)))
+        # `check_room` has judged a large picture alone, not beside the next.
+        if any(isinstance(result, Picture) and result.colour.nbytes > SMALL_BYTES for result in prediction):
+            self._finish()
+
+    def _write(self, job: Job, result: Picture) -> None:
+        write_picture(job.target, result)
+        with suppress(OSError):  # a result that is not in the record counts as made by whatever resumes
+            add_to_record(job.target, self.fingerprint)
+        if result.notes:
+            print(printable(f"{job.source}: {'; '.join(result.notes)}."), file=sys.stderr, flush=True)
+
+    def _finish(self) -> None:
+        """Wait for the files that are being written."""
+        for job, written in self.pending:
+            try:
+                written.result()
+            except UserError as error:
+                self.failures[str(job.source)] = str(error)
+        self.pending = []
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish()
+        self.threads.shutdown()
         if trainer.world_size > 1:
             shares: list[Any] = [None] * trainer.world_size
             distributed.all_gather_object(shares, self.failures)
             self.failures = {path: reason for share in shares for path, reason in share.items()}
 
 
-def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.device, processes: int) -> dict[str, str]:
+def upscale_files(
+    jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.device, processes: int, progress: bool = True
+) -> dict[str, str]:
     """Upscale all jobs.
 
     Args:
@@ -99,6 +142,7 @@ def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.de
         upscaler: its generator is on the CPU.
         device: with several processes, of its kind one for each.
         processes: how many share the jobs.
+        progress: show a bar.
 
     Returns:
         What is wrong with each broken file, by its path.
@@ -124,11 +168,12 @@ def upscale_files(jobs: Sequence[Job], upscaler: TiledUpscaler, device: torch.de
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        callbacks=[writer, RichProgressBar()],
+        enable_progress_bar=progress,
+        callbacks=[writer, *([RichProgressBar()] if progress else [])],
     )
     trainer.predict(UpscalingModule(jobs, upscaler), return_predictions=False)
     return writer.failures
 
 
-def _single(batch: list[Job]) -> Job:
+def _single(batch: list[list[Job]]) -> list[Job]:
     return batch[0]

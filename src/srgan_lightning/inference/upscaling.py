@@ -4,7 +4,7 @@ import hashlib
 import math
 import sys
 from collections import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -26,7 +26,7 @@ from srgan_lightning.inference.tiling import OVERLAP, receptive_radius, tile_mul
 from srgan_lightning.networks.contract import SRModule, run_padded, traits_of, validate_generator
 from srgan_lightning.utils.device import find_device
 from srgan_lightning.utils.errors import UserError
-from srgan_lightning.utils.memory import available_memory, gigabytes, memory_of
+from srgan_lightning.utils.memory import available_memory, gigabytes, memory_of, out_of_memory
 
 TILE = 512
 SMALLEST_TILE, LARGEST_TILE = 16, 16384
@@ -106,13 +106,26 @@ class TiledUpscaler:
         Raises:
             UserError: not even tiles of 16 pixels fit into memory.
         """
-        steps = self.iter_upscale(picture)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result: Picture = end.value
-                return result
+        return _finished(self.iter_upscale(picture))
+
+    @torch.inference_mode()
+    def upscale_all(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """`upscale` for pictures of one shape and depth, which pass through the generator together.
+
+        Args:
+            pictures: some, of equal `colour.shape` and `colour.dtype`.
+
+        Returns:
+            What `upscale` gives for each, to one level of 8 bits (257 of 16): a device may add up in another order.
+
+        Raises:
+            UserError: as `upscale`, for any of them.
+        """
+        if len(pictures) == 1:
+            return [self.upscale(pictures[0])]
+        colours = _finished(self._run(self._super_resolve, np.stack([picture.colour for picture in pictures])))
+        alphas = [_finished(self._alpha(picture)) for picture in pictures]
+        return [self._result(*parts) for parts in zip(colours, alphas, pictures, strict=True)]
 
     @torch.inference_mode()
     def iter_upscale(self, picture: Picture) -> Progress[Picture]:
@@ -125,48 +138,57 @@ class TiledUpscaler:
                 f"its result would take {gigabytes(result)} of memory, and {gigabytes(available)} are available: "
                 "cut it up."
             )
-        alpha = picture.alpha
-        if alpha is not None and self.alpha != "drop":
-            alpha = yield from self._run(self._bicubic if self.alpha == "bicubic" else self._super_resolve, alpha)
-        else:
-            alpha = None
-        colour = yield from self._run(self._super_resolve, picture.colour)
+        alpha = yield from self._alpha(picture)
+        colour = yield from self._run(self._super_resolve, picture.colour[None])
+        return self._result(colour[0], alpha, picture)
+
+    def _alpha(self, picture: Picture) -> Progress[Pixels | None]:
+        if picture.alpha is None or self.alpha == "drop":
+            return None
+        function = self._bicubic if self.alpha == "bicubic" else self._super_resolve
+        result = yield from self._run(function, picture.alpha[None])
+        return np.asarray(result[0])
+
+    def _result(self, colour: Pixels, alpha: Pixels | None, picture: Picture) -> Picture:
         sr = Picture(colour, alpha, picture.icc, picture.exif, list(picture.notes))
-        del colour, alpha  # else they would be held beside a result of another size
         return self.finish.apply(sr, picture)
 
     def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
-        while not self._fits(pixels):
-            self._halve_tile(max(pixels.shape))
+        """Several pictures, (B, H, W, 1 or 3); out of memory, first half as many, then smaller tiles."""
         while True:
             try:
-                return (yield from self._run_tiles(function, pixels))
+                if self._fits(pixels):
+                    return (yield from self._run_tiles(function, pixels))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
             # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+            if len(pixels) > 1:
+                halves = np.array_split(pixels, 2)
+                return np.concatenate([_finished(self._run(function, half)) for half in halves])
             self._halve_tile(max(pixels.shape))
 
     def _run_tiles(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
-        """(H, W, 1 or 3) to (scale * H, scale * W, same); only one tile at a time is held as float32."""
-        height, width, channels = pixels.shape
+        """(B, H, W, 1 or 3) to (B, scale * H, scale * W, same); only one tile at a time is held as float32."""
+        count, height, width, channels = pixels.shape
         most = np.iinfo(pixels.dtype).max
         device = next(self.generator.parameters()).device
-        result = np.empty((self.scale * height, self.scale * width, channels), pixels.dtype)
+        result = np.empty((count, self.scale * height, self.scale * width, channels), pixels.dtype)
         parts = list(tiles(height, width, self.tile, self._overlap(height, width), self.multiple))
         for done, part in enumerate(parts, start=1):
-            lr = torch.from_numpy(pixels[part.crop].astype(np.float32)).to(device).div(most).permute(2, 0, 1)[None]
+            crop = pixels[:, *part.crop].astype(np.float32)
+            lr = torch.from_numpy(crop).to(device).div(most).permute(0, 3, 1, 2)
             with full_float32() if pixels.dtype == np.uint16 else nullcontext():
-                sr = function(lr.expand(1, 3, -1, -1))[0][:, *part.kept(self.scale)]  # grey runs as RGB
+                sr = function(lr.expand(-1, 3, -1, -1))[..., *part.kept(self.scale)]  # grey runs as RGB
             if channels == 1:
-                sr = sr.mean(dim=0, keepdim=True)
+                sr = sr.mean(dim=1, keepdim=True)
             if not sr.isfinite().all():  # black or white pictures otherwise
                 raise UserError(
                     "the generator gives NaN or infinity for this picture: its weights are those of a training that "
                     "diverged, or overflow in half precision. Take other weights, or --precision 32."
                 )
-            sr = sr.clamp(0, 1).mul(most).round().permute(1, 2, 0)
-            result[part.target(self.scale)] = sr.cpu().numpy()
+            sr = sr.clamp(0, 1).mul(most).round().permute(0, 2, 3, 1)
+            result[:, *part.target(self.scale)] = sr.cpu().numpy()
             yield done / len(parts)
         return result
 
@@ -184,10 +206,11 @@ class TiledUpscaler:
 
     def _fits(self, pixels: Pixels) -> bool:
         """Whether there is memory for the three layers of features that the trunk holds at once; a lower bound."""
-        overlap = self._overlap(*pixels.shape[:2])
-        height, width = (min((self.tile or side) + 2 * overlap, side) for side in pixels.shape[:2])
+        count, height, width, _ = pixels.shape
+        overlap = self._overlap(height, width)
+        tile = [min((self.tile or side) + 2 * overlap, side) for side in (height, width)]
         size: int = torch.finfo(self.precision).bits // 8
-        needed = 3 * size * height * width * traits_of(self.generator).lr_features
+        needed = 3 * size * count * math.prod(tile) * traits_of(self.generator).lr_features
         return bool(needed <= memory_of(next(self.generator.parameters()).device))
 
     def _overlap(self, height: int, width: int) -> int:
@@ -209,6 +232,16 @@ class TiledUpscaler:
         print(f"Out of memory with tiles of {tile} pixels: going on with {self.tile}.", file=sys.stderr, flush=True)
 
 
+def _finished(steps: Progress[Result]) -> Result:
+    """The result of work, without its progress."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
 @contextmanager
 def full_float32() -> abc.Iterator[None]:
     """Convolve in all 24 bits of float32: NVIDIA GPUs round to TF32's 11 otherwise, too few for 16-bit pixels."""
@@ -221,13 +254,6 @@ def full_float32() -> abc.Iterator[None]:
     finally:
         cudnn.allow_tf32 = tf32
         torch.set_float32_matmul_precision(precision)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a device's memory, or the machine's, has run out."""
-    # CUDA has its own class; the CPU's allocator and MPS raise bare RuntimeErrors.
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in words)
 
 
 def upscale_image(

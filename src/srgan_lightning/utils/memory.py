@@ -38,3 +38,10 @@ def available_memory() -> int:
 def gigabytes(count: float) -> str:
     """A count of bytes for people."""
     return f"{count / 1e9:,.1f} GB"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device's memory, or the machine's, has run out."""
+    # CUDA has its own class; the CPU's allocator and MPS raise bare RuntimeErrors.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in words)

@@ -16,6 +16,7 @@ from srgan_lightning.tools.benchmark.inference import inference
 from srgan_lightning.tools.benchmark.input_pipeline import input_pipeline
 from srgan_lightning.tools.benchmark.scaling import scaling
 from srgan_lightning.tools.benchmark.setup import configure, draw_celeba
+from srgan_lightning.tools.benchmark.small_images import small_images
 from srgan_lightning.tools.benchmark.timing import Result
 from srgan_lightning.tools.benchmark.train_step import train_step
 
@@ -41,7 +42,7 @@ def run(
     overrides = with_new_names([f"experiment={options.experiment}", *options.overrides])
     results: list[Result] = []
     scales: list[dict[str, Any]] = []
-    if options.scaling or set(parts) != {"inference"}:
+    if options.scaling or not {"inference", "small_images"}.issuperset(parts):
         draw_celeba(root, 64 if quick else FILES)
     if "train_step" in parts:
         results.append(train_step(configure(root, device, overrides), device, rounds, quick))
@@ -56,6 +57,9 @@ def run(
     if "inference" in parts:
         sizes = [(32, 32), (45, 61)] if quick else [(64, 64), (128, 128), (180, 320)]
         results += inference(device, sizes, rounds)
+    if "small_images" in parts:
+        count = 4 if quick else 200 if device.type == "cuda" else 32
+        results.append(small_images(device, root.with_name("small"), count, 16 if quick else 64, rounds))
     if "fit" in parts:
         steps = 3 if quick else 100 if device.type == "cuda" else 5
         results.append(fit(configure(root, device, overrides), device, steps, rounds))
