@@ -87,7 +87,7 @@ def test_several_sets_and_weights_make_one_table(
     assert results[1]["psnr_y"] == pytest.approx(results[0]["psnr_y"], abs=1e-3)
     assert "45x37 cut to a multiple of 4" in out
     grids = {path.name for path in tmp_path.glob("g_*.png")}
-    assert grids == {f"g_{folder}_{weights}.png" for folder in "ab" for weights in ("bicubic", "tiny")}
+    assert grids == {f"g_{folder}_{weights}.png" for folder in "ab" for weights in ("bicubic", "tiny", "all")}
     with Image.open(tmp_path / "g_b_tiny.png") as grid:
         assert grid.size == (6 * 260 + 4, 20 + 3 * 260 + 4)
 
@@ -123,7 +123,8 @@ def test_grids_of_equal_names_are_kept_apart(
     given = f"weights=[bicubic,{runs[0]},{runs[1]}]"
     code, _, err = evaluate(f"hr_dir=[{sets[0]},{sets[1]}]", given, "grid=g.png")
     assert code == 0, err
-    names = [f"g_{of_set}_HR_{name}.png" for of_set in "ab" for name in ("bicubic", "one_generator", "two_generator")]
+    of_each = ("all", "bicubic", "one_generator", "two_generator")
+    names = [f"g_{of_set}_HR_{name}.png" for of_set in "ab" for name in of_each]
     assert sorted(path.name for path in tmp_path.glob("g_*.png")) == names
 
 

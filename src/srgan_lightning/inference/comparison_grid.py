@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 from torchvision.transforms.v2.functional import center_crop, resize
 
 from srgan_lightning.imaging.ops import resize_bicubic
@@ -36,6 +37,39 @@ def comparison_grid(pictures: list[Pictures]) -> Tensor:
     return draw_grid(rows, TITLES)
 
 
+def weights_grid(names: Sequence[str], pictures: Sequence[Sequence[Pictures]]) -> Tensor:
+    """Draw what several generators make of the same images, side by side.
+
+    Args:
+        names: of the generators.
+        pictures: for each generator, of the same images in the same order.
+
+    Returns:
+        (3, H, W) in [0, 1], with titles: LR bicubically enlarged, each generator's SR, HR. Each image has two rows:
+        whole, fitted into 256 pixels, and its part of most detail, enlarged 4 times.
+    """
+    rows: list[list[Tensor]] = []
+    for versions in zip(*pictures, strict=True):
+        first = versions[0]
+        up = resize_bicubic(first.lr, (first.hr.shape[-2], first.hr.shape[-1])).clamp(0, 1)
+        views = [up[0], *(version.sr[0].clamp(0, 1) for version in versions), first.hr[0]]
+        top, left, side = _detailed(first.hr)
+        crops = [view[:, top : top + side, left : left + side] for view in views]
+        zoomed = [resize(crop, [side * ZOOM, side * ZOOM], interpolation=0) for crop in crops]
+        rows += [[_fit(view) for view in views], [centred(crop, SIDE, SIDE) for crop in zoomed]]
+    return draw_grid(rows, [VIEWS[0], *names, VIEWS[2]])
+
+
+def _detailed(hr: Tensor) -> tuple[int, int, int]:
+    """Top, left and side of the square of SIDE / ZOOM pixels in (1, 3, H, W) whose fine detail is strongest."""
+    side = min(SIDE // ZOOM, *hr.shape[-2:])
+    small = resize_bicubic(hr, (-(-hr.shape[-2] // 2), -(-hr.shape[-1] // 2)))
+    detail = (hr - resize_bicubic(small, (hr.shape[-2], hr.shape[-1]))).square().mean(dim=1)
+    energy = avg_pool2d(detail, side, stride=max(side // 8, 1))[0]
+    row, column = divmod(int(energy.argmax()), energy.shape[1])
+    return row * max(side // 8, 1), column * max(side // 8, 1), side
+
+
 def _fit(image: Tensor) -> Tensor:
     """Shrink to at most SIDE pixels a side, and centre on white."""
     height, width = image.shape[-2:]
@@ -66,11 +100,24 @@ def grid_files(path: str, sets: Sequence[str], weights: Sequence[str]) -> list[P
     target = Path(path)
     if len(sets) * len(weights) == 1:
         return [target]
-    of_weights = _short_names([str(Path(name).with_suffix("")) for name in weights])
-    names = [f"{of_set}_{name}" for of_set in _short_names(sets) for name in of_weights]
+    names = [f"{of_set}_{name}" for of_set in _short_names(sets) for name in short_weights(weights)]
     if len(set(names)) < len(names):  # one set given twice, or files that differ in their ending alone
         names = [f"{number}_{name}" for number, name in enumerate(names, start=1)]
     return [target.with_stem(f"{target.stem}_{name}") for name in names]
+
+
+def weights_grid_files(path: str, sets: Sequence[str]) -> list[Path]:
+    """A file for each set's `weights_grid`, such as grid_Set5_all.png."""
+    target, names = Path(path), _short_names(sets)
+    if len(set(names)) < len(names):
+        names = [f"{number}_{name}" for number, name in enumerate(names, start=1)]
+    ends = [f"{name}_all" for name in names] if len(sets) > 1 else ["all"]
+    return [target.with_stem(f"{target.stem}_{end}") for end in ends]
+
+
+def short_weights(weights: Sequence[str]) -> list[str]:
+    """Names of generators that fit over a column, and tell them apart."""
+    return _short_names([str(Path(name).with_suffix("")) for name in weights])
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Generators scored on sets of images, beside bicubic."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from torchvision.utils import save_image
 
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.artifacts.own_class import allow_architectures
-from srgan_lightning.inference.comparison_grid import comparison_grid, grid_files
+from srgan_lightning.inference.comparison_grid import (
+    comparison_grid,
+    grid_files,
+    short_weights,
+    weights_grid,
+    weights_grid_files,
+)
+from srgan_lightning.inference.cost import count_weights, measure_costs
 from srgan_lightning.inference.evaluation import EvaluationSet, Upscaler, bicubic_upscaler, evaluate_set
 from srgan_lightning.inference.self_ensemble import self_ensemble
 from srgan_lightning.inference.tiling import super_resolve
@@ -50,7 +58,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     upscalers = {
         str(name): make_upscaler(str(name), cfg.scale, device, cfg.self_ensemble) for name in _listed(cfg.weights)
     }
-    perceptual = PerceptualMetrics(_listed(cfg.metrics), cfg.metric_weights, device, cfg.vgg, scale=cfg.scale)
+    perceptual = PerceptualMetrics(
+        _listed(cfg.metrics), cfg.metric_weights, device, cfg.vgg, scale=cfg.scale, identity=cfg.identity
+    )
+    costs = _costs(upscalers, device, cfg.scale) if cfg.cost else {}
 
     how = dict(protocol(cfg.scale))
     how["lr"] = "given" if lr_dirs else f"made from HR: {degradation.label}, rounded to 8 bits"
@@ -62,8 +73,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     console.print("Protocol: " + "; ".join(f"{key}: {value}" for key, value in how.items()), highlight=False)
 
     results: list[dict[str, Any]] = []
-    grids = iter(grid_files(cfg.grid, list(map(str, hr_dirs)), list(upscalers)) if cfg.grid is not None else [])
+    folders = list(map(str, hr_dirs))
+    grids = iter(grid_files(cfg.grid, folders, list(upscalers)) if cfg.grid is not None else [])
+    of_all = iter(weights_grid_files(cfg.grid, folders) if cfg.grid is not None and len(upscalers) > 1 else [])
     for images in sets:
+        versions: list[list[Pictures]] = []
         for remark in images.remarks():
             console.print(printable(f"{images.name}: {remark}"), highlight=False, markup=False)
         for name, upscale in upscalers.items():
@@ -76,9 +90,13 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
             scores = evaluate_set(upscale, images, seen)
             results.append({"set": images.name, "weights": name, **scores, **perceptual.compute(len(images))})
+            results[-1] |= costs.get(name, {})
             print_images(console, results[-1])
             if kept:
-                console.print(f"Grid: {write_grid(next(grids), kept)}")
+                console.print(f"Grid: {write_grid(next(grids), comparison_grid(kept))}")
+                versions.append(kept)
+        if len(versions) > 1:
+            console.print(f"Grid: {write_grid(next(of_all), weights_grid(short_weights(list(upscalers)), versions))}")
     print_comparison(console, results)
     report = {"protocol": how, "results": results}
     if cfg.json is not None:
@@ -107,10 +125,19 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
     return self_ensemble(upscale) if ensemble else upscale
 
 
-def write_grid(target: Path, pictures: list[Pictures]) -> Path:
+def _costs(upscalers: Mapping[str, Upscaler], device: torch.device, scale: int) -> dict[str, dict[str, float]]:
+    """What each generator costs, by name and `metrics.tables.COSTS`."""
+    costs = measure_costs(upscalers, device, scale)
+    return {
+        name: {"weights_count": 0 if name == "bicubic" else count_weights(load_trained(name).generator), **cost}
+        for name, cost in costs.items()
+    }
+
+
+def write_grid(target: Path, grid: Tensor) -> Path:
     """Write a grid, and give its file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    save_image(comparison_grid(pictures), target)
+    save_image(grid, target)
     return target
 
 

@@ -1,4 +1,4 @@
-"""LPIPS, FID and KID through torchmetrics, the distance of VGG19 features, and the metrics that need no weights."""
+"""LPIPS, DISTS, FID and KID through torchmetrics, VGG19 features, identity, and the metrics that need no weights."""
 
 import math
 import os
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
+from srgan_lightning.imaging.face_embedder import FaceEmbedder
 from srgan_lightning.losses import PerceptualLoss
 from srgan_lightning.metrics.colour_shift import ColourShift
 from srgan_lightning.metrics.grid_energy import GridEnergy
@@ -16,9 +18,9 @@ from srgan_lightning.metrics.pictures import Pictures
 from srgan_lightning.metrics.swd import SlicedWassersteinDistance
 from srgan_lightning.utils.errors import UserError
 
-PERCEPTUAL_NAMES = ("lpips", "fid", "kid", "vgg", "swd", "grid", "colour_shift")
+PERCEPTUAL_NAMES = ("lpips", "dists", "fid", "kid", "vgg", "identity", "swd", "grid", "colour_shift")
 #: Names of scores: `grid` has HR's own beside it.
-KNOWN = ("lpips", "fid", "kid", "vgg", "swd", "grid", "hr_grid", "colour_shift")
+KNOWN = ("lpips", "dists", "fid", "kid", "vgg", "identity", "swd", "grid", "hr_grid", "colour_shift")
 OF_DISTRIBUTIONS = ("fid", "kid")  # of networks' features: they compare all SR with all HR
 
 
@@ -34,17 +36,89 @@ class FeatureDistance(MeanMetric):
         super().update(self.loss(sr, hr))
 
 
-class PerceptualMetrics:
-    """Gathers the pictures of one set; lower is better in all, `grid` as far as HR's.
+class DISTS(MeanMetric):
+    """Mean over images of Deep Image Structure and Texture Similarity (Ding et al. 2020); 0: the same image.
+
+    Torchmetrics' own metric builds VGG16 anew for every image.
+    """
+
+    def __init__(self) -> None:
+        from torchmetrics.functional.image.dists import DISTSNetwork
+
+        super().__init__()
+        self.network = DISTSNetwork().eval().requires_grad_(False)
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:  # type: ignore[override]
+        """sr, hr: (B, 3, H, W) RGB in [0, 1]."""
+        with torch.no_grad():
+            super().update(self.network(sr, hr))
+
+
+class IdentitySimilarity(MeanMetric):
+    """Mean over images of the cosine between the embeddings of SR and of HR; 1: the same person."""
+
+    def __init__(self, embedder: FaceEmbedder) -> None:
+        super().__init__()
+        self.embedder = embedder
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:  # type: ignore[override]
+        """sr, hr: (B, 3, H, W) RGB in [0, 1]."""
+        super().update(F.cosine_similarity(self.embedder(sr), self.embedder(hr)).to(self.device))
+
+
+def load_vgg_distance(vgg: Mapping[str, Any], setting: str) -> FeatureDistance:
+    """A `FeatureDistance` by arguments of `PerceptualLoss`; `setting` begins the UserError where they are unusable."""
+    try:
+        return FeatureDistance(PerceptualLoss(**vgg))
+    except UserError as error:
+        raise UserError(f"{setting} as loss.vgg in training: {error}") from error
+
+
+def load_metric(name: str, otherwise: str) -> Metric:
+    """A metric of torchmetrics with its network, from torch's hub folder or else the network.
 
     Args:
-        names: of `lpips`, `fid`, `kid`, `vgg`, `swd`, `grid`, `colour_shift`.
+        name: of `lpips`, `dists`, `fid`, `kid`.
+        otherwise: what to do where the network cannot be loaded, for the error.
+
+    Raises:
+        UserError: a package is missing, or the network cannot be loaded.
+    """
+    try:
+        if name == "lpips":
+            from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+
+            return LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
+        if name == "dists":
+            return DISTS()
+        from torchmetrics.image import FrechetInceptionDistance, KernelInceptionDistance
+
+        weights = os.path.join(torch.hub.get_dir(), "checkpoints", "weights-inception-2015-12-05-6726825d.pth")
+        path = weights if os.path.isfile(weights) else None
+        if name == "fid":
+            return FrechetInceptionDistance(normalize=True, feature_extractor_weights_path=path)
+        return KernelInceptionDistance(normalize=True, feature_extractor_weights_path=path, subset_size=2)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{name} needs more packages ({error}): pip install '.[metrics]'.") from error
+    except Exception as error:  # urllib, ssl, hash and file errors of the weights
+        raise UserError(
+            f"The network of {name} could not be loaded ({error}). It is downloaded once; without network, copy "
+            f"torch's hub folder from a machine that has it and {otherwise}."
+        ) from error
+
+
+class PerceptualMetrics:
+    """Gathers the pictures of one set; lower is better in all but `identity`, in `grid` as far as HR's.
+
+    Args:
+        names: of `PERCEPTUAL_NAMES`.
         folder: holds the networks' weights as torch's cache does (`checkpoints/alexnet-owt-7be5be79.pth`, ...), or None
             for that cache itself, which is filled from the network.
         device: where the networks run.
         vgg: arguments of `losses.PerceptualLoss`.
         otherwise: what to do where networks cannot be downloaded, for the error.
         scale: LR is that many times smaller.
+        identity: arguments of `FaceEmbedder`.
 
     Raises:
         UserError: a name is unknown, a package is missing, or weights are unavailable.
@@ -58,6 +132,7 @@ class PerceptualMetrics:
         vgg: Mapping[str, Any],
         otherwise: str = "set metric_weights=FOLDER, or leave it out of metrics",
         scale: int = 4,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         unknown = [name for name in names if name not in PERCEPTUAL_NAMES]
         if unknown:
@@ -65,6 +140,7 @@ class PerceptualMetrics:
         if "grid" in names:
             names = [*names, "hr_grid"]
         self.device, self.vgg, self.otherwise, self.scale = device, vgg, otherwise, scale
+        self.identity = dict(identity or {"model": None})
         if folder is not None:
             torch.hub.set_dir(os.path.abspath(folder))
         self.metrics: dict[str, Metric] = {name: self._make(name).to(device) for name in names}
@@ -76,32 +152,11 @@ class PerceptualMetrics:
             return GridEnergy(self.scale)
         if name == "colour_shift":
             return ColourShift()
+        if name == "identity":
+            return IdentitySimilarity(FaceEmbedder(**self.identity))
         if name == "vgg":
-            try:
-                return FeatureDistance(PerceptualLoss(**self.vgg))
-            except UserError as error:
-                raise UserError(
-                    f"metrics=[vgg] takes vgg.weights and vgg.layer as loss.vgg in training: {error}"
-                ) from error
-        try:
-            if name == "lpips":
-                from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
-
-                return LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
-            from torchmetrics.image import FrechetInceptionDistance, KernelInceptionDistance
-
-            weights = os.path.join(torch.hub.get_dir(), "checkpoints", "weights-inception-2015-12-05-6726825d.pth")
-            path = weights if os.path.isfile(weights) else None
-            if name == "fid":
-                return FrechetInceptionDistance(normalize=True, feature_extractor_weights_path=path)
-            return KernelInceptionDistance(normalize=True, feature_extractor_weights_path=path, subset_size=2)
-        except ModuleNotFoundError as error:
-            raise UserError(f"{name} needs more packages ({error}): pip install '.[metrics]'.") from error
-        except Exception as error:  # urllib, ssl, hash and file errors of the weights
-            raise UserError(
-                f"The network of {name} could not be loaded ({error}). It is downloaded once; without network, copy "
-                f"torch's hub folder from a machine that has it and {self.otherwise}."
-            ) from error
+            return load_vgg_distance(self.vgg, "metrics=[vgg] takes vgg.weights and vgg.layer")
+        return load_metric(name, self.otherwise)
 
     def update(self, pictures: Pictures) -> None:
         """Add one image."""

@@ -14,6 +14,8 @@ TITLES = {
     "psnr_rgb": "PSNR-RGB",
     "ssim_rgb": "SSIM-RGB",
     "lpips": "LPIPS",
+    "dists": "DISTS",
+    "identity": "identity",
     "fid": "FID",
     "kid": "KID",
     "vgg": "VGG19",
@@ -21,10 +23,17 @@ TITLES = {
     "grid": "grid",
     "hr_grid": "HR grid",
     "colour_shift": "colour shift",
+    "weights_count": "weights",
+    "seconds_per_megapixel": "s/MP",
+    "megabytes_per_megapixel": "MB/MP",
 }
+#: Names of what a generator costs, not of scores.
+COSTS = ("weights_count", "seconds_per_megapixel", "megabytes_per_megapixel")
 
 
 def _number(key: str, value: float) -> str:
+    if key in COSTS:
+        return f"{value:,.0f}" if key != "seconds_per_megapixel" else f"{value:.3g}"
     if key == "vgg" and value >= 100:  # of weights whose features are not of unit size
         return f"{value:,.0f}"
     two = ("psnr", "bicubic_psnr", "fid", "grid", "hr_grid", "colour_shift")
@@ -47,7 +56,7 @@ def print_images(console: Console, result: dict[str, Any]) -> None:
 
 def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the comparison: one row for bicubic on each set, then one for each of the weights."""
-    keys = [*METRIC_NAMES, *(key for key in KNOWN if any(key in result for result in results))]
+    keys = [*METRIC_NAMES, *(key for key in (*KNOWN, *COSTS) if any(key in result for result in results))]
     rows: list[list[str]] = []
     for name in dict.fromkeys(result["set"] for result in results):
         of_set = [result for result in results if result["set"] == name]

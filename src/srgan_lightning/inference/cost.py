@@ -1,0 +1,103 @@
+"""What upscaling costs: time, memory and weights, measured for all generators on one image in turns."""
+
+import statistics
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+#: Side of LR in pixels: one image of this size keeps a CPU busy, and a larger one a GPU.
+CPU_SIDE, GPU_SIDE = 64, 256
+ROUNDS = 3
+
+
+class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no annotations
+    """Counts the bytes of all tensors that are made inside and still alive, and keeps the most.
+
+    The memory of the process would also show what earlier work has left to the allocator.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.alive: dict[int, int] = {}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        known = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                storage = leaf.untyped_storage()
+                key = storage._cdata
+                if key not in known and key not in self.alive:  # views and results in place share what is there
+                    self.alive[key] = storage.nbytes()
+                    self.now += storage.nbytes()
+                    weakref.finalize(storage, self._free, key)
+        self.peak = max(self.peak, self.now)
+        return result
+
+    def _free(self, key: int) -> None:
+        self.now -= self.alive.pop(key, 0)
+
+
+def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
+    """The most memory that the tensors of a call take at one time; on CUDA, all that its allocator gave out."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        function()
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device) - before)
+    memory = PeakTensors()
+    with memory:
+        function()
+    return memory.peak
+
+
+@torch.inference_mode()
+def measure_costs(
+    upscalers: Mapping[str, Callable[[Tensor], Tensor]], device: torch.device, scale: int
+) -> dict[str, dict[str, float]]:
+    """Seconds and megabytes for a megapixel of SR.
+
+    Args:
+        upscalers: by name, from LR (1, 3, h, w) to SR on the CPU.
+        device: where they run.
+        scale: how many times as large SR is.
+
+    Returns:
+        By name, `seconds_per_megapixel`, the median of a few calls in turns after one that does not count, and
+        `megabytes_per_megapixel`, the peak beside the weights.
+    """
+    side = GPU_SIDE if device.type == "cuda" else CPU_SIDE
+    lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    megapixels = (scale * side) ** 2 / 1e6
+    seconds: dict[str, list[float]] = {name: [] for name in upscalers}
+    memory = {name: peak_bytes(partial(upscale, lr), device) for name, upscale in upscalers.items()}
+    for number in range(1 + ROUNDS):  # the first is the warm-up
+        for name, upscale in upscalers.items():
+            start = time.perf_counter()
+            upscale(lr)  # its result is on the CPU: nothing is left to wait for
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return {
+        name: {
+            "seconds_per_megapixel": statistics.median(seconds[name]) / megapixels,
+            "megabytes_per_megapixel": memory[name] / 1e6 / megapixels,
+        }
+        for name in upscalers
+    }
+
+
+def count_weights(network: nn.Module) -> int:
+    """Numbers that a network has learnt: parameters, and not the statistics of BatchNorm."""
+    return sum(parameter.numel() for parameter in network.parameters())
