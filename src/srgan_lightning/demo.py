@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     device = find_device(options.device)
     allow_architectures(options.architecture)
     for path in options.weights:
-        load_trained(path)  # a bad file is told now, not to the first visitor
+        load_trained(path)  # a bad file is reported now, not to the first visitor
     with needs_extra("demo"):
         from srgan_lightning.tools.web.page import make_page
         from srgan_lightning.tools.web.server import serve

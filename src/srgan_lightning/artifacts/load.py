@@ -27,7 +27,7 @@ from srgan_lightning.utils.errors import UserError
 
 @dataclass
 class Trained:
-    """A generator in eval mode, and what its file says of it."""
+    """A generator in eval mode, the name of its file, and its metadata."""
 
     generator: SRModule
     name: str

@@ -23,13 +23,13 @@ BROKEN_CONNECTION = "The connection to another process of this run broke"
 
 
 class JobError(CompactHydraException):
-    """What a user can mend about a job, and the directory of the sweep that it is of, if it is."""
+    """A user's mistake in one job; `sweep` is the directory of the job's sweep, or None for a single run."""
 
     sweep: str | None = None
 
 
 def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | None:
-    """The paragraph for a mistake that a user can mend, or None when the error is a fault of the program.
+    """Return the paragraph for a mistake that a user can correct, or None for a bug of the program.
 
     Args:
         error: what was raised.
@@ -68,7 +68,7 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
 
 
 def log_failed_job(text: str | None) -> None:
-    """Keep in the run directory's log why a job failed; of a sweep, say it at once: Hydra tells one job, at the end."""
+    """Log why a job failed to its run directory; in a sweep also at once, since Hydra reports one job, at the end."""
     if not HydraConfig.initialized():
         return
     log, failure = logging.getLogger(__name__), sys.exc_info() if text is None else None
@@ -78,13 +78,13 @@ def log_failed_job(text: str | None) -> None:
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "The run failed. %s", (text or "",), failure)
     before, logging.raiseExceptions = logging.raiseExceptions, False  # the disk may be full, which is reported anyway
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):  # the terminal is told in plain words
+        if isinstance(handler, logging.FileHandler):  # the terminal gets the paragraph alone
             handler.handle(record)
     logging.raiseExceptions = before
 
 
 def say_which_failed(sweep: str) -> None:
-    """The last line of a sweep with failed jobs: which, and where to go on with the others."""
+    """Print the last line of a sweep with failed jobs: their names, and the command that reports the others."""
     try:
         runs = find_runs(Path(os.path.relpath(sweep)))
     except UserError:
@@ -96,7 +96,7 @@ def say_which_failed(sweep: str) -> None:
 
 
 def print_user_error(error: CompactHydraException, hints: list[str]) -> None:
-    """Print what a user can mend: what was meant, instead of Hydra's advice to add an option that was misspelt."""
+    """Print a mistake with suggestions, instead of Hydra's advice to add the misspelt option."""
     for hint in hints:
         print(hint, file=sys.stderr)
     struct = isinstance(error.__cause__, OmegaConfBaseException)

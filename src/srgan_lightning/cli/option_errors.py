@@ -1,4 +1,4 @@
-"""Which option a class did not take, where Python and Hydra tell only that it raised a TypeError."""
+"""Name the option that a class refused, where Python and Hydra report only a TypeError."""
 
 import inspect
 import re
@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None:
-    """The option that a TypeError of an instantiated class is about, in one sentence; None where that cannot be told.
+    """Name the option behind the TypeError of an instantiated class in one sentence; None where it is unknown.
 
     Args:
         error: raised from a TypeError.

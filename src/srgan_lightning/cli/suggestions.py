@@ -1,4 +1,4 @@
-"""The nearest valid option for one that was misspelt, after Hydra has said what is wrong."""
+"""Suggest the nearest valid option for a misspelt one, after Hydra's own message."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -47,7 +47,7 @@ def _parsed(arguments: Sequence[str]) -> list[Override]:
         try:
             overrides.append(OverridesParser.create().parse_override(argument))
         except HydraException:
-            continue  # a flag, or something that Hydra has said enough about
+            continue  # a flag, or a mistake that Hydra's message explains
     return overrides
 
 
@@ -57,7 +57,7 @@ def _keys(config_dir: Path, config_name: str, choices: list[str]) -> list[str]:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
             return list(_dotted(OmegaConf.to_container(compose(config_name, choices))))
     except HydraException:
-        return []  # choices that do not go together, which Hydra has said too
+        return []  # choices that exclude each other, which Hydra reports too
 
 
 def _dotted(value: Any, prefix: str = "") -> Iterator[str]:

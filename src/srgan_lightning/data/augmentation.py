@@ -1,6 +1,6 @@
 """Flips, right-angle turns and colour orders: in batches, on the device that the images are on.
 
-The numbers that say which come with the samples and follow from their seeds, so workers, processes and resumed runs
+The numbers that select them come with the samples and follow from their seeds, so workers, processes and resumed runs
 all see the same images.
 """
 

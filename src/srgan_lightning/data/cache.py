@@ -29,14 +29,14 @@ PIXELS = "pixels.bin"  # uint8 (3, H, W) of each image, one after the other
 INDEX = "index.bin"  # int64 (images, 3): height, width and CRC-32 of each; height 0 for an image that cannot be read
 HEADER = "cache.json"  # format, number of images, bytes of pixels, CRC-32 of the index
 FORMAT = 1
-FLUSH = 64 << 20  # bytes of pixels between two entries into the index, which a killed build goes on from
+FLUSH = 64 << 20  # bytes of pixels between two writes of the index, from which a killed build resumes
 AGAIN = "Delete that folder, and it will be built again."
 
 
 class CachedSource:
     """A source whose images are read from a cache, as views of mapped memory: a crop copies its own pixels alone.
 
-    Nobody may write into what `read` returns: the mapping is read-only, and the process would die of it.
+    Never write into what `read` returns: the mapping is read-only, and writing ends the process with SIGSEGV.
 
     Args:
         source: what was cached; still gives names and fingerprint.
@@ -174,7 +174,7 @@ class _Decoded(Dataset[tuple[Tensor, int]]):
 
 
 def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -> None:
-    """Decode in parallel, write in order; what the index names is on the disk, and a later build goes on from there."""
+    """Decode in parallel and write in order. All that the index names is on the disk, so a later build can resume."""
     folder.mkdir(exist_ok=True)
     with (folder / PIXELS).open("ab") as pixels, (folder / INDEX).open("ab") as index:
         done = _recover(folder, pixels.tell())
@@ -184,7 +184,7 @@ def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -
         loader = DataLoader(
             _Decoded(source, len(done), on_error),
             batch_size=None,
-            generator=torch.Generator(),  # or it would draw from the run's, and change the weights that it starts from
+            generator=torch.Generator(),  # its own: drawing from the global one would change the initial weights
             **worker_options(workers),
         )
         images = iter(loader)  # workers are forked before the progress bar starts its thread
@@ -205,7 +205,7 @@ def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -
 
 
 def _save(pixels: BinaryIO, index: BinaryIO, rows: list[tuple[int, int, int]]) -> None:
-    _sync(pixels)  # before the index says that they are there
+    _sync(pixels)  # before the index names them
     index.write(np.array(rows, np.int64).tobytes())
     _sync(index)
 
@@ -229,7 +229,7 @@ def _check_space(source: ImageSource, folder: Path, remaining: int) -> None:
         try:
             sizes.append(source.read(index).numel())
         except UserError:
-            continue  # told when its turn comes
+            continue  # reported when it is decoded
     needed, free = int(np.mean(sizes or [0]) * remaining), shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(

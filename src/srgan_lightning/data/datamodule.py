@@ -30,7 +30,7 @@ def check_seed(seed: int) -> None:
 
 
 class SuperResolutionData(lightning.LightningDataModule):
-    """Ships uint8 HR to the device and makes float LR there; subclasses say where the images come from.
+    """Ships uint8 HR to the device and makes float LR there; subclasses provide the sources of images.
 
     Batches reach the modules as `hr` (B, 3, H, W) and `lr` (B, 3, H / scale, W / scale), float32 RGB in [0, 1], and
     `index` (B,).
@@ -89,7 +89,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.on_error: OnError = on_error
         self.skipped = 0  # broken images that others stood in for, in this process
         self.sources: dict[str, ImageSource] = {}
-        self.epoch, self.batches_seen = 0, 0  # where a resumed run goes on
+        self.epoch, self.batches_seen = 0, 0  # where a resumed run continues
         self.cores: int | None = None  # of this process, once others are there
         if cache not in (None, "memmap"):
             raise UserError(f"data.cache={cache!r} is unknown: use null or memmap.")
@@ -208,7 +208,7 @@ class SuperResolutionData(lightning.LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             drop_last=train,  # batch statistics want full batches
             persistent_workers=train and self.workers > 0,
-            # One of its own, or every epoch would draw from the generator whose state training saves.
+            # Its own: otherwise every epoch would draw from the global generator, whose state training saves.
             generator=torch.Generator().manual_seed(self.seed),
             **worker_options(self.workers),
         )
@@ -216,7 +216,7 @@ class SuperResolutionData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         dataset = TrainingSet(self.sources["train"], self.scale, self.crop, on_error=self.on_error, **self.augmentation)
         sampler = SeededSampler(dataset, self._world_size, self._rank, shuffle=True, seed=self.seed)
-        # Lightning starts the loader's workers before it tells the sampler the epoch of a resumed run.
+        # Lightning starts the loader's workers before it sets the sampler's epoch of a resumed run.
         sampler.set_epoch(self.epoch)
         sampler.seen = self.epoch, self.batches_seen * self.batch_size
         return self._loader(dataset, sampler, train=True)
@@ -229,7 +229,7 @@ class SuperResolutionData(lightning.LightningDataModule):
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = ValidationSet(self.sources[split], self.scale, self.on_error, self.min_side(split))
-        # Pads the processes to equal lengths with repeats, which `metrics.Scores` drops again.
+        # Pads the processes to equal lengths with repeats, which `PSNRSSIM` drops again.
         sampler: DistributedSampler[Any] = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
         return self._loader(dataset, sampler, train=False)
 

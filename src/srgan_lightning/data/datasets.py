@@ -45,7 +45,7 @@ class SeededSampler(DistributedSampler[Any]):
 
 
 class SourceView(Dataset[Sample]):
-    """What training and validation share: reading, and what stands in for an image that cannot be read.
+    """What training and validation share: reading, and replacing an image that cannot be read.
 
     Args:
         source: the images.
@@ -92,7 +92,7 @@ class TrainingSet(SourceView):
         rotate: turn by random right angles, with `hflip` all eight symmetries of the square; for photos, not for faces.
         random_scale: shrink each photo by a random factor between this and 1 before it is cropped; 1 leaves it.
         shuffle_channels: put red, green and blue in random order.
-        on_error: see `SourceView`; what stands in follows from the sample's seed.
+        on_error: see `SourceView`; the sample's seed decides which image replaces a broken one.
     """
 
     def __init__(
@@ -159,8 +159,8 @@ class TrainingSet(SourceView):
 class ValidationSet(SourceView):
     """Whole images, cut at the right and bottom to multiples of the scale, each with a fixed `degradation_u`.
 
-    With `on_error=skip` the next image stands in under its own index, and `metrics.Scores` counts an index once: the
-    scores are those of the readable images, whatever the number of processes.
+    With `on_error=skip` the next image replaces a broken one, under its own index. `PSNRSSIM` counts an index once, so
+    the scores are those of the readable images, whatever the number of processes.
 
     Args:
         source: the images.

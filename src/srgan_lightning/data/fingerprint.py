@@ -25,5 +25,5 @@ def fingerprint(source: ImageSource, times: bool = False) -> str:
             stat = path.stat()
             digest.update(f"{stat.st_size} {stat.st_mtime_ns if times else ''}\n".encode())
         except OSError:
-            digest.update(b"missing\n")  # reading it will tell
+            digest.update(b"missing\n")  # reported when it is read
     return digest.hexdigest()[:16]

@@ -28,11 +28,11 @@ except ImportError as error:
     raise UserError("Shards need litdata: pip install '.[streaming]'.") from error
 
 
-logging.getLogger("litdata").setLevel(logging.WARNING)  # it tells of its cache in every process
+logging.getLogger("litdata").setLevel(logging.WARNING)  # it logs its cache in every process
 
 
 class _Refused(Serializer):  # type: ignore[misc]  # litdata is untyped
-    """Stands where litdata would unpickle: shards of others never execute code."""
+    """Replaces litdata's pickle: shards of others never execute code."""
 
     def serialize(self, data: Any) -> tuple[bytes, str | None]:
         raise UserError("These shards are for images alone.")
@@ -133,7 +133,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
     """Training samples in litdata's order: shards in random order, shared out to processes and workers, and shuffled.
 
     The order follows from the seed, the epoch and the numbers of processes and workers; what is random about a sample
-    from the seed, the epoch and its number in the shards, whoever reads it.
+    follows from the seed, the epoch and its number in the shards, whichever process reads it.
 
     Args:
         shards: the images.
@@ -162,7 +162,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
 
 
 class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
-    """litdata's loader, with its place told from outside.
+    """litdata's loader, whose position is set from outside.
 
     By itself it counts iterators that ran to their end, but Lightning drops some unused, and leaves others when it has
     counted the epoch's batches.
@@ -177,7 +177,7 @@ class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
         super().__init__(stream, **options)
         self.seen = seen
         self.set_epoch(seen[0])
-        self.sampler.set_epoch = self.set_epoch  # Lightning tells samplers alone
+        self.sampler.set_epoch = self.set_epoch  # Lightning sets the epoch of samplers alone
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -208,7 +208,7 @@ class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
 class StreamingData(SuperResolutionData):
     """Images that are read from shards one after the other, and so may outgrow the disk.
 
-    A resumed run goes on within the epoch where it stopped, exactly so with as many processes and workers and the same
+    A resumed run continues within the epoch where it stopped, exactly with as many processes and workers and the same
     batch size; with others, the rest of that epoch repeats some images and leaves others out.
 
     Args:

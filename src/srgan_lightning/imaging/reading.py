@@ -96,7 +96,7 @@ def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # told as an error, two lines below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # raised as an error, two lines below
             with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
@@ -170,7 +170,7 @@ def decode(data: bytes, name: str) -> Tensor:
     with opened(io.BytesIO(data), name) as image:
         plain = image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1
     if plain and decode_jpeg is not None:
-        with suppress(RuntimeError):  # PIL says it better, or forgives it
+        with suppress(RuntimeError):  # PIL has a clearer message, or can read it
             pixels: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
             return pixels
     return to_tensor(open_image(io.BytesIO(data), name))

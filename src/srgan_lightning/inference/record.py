@@ -24,7 +24,9 @@ def read_records(results: Iterable[Path]) -> dict[Path, str]:
     for folder in {result.parent for result in results}:
         with suppress(OSError):
             for line in (folder / NAME).read_text(encoding="ascii", errors="replace").splitlines():
-                with suppress(ValueError, TypeError, RecursionError):  # a line that a kill has torn, or somebody's own
+                with suppress(
+                    ValueError, TypeError, RecursionError
+                ):  # a line that was cut by a kill, or written by hand
                     name, fingerprint = json.loads(line)
                     known[folder / str(name)] = str(fingerprint)  # of several, the last holds
     return known

@@ -12,7 +12,7 @@ LABELLED = ("bce", "least_squares", "relativistic")
 
 
 class AdversarialLoss:
-    """Both sides of the game, each a scalar mean over all logits, in float32 whatever these are.
+    """The losses of generator and discriminator: scalar means over all logits, in float32 whatever their type.
 
     Logits have any shape: (B, 1), one an image, or maps (B, 1, H, W), one a pixel.
 
@@ -61,7 +61,7 @@ class AdversarialLoss:
         return (1 - torch.sigmoid(fake)).mean()
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Low when HR and SR are told apart; real, fake: logits of HR and of SR."""
+        """Return the loss, low when HR and SR are distinguished; real, fake: logits of HR and of SR."""
         real, fake = real.float(), fake.float()
         if self.relativistic:
             real, fake = _relative(real, fake)

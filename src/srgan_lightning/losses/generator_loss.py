@@ -100,7 +100,7 @@ class GeneratorLoss(nn.Module):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Plain values that say what this loss is, for checkpoints and artifacts."""
+        """Plain values that describe this loss, for checkpoints and artifacts."""
         recipe: dict[str, Any] = {name: weight for name, weight in self.weights.items() if weight}
         if "pixel" in recipe:
             recipe["pixel_kind"] = self.pixel_kind

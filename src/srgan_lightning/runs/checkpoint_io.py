@@ -1,4 +1,4 @@
-"""Checkpoints on the disk: written whole or not at all, and told apart from broken ones."""
+"""Checkpoints on the disk: written whole or not at all, and verified."""
 
 import io
 import zipfile

@@ -28,7 +28,7 @@ def code_version() -> dict[str, Any]:
     """`version`, and in a git checkout `commit` and `dirty`: whether src/ or conf/ differ from it."""
     root = Path(__file__).resolve().parents[3]
     provenance: dict[str, Any] = {"version": __version__, "commit": None, "dirty": None}
-    if (root / ".git").exists():  # an installed wheel may lie in somebody else's repository
+    if (root / ".git").exists():  # an installed wheel may lie in another project's repository
 
         def git(*arguments: str) -> str:
             command = ["git", "-C", str(root), *arguments]
@@ -55,7 +55,7 @@ def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str |
     Args:
         cfg: the run's configuration.
         data: after `setup("fit")`.
-        checkpoint: the file that it goes on from.
+        checkpoint: the file that it resumes from.
     """
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

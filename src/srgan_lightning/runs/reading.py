@@ -82,12 +82,12 @@ class Run:
 
     @cached_property
     def failure(self) -> str:
-        """Why it failed, as its log tells; empty where it does not."""
+        """Why it failed, from its log; empty where the log has no reason."""
         for log in self.files.logs():
             try:
                 lines = read_text(log, LOG_BYTES).splitlines()
             except (OSError, ValueError):
-                continue  # it has nothing to say
+                continue  # without a message
             for line in lines:
                 if "[ERROR]" in line:
                     return printable(line.partition(" failed. ")[2]) or f"see {printable(log)}"

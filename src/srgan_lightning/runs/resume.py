@@ -1,4 +1,4 @@
-"""Where a resumed run goes on: in which directory, and from which checkpoint."""
+"""Find the directory and the checkpoint of a resumed run."""
 
 import fcntl
 import functools
@@ -64,7 +64,7 @@ def latest_valid_checkpoint(run: RunDirectory) -> Path | None:
 def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
     """The file that `ckpt_path` means.
 
-    `last` and `auto` are the whole checkpoint that is furthest on: of this very run directory where it has one, else of
+    `last` and `auto` choose the valid checkpoint with the most updates: of this run directory where it has one, else of
     the newest run beside it. The jobs of a sweep look at their own directories alone.
 
     Args:
@@ -95,11 +95,11 @@ def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
 
 
 def warn_if_complete(max_steps: int, metadata: dict[str, Any]) -> None:
-    """Say that a checkpoint is where training would end.
+    """Log that nothing is left to train, where the checkpoint has all updates.
 
     Args:
         max_steps: `trainer.max_steps`; -1 for no limit.
-        metadata: the checkpoint's facts, see `artifact.read_checkpoint`; without a recipe nothing is said.
+        metadata: the checkpoint's, see `artifact.read_checkpoint`; without a recipe nothing is logged.
     """
     updates = metadata.get("recipe", {}).get("updates", -1)
     if 0 <= max_steps <= updates:

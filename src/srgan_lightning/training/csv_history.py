@@ -1,4 +1,4 @@
-"""metrics.csv goes on where a resumed run does."""
+"""Keep metrics.csv consistent when a run is resumed."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 
 
 class _Writer(ExperimentWriter):
-    """Goes on with the metrics.csv that it finds; Lightning's deletes it, and new columns rewrite it in place."""
+    """Append to an existing metrics.csv; Lightning's writer deletes it, and rewrites it in place for new columns."""
 
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
@@ -64,7 +64,7 @@ class RunCSVLogger(CSVLogger):
 
     @rank_zero_only
     def truncate_after(self, batches: int) -> None:
-        """Forget what was logged past a checkpoint's count of batches: the resumed run logs it again."""
+        """Drop what was logged after a checkpoint's count of batches: the resumed run logs it again."""
         self.experiment.truncate(batches)
 
 

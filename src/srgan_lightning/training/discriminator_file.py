@@ -94,7 +94,7 @@ def load_discriminator_weights(discriminator: nn.Module, path: str) -> None:
 
 
 def _read(path: Path, setting: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights, and what the file says of class and arguments."""
+    """Return the weights, and the file's metadata on class and arguments."""
     if path.suffix == ".safetensors":
         weights, metadata = read_artifact(path, "discriminator")
         try:

@@ -57,7 +57,7 @@ def write_results(
         cfg: the run's configuration.
         run: where.
         trainer: after `fit`.
-        start: see `provenance.describe_start`; the checkpoint that the run went on from counts where it made none.
+        start: see `provenance.describe_start`; where it made no checkpoint, the one that it resumed from counts.
         seconds: the time of this process.
 
     Returns:

@@ -24,7 +24,7 @@ def share_of_cores(machine: int) -> int:
     cores of its own, which are not divided again.
 
     Args:
-        machine: the number of this process's machine. All processes must call this, since they tell each other.
+        machine: the number of this process's machine. All processes must call this: it gathers from all of them.
     """
     import torch.distributed as dist  # here: commands that need no torch count cores too
 

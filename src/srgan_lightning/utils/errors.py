@@ -1,10 +1,10 @@
-"""The one exception for mistakes a user can mend, and text that is safe to print."""
+"""The exception for mistakes that a user can correct, and text that is safe to print."""
 
 import re
 import unicodedata
 from typing import Final
 
-#: Characters of a message. What a file says may be megabytes: its middle is left out, and the advice at the end kept.
+#: Characters of a message. Text from a file may be megabytes: the middle is cut, and the advice at the end kept.
 MAX_LENGTH: Final = 3000
 
 

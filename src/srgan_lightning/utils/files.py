@@ -56,7 +56,7 @@ def replacing(path: Path, partial_name: str) -> Iterator[BinaryIO]:
 
 
 def remove_partials(folder: str | Path) -> None:
-    """Remove what killed writers left in a folder that nobody else writes to."""
+    """Remove what killed writers left in a folder without other writers."""
     for path in Path(folder).rglob(".*.partial"):
         path.unlink(missing_ok=True)
 

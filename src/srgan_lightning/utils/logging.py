@@ -1,4 +1,4 @@
-"""What Lightning says on every run and no user needs."""
+"""Silence what Lightning logs on every run and no user needs."""
 
 import logging
 import warnings

@@ -22,7 +22,7 @@ def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) ->
     Args:
         data: of a configuration.
         workers: threads, which suffice: decoding and arithmetic run beside Python. None takes all cores.
-        seen: told of progress.
+        seen: called with the progress.
 
     Returns:
         The files, and all that was found.

@@ -1,4 +1,4 @@
-"""From a data group to the files to check, and what names alone tell; unlike the group, it stops at nothing."""
+"""List the files of a data group to check, and the findings from their names; a broken file never stops it."""
 
 import io
 import zipfile

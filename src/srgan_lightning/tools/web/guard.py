@@ -1,4 +1,4 @@
-"""What stands before Gradio: the paths that only programs ask for, uploads and their sum, and who still listens."""
+"""ASGI middleware before Gradio: closes the paths of its API, limits uploads, and tracks who still listens."""
 
 import shutil
 import time
@@ -16,7 +16,7 @@ PATIENCE = 15.0  # seconds that a request goes on while its visitor does not lis
 
 
 class Audience:
-    """The visitors who listen for results; a request that nobody waits for only holds up the others."""
+    """The visitors who listen for results; a request without a listener only delays the others."""
 
     def __init__(self) -> None:
         self.listening: Counter[str] = Counter()
@@ -31,7 +31,7 @@ class Audience:
         self.last_seen[visitor] = time.monotonic()
 
     def has_left(self, visitor: str, since: float) -> bool:
-        """Whether nobody has listened for `PATIENCE`, counted at the earliest from `since` of `time.monotonic`."""
+        """Whether the visitor has not listened for `PATIENCE` seconds, counted from `since` (monotonic) or later."""
         away = time.monotonic() - max(since, self.last_seen.get(visitor, since))
         return self.listening[visitor] <= 0 and away > PATIENCE
 
@@ -44,7 +44,7 @@ class Guard:
         folder: holds uploads and results.
         max_bytes: most that an uploaded file may have.
         max_total: most bytes that the folder may hold with an upload.
-        audience: is told of visitors who come and leave.
+        audience: notified of visitors who come and leave.
     """
 
     def __init__(self, app: ASGIApp, folder: Path, max_bytes: int, max_total: int, audience: Audience) -> None:

@@ -14,7 +14,7 @@ from srgan_lightning.tools.web.guard import KEEP_SECONDS, Audience
 from srgan_lightning.tools.web.request import UpscaleRequest, run_request
 from srgan_lightning.utils.errors import UserError
 
-QUEUE = 64  # orders that wait; further ones are told that it is full
+QUEUE = 64  # waiting requests; further ones are refused
 ALONE = "none"
 
 

@@ -69,7 +69,7 @@ class UpscaleResult:
 def run_request(
     request: UpscaleRequest, device: torch.device, max_pixels: int, folder: Path
 ) -> Iterator[float | UpscaleResult]:
-    """Make what is ordered, one tile at a time: yields the share that is done after each, and last what was ordered.
+    """Upscale, one tile at a time: yield the share that is done after each, and last the result.
 
     Args:
         request: see there.

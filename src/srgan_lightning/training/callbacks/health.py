@@ -1,4 +1,4 @@
-"""Watches a training for what goes wrong in GANs without any error, and says it in words."""
+"""Detect what goes wrong in GAN training without an error, and log it as advice."""
 
 import math
 from collections.abc import Iterator
@@ -27,15 +27,14 @@ class Health(Callback):
     `health/gradient_<term>` is the norm of the gradient that a weighted loss term sends into SR, the generator's
     output: for each a backward pass through the discriminator or VGG, but none through the generator.
     `health/update_<network>` is the norm of an update over that of the weights. `health/d_real` and `health/d_fake` are
-    means of D(HR) and D(SR), see `Opinion`. The training itself is
-    not touched: its weights are the same bit for bit.
+    means of D(HR) and D(SR), see `Opinion`. Training is not affected: its weights are the same to the bit.
 
     Args:
         interval: updates from one measurement to the next.
         patience: updates over which the discriminator must win most of the time before a warning.
 
     Raises:
-        UserError: a number out of its range; a network that is trained has no weight that could be.
+        UserError: a number out of its range; a trained network has no weight that requires a gradient.
     """
 
     def __init__(self, interval: int = 50, patience: int = 200) -> None:
@@ -48,7 +47,7 @@ class Health(Callback):
         self.rates: dict[str, float] = {}
         self.gradients: dict[str, Tensor] = {}
         self.since: dict[str, int] = {}
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
         self.opinion = Opinion()
         self.wins: list[bool] = []  # at the measurements of the last `patience` updates, oldest first
 
@@ -107,15 +106,17 @@ class Health(Callback):
         if self.opinion.sums is not None:
             measured |= dict(zip(("health/d_real", "health/d_fake"), self.opinion.means(), strict=True))
         pl_module.log_dict(measured)
-        values = torch.stack([value.float() for value in measured.values()]).tolist()  # a GPU is waited for once
-        if all(math.isfinite(value) for value in values):  # what is not is `NonFinite`'s
+        values = torch.stack(
+            [value.float() for value in measured.values()]
+        ).tolist()  # one synchronisation with the GPU
+        if all(math.isfinite(value) for value in values):  # `NonFinite` handles the rest
             self._judge(trainer, dict(zip(measured, values, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"since": self.since, "told": sorted(self.told), "opinion": self.opinion.state(), "wins": self.wins}
+        return {"since": self.since, "told": sorted(self.reported), "opinion": self.opinion.state(), "wins": self.wins}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.since, self.told = dict(state_dict["since"]), set(state_dict["told"])
+        self.since, self.reported = dict(state_dict["since"]), set(state_dict["told"])
         self.opinion.restore(state_dict.get("opinion"))  # absent from checkpoints of release 0.1.0
         self.wins = list(state_dict.get("wins", []))
 
@@ -134,8 +135,8 @@ class Health(Callback):
             faults += self._discriminator_faults(values["health/d_real"], values["health/d_fake"])
         now = {fault.name for fault in faults}
         self.since = {name: self.since.get(name, self.update) for name in now}
-        self.told &= now
+        self.reported &= now
         for fault in faults:
-            if self.update - self.since[fault.name] >= fault.patience and fault.name not in self.told:
-                self.told.add(fault.name)
+            if self.update - self.since[fault.name] >= fault.patience and fault.name not in self.reported:
+                self.reported.add(fault.name)
                 log_health(trainer, fault.name, fault.words)

@@ -1,4 +1,4 @@
-"""The silent faults of a GAN's training, each told from a few numbers and put into words that can be acted on."""
+"""Rules that detect silent faults of GAN training from a few numbers, and advise what to change."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,7 +20,7 @@ TINT = 2.0
 
 
 class Fault(NamedTuple):
-    """One that is there now: a name, the updates that it must last before it is said, and the words."""
+    """A fault found now: its name, the updates that it must last before it is reported, and the message."""
 
     name: str
     patience: int

@@ -24,7 +24,7 @@ class Stopped(Exception):  # noqa: N818  # nothing is wrong
 
 
 class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: all others have seen the batch then
-    """Finishes the update at hand, writes a checkpoint, and lets the run end; any process may be the one that is told.
+    """Finish the current update, write a checkpoint and end the run, when any process receives a stop signal.
 
     A validation is not waited for: it is cut short, or not begun, and the resumed run makes up for it. At the last
     update of a run nothing is left to stop, and it ends as it would.
@@ -38,7 +38,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
-        self.signal: signal.Signals | None = None  # that this process was told by
+        self.signal: signal.Signals | None = None  # received by this process
         self.stopped = False
         self.validation_due = False
         self.saved = False

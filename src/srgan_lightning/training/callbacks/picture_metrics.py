@@ -26,7 +26,7 @@ class PictureMetrics(Callback):
 
     def __init__(self) -> None:
         self.present: set[str] = set()  # faults of the last validation
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     @property
     def state_key(self) -> str:
@@ -82,12 +82,12 @@ class PictureMetrics(Callback):
         grids = (values["grid"], values["hr_grid"]) if enough else None
         faults = {fault.name: fault for fault in picture_faults(values["colour_shift"], grids)}
         lasting = self.present & faults.keys()  # a network that has just begun may be off for a while
-        for name in sorted(lasting - self.told):
+        for name in sorted(lasting - self.reported):
             log_health(trainer, name, faults[name].words)
-        self.present, self.told = set(faults), lasting
+        self.present, self.reported = set(faults), lasting
 
     def state_dict(self) -> dict[str, Any]:
-        return {"present": sorted(self.present), "told": sorted(self.told)}
+        return {"present": sorted(self.present), "told": sorted(self.reported)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.present, self.told = set(state_dict["present"]), set(state_dict["told"])
+        self.present, self.reported = set(state_dict["present"]), set(state_dict["told"])

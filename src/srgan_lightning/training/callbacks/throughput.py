@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 class Throughput(Callback):
     """Logs `images_per_second` over the time since the last log, all processes together, without validation's time.
 
-    `earlier` is the whole time of the processes that a resumed run goes on from, in seconds.
+    `earlier` is the total time, in seconds, of the processes before a resume.
     """
 
     def __init__(self) -> None:
