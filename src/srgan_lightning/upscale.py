@@ -26,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--weights",
         default=DEFAULT,
         help="a file or a bundled model: srresnet-faces-x4, for any photo, compressed and blurred ones too; "
-        "srresnet-x4, for sharp photos; srgan-faces-x4, for blurred faces never compressed (default: %(default)s)",
+        "srresnet-x4, for sharp photos; srgan-faces-x4, for more texture, which is invented (default: %(default)s)",
     )
     add(
         "--architecture",

@@ -16,10 +16,12 @@ from srgan_lightning.artifacts.model_card import model_card
 from srgan_lightning.data.degradation import Bicubic, Blur
 from srgan_lightning.data.synthetic.datamodule import DrawnFaces
 from srgan_lightning.metrics.psnr_ssim import PSNRSSIM
+from srgan_lightning.networks import Discriminator
+from srgan_lightning.training.discriminator_file import load_discriminator_weights
 
 HASHES = {
     "srresnet-faces-x4": "5f39b03f92aceda007130646341a948611e04029a9eb1fd8d97f90867fe54c07",
-    "srgan-faces-x4": "9a3f728b1260589bcca6b9624d1ea4ce7faef8d7945ddadb67054124451b276a",
+    "srgan-faces-x4": "1a8a71cbc17f1462a46ecdc084a07164de9b1969b92e6fd9302295c6889520e5",
     "srresnet-x4": "52b35bff4941a22e200c5070213290977f60fba3c57181dd572d7c9122d00259",
 }
 
@@ -35,10 +37,24 @@ def test_the_files_are_the_published_ones() -> None:
         assert tensors["tail.weight"].dtype == torch.float16
 
 
+def test_the_discriminator_that_is_kept_is_the_published_one() -> None:
+    path = Path(__file__).parents[2] / "models/srgan-faces-x4-discriminator.safetensors"
+    digest = "34f452af3561b98b14d2cd73b212a7cedf8302788158d4ac5b356340d16c0773"
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    discriminator = Discriminator(32, grid=6, hidden=256)
+    load_discriminator_weights(discriminator, str(path))
+    faces = DrawnFaces(2, 96, seed=99)
+    hr = torch.stack([faces.read(index) for index in range(2)]).float() / 255
+    with torch.inference_mode():
+        logits = discriminator.eval()(torch.cat([hr, torch.rand_like(hr)]))
+    assert logits[:2].mean() > logits[2:].mean()  # faces rather than noise
+
+
 @pytest.mark.parametrize(
     ("name", "degradation", "margin"),
     [
         ("srresnet-x4", Bicubic(4), 0.5),
+        ("srgan-faces-x4", Bicubic(4, jpeg=(75, 75)), 0.25),
         ("srgan-faces-x4", Blur(4, kernel=9, sigma=(0.8, 1.2)), 0.5),
         ("srresnet-faces-x4", Bicubic(4), 0.5),
         ("srresnet-faces-x4", Bicubic(4, jpeg=(75, 75)), 0.5),

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 #: Side of the windows over which the pattern is averaged, in LR pixels.
-WINDOW = 12
+WINDOW = 6
 
 
 def grid_error(sr: Tensor, hr: Tensor, period: int) -> Tensor:
@@ -11,7 +11,7 @@ def grid_error(sr: Tensor, hr: Tensor, period: int) -> Tensor:
 
     A convolutional generator sees the same LR around every pixel of plain ground, so it draws the same pattern beside
     each of them: texture that the perceptual or adversarial term rewards appears there as a grid. The pattern is
-    averaged over windows of 12 x 12 LR pixels, in which details of the photo cancel and a grid does not. The windows
+    averaged over windows of 6 x 6 LR pixels, in which details of the photo cancel and a grid does not. The windows
     cover the image from its top left; a rest narrower than a window is left out, unless the image itself is.
 
     Args:
