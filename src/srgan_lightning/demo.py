@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
 from srgan_lightning.utils.errors import UserError
 
 PASSWORD = "SRGAN_DEMO_AUTH"
@@ -22,6 +23,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="your own class, where the weights name it",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+    add(
+        "--precision",
+        choices=("auto", "32", "bf16"),
+        default=DEFAULT_PRECISION,
+        help="of the convolutions; auto: bf16 where the device is fast in it (default: %(default)s)",
+    )
     add("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: %(default)s)")
     add("--port", type=int, default=7860, metavar="N", help="(default: %(default)s)")
     add("--max-megapixels", type=positive, default=4, metavar="N", help="of a photo (default: %(default)s)")
@@ -93,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
     choices = {name: name for name in [*options.weights, *bundled_names(), "bicubic"]}
     max_pixels = round(options.max_megapixels * 1e6)
     serve(
-        lambda folder, audience: make_page(choices, device, max_pixels, folder, audience),
+        lambda folder, audience: make_page(choices, device, max_pixels, folder, audience, options.precision),
         options.host,
         options.port,
         round(options.max_megabytes * 1e6),

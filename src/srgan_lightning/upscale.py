@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from srgan_lightning.artifacts.bundled import DEFAULT
+from srgan_lightning.artifacts.bundled import DEFAULT, DEFAULT_PRECISION
 from srgan_lightning.utils.errors import UserError, printable
 
 
@@ -51,7 +51,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--tile", type=int, default=512, metavar="N", help="LR pixels per side (default: %(default)s; 0: whole image)")
     add("--overlap", type=int, metavar="N", help="LR pixels that tiles share (default: as far as the generator sees)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
-    add("--precision", choices=("32", "bf16", "16"), default="32", help="of the convolutions (default: %(default)s)")
+    add(
+        "--precision",
+        choices=("auto", "32", "bf16", "16"),
+        default=DEFAULT_PRECISION,
+        help="of the convolutions of 8-bit images; auto: bf16 where the device is fast in it (default: %(default)s)",
+    )
     add("--format", choices=("same", "png", "jpg", "webp", "tif"), default="same", help="(default: as the input)")
     add(
         "--alpha",
@@ -104,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
     from srgan_lightning.inference.pipes import piped
     from srgan_lightning.inference.predict import upscale_files
     from srgan_lightning.inference.upscaling import TiledUpscaler
+    from srgan_lightning.utils.bf16 import choose_precision
     from srgan_lightning.utils.device import find_device
 
     if options.resume and "-" in options.inputs:
@@ -112,8 +118,9 @@ def run(options: argparse.Namespace) -> int:
     allow_architectures(options.architecture)
     finish = Finish(options.outscale, options.size, options.match_colours)
     generator = blend_files(*options.blend) if options.blend else load_generator(options.weights)
+    precision = choose_precision(options.precision, device)
     upscaler = TiledUpscaler(
-        generator, options.tile, options.overlap, options.precision, options.alpha, options.self_ensemble, finish
+        generator, options.tile, options.overlap, precision, options.alpha, options.self_ensemble, finish
     )
     with piped(options.inputs, options.output, options.format) as files:
         jobs = list_jobs(files.inputs, files.output, finish.suffix(upscaler.scale), options.format)

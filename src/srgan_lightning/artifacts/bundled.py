@@ -8,6 +8,9 @@ from srgan_lightning.utils.errors import UserError
 BUNDLED = Path(__file__).resolve().parent / "weights"
 #: For anybody's photo: better than bicubic on sharp, blurred and compressed ones alike.
 DEFAULT = "srresnet-faces-x4"
+#: Of `upscale`, `upscale_image` and the web page. `auto` once every bundled model is as near to float32 in bf16 as
+#: tests/inference/test_bf16.py asks.
+DEFAULT_PRECISION = "32"
 
 
 def bundled_names() -> list[str]:

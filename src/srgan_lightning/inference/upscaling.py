@@ -5,7 +5,7 @@ import math
 import sys
 from collections import abc
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srgan_lightning.artifacts.bundled import DEFAULT
+from srgan_lightning.artifacts.bundled import DEFAULT, DEFAULT_PRECISION
 from srgan_lightning.artifacts.load import load_generator
 from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.imaging.picture import Picture, Pixels, from_pil, to_pil
@@ -24,6 +24,7 @@ from srgan_lightning.inference.finishing import Finish
 from srgan_lightning.inference.self_ensemble import self_ensemble
 from srgan_lightning.inference.tiling import OVERLAP, receptive_radius, tile_multiple
 from srgan_lightning.networks.contract import SRModule, run_padded, traits_of, validate_generator
+from srgan_lightning.utils.bf16 import choose_precision
 from srgan_lightning.utils.device import find_device
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.memory import available_memory, gigabytes, memory_of, out_of_memory
@@ -46,8 +47,8 @@ class TiledUpscaler:
         tile: side of a tile in LR pixels; 0 for the whole image at once. Out of memory, it halves for good.
         overlap: how far tiles look beyond their edges, in LR pixels. None: as far as the generator sees, so that the
             result is that of the whole image; `OVERLAP` for one that sees farther, and does not say it.
-        precision: `32`, or `bf16` or `16` for the convolutions. With `32`, 16-bit pictures get all of float32's bits on
-            GPUs too, where others are convolved in TF32.
+        precision: of the convolutions of 8-bit pictures: `32`, `bf16` or `16`. 16-bit pictures get all of float32's
+            bits, on GPUs too, where others are convolved in TF32.
         alpha: an alpha channel is upscaled by `bicubic` or the `generator`, or dropped (`drop`).
         ensemble: average over the eight flips and turns of each tile; for the network's passes alone.
         finish: colours and size of the result.
@@ -178,7 +179,7 @@ class TiledUpscaler:
         for done, part in enumerate(parts, start=1):
             crop = pixels[:, *part.crop].astype(np.float32)
             lr = torch.from_numpy(crop).to(device).div(most).permute(0, 3, 1, 2)
-            with full_float32() if pixels.dtype == np.uint16 else nullcontext():
+            with full_float32() if pixels.dtype == np.uint16 else self._autocast(device):
                 sr = function(lr.expand(-1, 3, -1, -1))[..., *part.kept(self.scale)]  # grey runs as RGB
             if channels == 1:
                 sr = sr.mean(dim=1, keepdim=True)
@@ -196,9 +197,10 @@ class TiledUpscaler:
         return (self_ensemble(self._forward) if self.ensemble else self._forward)(lr)
 
     def _forward(self, lr: Tensor) -> Tensor:
-        lr = lr.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(lr.device.type, self.precision, enabled=self.precision != torch.float32):
-            return run_padded(self.generator, lr)
+        return run_padded(self.generator, lr.contiguous(memory_format=torch.channels_last)).float()
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32)
 
     def _bicubic(self, lr: Tensor) -> Tensor:
         height, width = lr.shape[-2:]
@@ -209,7 +211,7 @@ class TiledUpscaler:
         count, height, width, _ = pixels.shape
         overlap = self._overlap(height, width)
         tile = [min((self.tile or side) + 2 * overlap, side) for side in (height, width)]
-        size: int = torch.finfo(self.precision).bits // 8
+        size: int = torch.finfo(torch.float32 if pixels.dtype == np.uint16 else self.precision).bits // 8
         needed = 3 * size * count * math.prod(tile) * traits_of(self.generator).lr_features
         return bool(needed <= memory_of(next(self.generator.parameters()).device))
 
@@ -263,7 +265,7 @@ def upscale_image(
     tile: int = TILE,
     overlap: int | None = None,
     device: str = "auto",
-    precision: str = "32",
+    precision: str = DEFAULT_PRECISION,
     alpha: str = "bicubic",
     ensemble: bool = False,
     outscale: float | None = None,
@@ -277,7 +279,7 @@ def upscale_image(
         tile: see `TiledUpscaler`.
         overlap: see `TiledUpscaler`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        precision: see `TiledUpscaler`.
+        precision: `auto`, which is `bf16` where the device is fast in it; or see `TiledUpscaler`.
         alpha: see `TiledUpscaler`.
         ensemble: see `TiledUpscaler`.
         outscale: see `Finish`.
@@ -290,7 +292,8 @@ def upscale_image(
         UserError: weights, device, options or image that cannot be used.
     """
     generator = load_generator(weights) if isinstance(weights, str | Path) else validate_generator(weights, "weights")
-    finish = Finish(outscale, match_colours=match_colours)
+    place, finish = find_device(device), Finish(outscale, match_colours=match_colours)
+    precision = choose_precision(precision, place)
     upscaler = TiledUpscaler(generator, tile, overlap, precision, alpha, ensemble, finish)
-    upscaler.generator.to(find_device(device))
+    upscaler.generator.to(place)
     return to_pil(upscaler.upscale(from_pil(image)))

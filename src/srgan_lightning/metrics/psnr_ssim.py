@@ -36,6 +36,7 @@ GAUSSIAN = _gaussian_line()
 def protocol(scale: int) -> dict[str, str]:
     """The protocol behind every score of this package, for the head of tables and JSON."""
     return {
+        "precision": "SR and scores in float32, whatever precision the training had",
         "rounding": "SR clamped and rounded to 8 bits",
         "border": f"{scale} pixels cropped on every side",
         "y": "ITU-R BT.601 luma, 16..235, as MATLAB rgb2ycbcr (not rounded)",

@@ -33,6 +33,13 @@ def fast_bf16(device: torch.device) -> tuple[bool, str]:
     return True, f"this CPU has {' and '.join(found)}"
 
 
+def choose_precision(precision: str, device: torch.device) -> str:
+    """`auto` as a precision of `TiledUpscaler`: `bf16` where the device is fast in it, otherwise `32`; others stay."""
+    if precision != "auto":
+        return precision
+    return "bf16" if fast_bf16(device)[0] else "32"
+
+
 def cpu_capabilities() -> Mapping[str, Any]:
     """What PyTorch knows of this CPU's instructions."""
     if hasattr(torch.cpu, "get_capabilities"):

@@ -10,6 +10,7 @@ import gradio as gr
 import torch
 from gradio.data_classes import ImageData
 
+from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
 from srgan_lightning.tools.web.guard import KEEP_SECONDS, Audience
 from srgan_lightning.tools.web.request import UpscaleRequest, run_request
 from srgan_lightning.utils.errors import UserError
@@ -35,7 +36,12 @@ def uploaded_file(payload: ImageData | None) -> str | None:
 
 
 def make_page(
-    choices: dict[str, str], device: torch.device, max_pixels: int, folder: Path, audience: Audience
+    choices: dict[str, str],
+    device: torch.device,
+    max_pixels: int,
+    folder: Path,
+    audience: Audience,
+    precision: str = DEFAULT_PRECISION,
 ) -> gr.Blocks:
     """Lay out the page.
 
@@ -45,6 +51,7 @@ def make_page(
         max_pixels: most that a photo may have.
         folder: for results; Gradio's own, which it serves files from.
         audience: knows who still waits for a result.
+        precision: see `upscale_image`.
     """
     names = list(choices)
     lifetime = (KEEP_SECONDS // 6, KEEP_SECONDS)
@@ -77,7 +84,7 @@ def make_page(
                 download = gr.DownloadButton("Download PNG", interactive=False)
                 caption = gr.Markdown(container=True, padding=True, visible=False)
         event = start.click(
-            make_handler(choices, device, max_pixels, folder, audience),
+            make_handler(choices, device, max_pixels, folder, audience, precision),
             [photo, weights, second, amount, own, truth],
             [slider, caption, download],
             api_visibility="private",
@@ -90,7 +97,12 @@ def make_page(
 
 
 def make_handler(
-    choices: dict[str, str], device: torch.device, max_pixels: int, folder: Path, audience: Audience
+    choices: dict[str, str],
+    device: torch.device,
+    max_pixels: int,
+    folder: Path,
+    audience: Audience,
+    precision: str = DEFAULT_PRECISION,
 ) -> Callable[..., Iterator[tuple[Any, ...]]]:
     """What a click on Upscale does; for the arguments see `make_page`."""
 
@@ -116,7 +128,7 @@ def make_handler(
             )
             progress(0.0, desc="Upscaling")
             visitor, start = str(request.session_hash), time.monotonic()
-            for step in run_request(wanted, device, max_pixels, folder):
+            for step in run_request(wanted, device, max_pixels, folder, precision):
                 if audience.has_left(visitor, start):
                     return
                 if isinstance(step, float):

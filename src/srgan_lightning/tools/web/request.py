@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.imaging.files import read_picture, write_picture
 from srgan_lightning.imaging.picture import Picture
@@ -17,6 +18,7 @@ from srgan_lightning.inference.blending import blend
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.metrics.psnr_ssim import psnr_ssim
 from srgan_lightning.networks import Generator, SRModule
+from srgan_lightning.utils.bf16 import choose_precision
 from srgan_lightning.utils.errors import UserError
 
 SCORES = """
@@ -67,7 +69,11 @@ class UpscaleResult:
 
 
 def run_request(
-    request: UpscaleRequest, device: torch.device, max_pixels: int, folder: Path
+    request: UpscaleRequest,
+    device: torch.device,
+    max_pixels: int,
+    folder: Path,
+    precision: str = DEFAULT_PRECISION,
 ) -> Iterator[float | UpscaleResult]:
     """Upscale, one tile at a time: yield the share that is done after each, and last the result.
 
@@ -76,6 +82,7 @@ def run_request(
         device: for the network.
         max_pixels: most that a photo may have.
         folder: for the result, in a folder in it whose name nobody can guess.
+        precision: see `upscale_image`.
 
     Raises:
         UserError: a file cannot be used, is too large, or does not fit the others.
@@ -84,7 +91,8 @@ def run_request(
     scale = generator.scale
     photo = _read(request.photo, max_pixels, "The photo")
     truth = None if request.truth is None else _read_truth(request.truth, photo, scale)
-    upscaler, baseline = TiledUpscaler(generator), TiledUpscaler(Generator(1, 0, scale, "bicubic"))
+    upscaler = TiledUpscaler(generator, precision=choose_precision(precision, device))
+    baseline = TiledUpscaler(Generator(1, 0, scale, "bicubic"))
     upscaler.generator.to(device)
 
     start = time.perf_counter()
