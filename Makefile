@@ -7,14 +7,18 @@ BIN := $(VENV)/bin
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than Python 3.11: name a newer one, make PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/.installed: pyproject.toml | $(VENV)/.training    # the extras and tools, on top of what training needs
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-quickstart: setup
+$(VENV)/.training: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11: name a newer one, make PYTHON=python3.12" >&2; exit 1; }
+	@if test $(VENV)/.installed -nt pyproject.toml; then echo "$(VENV) has everything for development."; else set -x; \
+		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --editable .; fi
+	@touch $@
+
+quickstart: $(VENV)/.training
 	$(BIN)/python -m srgan_lightning.train experiment=quickstart
 
 test: setup

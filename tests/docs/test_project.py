@@ -117,3 +117,21 @@ def test_the_space_answers_to_its_own_name(tmp_path: Path) -> None:
             server.terminate()
             server.wait(60)
     assert answers == {"faces.example.org": 200, "other.example.org": 400}
+
+
+@pytest.mark.parametrize(
+    ("target", "there", "installs"),
+    [
+        ("quickstart", [], ["."]),
+        ("test", [], [".", "'.[dev]'"]),
+        ("test", [".training"], ["'.[dev]'"]),
+        ("quickstart", [".training", ".installed"], []),
+        ("test", [".training", ".installed"], []),
+    ],
+)
+def test_make_installs_what_a_target_needs(tmp_path: Path, target: str, there: list[str], installs: list[str]) -> None:
+    """A quickstart takes the package alone, and the tests add the rest to it."""
+    for name in there:
+        (tmp_path / name).touch()
+    said = subprocess.run(["make", "-n", target, f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True)
+    assert re.findall(r"pip install --quiet --editable ([^; \n]+)", said.stdout) == installs
