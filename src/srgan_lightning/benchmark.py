@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from srgan_lightning.cli.errors import user_error
 from srgan_lightning.utils.files import write_text
 
-PARTS = ("train_step", "input_pipeline", "inference", "small_images", "fit")
+PARTS = ("train_step", "degradation", "fit", "input_pipeline", "inference", "small_images", "evaluate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     options = parser.parse_intermixed_args(argv)
     # Here, so that --help and bad usage do not wait for torch.
-    from srgan_lightning.tools.benchmark.run import describe_device, print_results, run
+    from srgan_lightning.tools.benchmark.run import describe_device, run
+    from srgan_lightning.tools.benchmark.table import print_results
     from srgan_lightning.utils.device import find_device
     from srgan_lightning.utils.logging import silence_lightning
 

@@ -75,5 +75,12 @@ def fit(cfg: DictConfig, device: torch.device, steps: int, rounds: int) -> Resul
         return seconds
 
     seconds = with_bare_step(cfg, module, data, work)
-    line = result("fit", f"{cfg.name}, batch {data.batch_size}", "images/s", steps * data.batch_size, seconds)
+    line = result(
+        "fit",
+        f"{cfg.name}, batch {data.batch_size}",
+        str(cfg.trainer.precision),
+        "images/s",
+        steps * data.batch_size,
+        seconds,
+    )
     return {**line, "overhead": 1 / line["ratio"] - 1, "waited_for_data": statistics.median(waits)}

@@ -77,4 +77,4 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
     case = f"{cfg.name}, crop {cfg.data.crop}" + (f", cache {cache}" if cache else "")
     images = batches * data.batch_size
     alone = images / statistics.median(seconds["loading"])
-    return result("input_pipeline", case, "images/s per worker", images, seconds, loading_alone=alone)
+    return result("input_pipeline", case, "32-true", "images/s per worker", images, seconds, loading_alone=alone)

@@ -41,4 +41,4 @@ def small_images(device: torch.device, root: Path, count: int, side: int, rounds
             write_picture(job.target, upscaler.upscale(read_picture(job.source)))
 
     seconds = measure({"ours": together, "baseline": one_by_one}, device, rounds)
-    return result("small_images", f"{count} of LR {side}x{side}", "images/s", count, seconds)
+    return result("small_images", f"{count} of LR {side}x{side}", "32-true", "images/s", count, seconds)

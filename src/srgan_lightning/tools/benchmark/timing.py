@@ -41,12 +41,13 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def result(name: str, case: str, unit: str, amount: float, seconds: Seconds, **more: Any) -> Result:
+def result(name: str, case: str, precision: str, unit: str, amount: float, seconds: Seconds, **more: Any) -> Result:
     """One line of the report: the speeds of `ours` and `baseline`, and their ratio.
 
     Args:
         name: the part of the benchmark.
         case: what was measured in it.
+        precision: of `ours`, as `trainer.precision` names it; the baseline's is float32, unless the part says else.
         unit: of a speed.
         amount: how much of it one call does.
         seconds: of each call of `ours` and of `baseline`, taken in turns.
@@ -57,6 +58,7 @@ def result(name: str, case: str, unit: str, amount: float, seconds: Seconds, **m
     return {
         "name": name,
         "case": case,
+        "precision": precision,
         **medians,
         "ratio": medians["ours"] / medians["baseline"],
         "unit": unit,

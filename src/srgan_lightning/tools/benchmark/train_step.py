@@ -7,6 +7,7 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.flop_counter import FlopCounterMode
 
+from srgan_lightning.tools.benchmark.inference import TYPES
 from srgan_lightning.tools.benchmark.reference_step import ReferenceStep
 from srgan_lightning.tools.benchmark.setup import build_module, load_batch, with_bare_step
 from srgan_lightning.tools.benchmark.timing import (
@@ -39,7 +40,8 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
         quick: measure the peak with small matrices.
 
     Returns:
-        Images per second, with FLOPs per image, their share of the measured peak, and peak memory.
+        Images per second, with FLOPs per image, their share of the peak that is measured in the same precision, and
+        peak memory.
     """
     module, data = build_module(cfg), build_data(cfg)
     batch = load_batch(data)
@@ -47,8 +49,7 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
     baseline = partial(reference.step, batch)
     images = len(batch["hr"])
     precision = str(cfg.trainer.precision)
-    half = torch.float16 if precision.startswith("16") else torch.float32
-    peak = matmul_peak(device, torch.bfloat16 if precision.startswith("bf16") else half, quick)
+    peaks = {name: matmul_peak(device, TYPES[name], quick) for name in {"32-true", precision}}
 
     def work(step: Step) -> Result:
         flops, baseline_flops = count_flops(step) / images, count_flops(baseline) / images
@@ -59,14 +60,14 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
             memory[way] = peak_memory(device)
         # Two calls more before the clock counts: compiling and cuDNN's choice take the first.
         seconds = measure({"ours": step, "baseline": baseline}, device, rounds, warmup=1 if quick else 2)
-        line = result("train_step", f"{cfg.name}, HR {describe(batch['hr'])}, {precision}", "images/s", images, seconds)
+        line = result("train_step", f"{cfg.name}, HR {describe(batch['hr'])}", precision, "images/s", images, seconds)
         return {
             **line,
             "flops_per_image": flops,
             "baseline_flops_per_image": baseline_flops,
-            "matmul_peak": peak,
-            "share_of_peak": line["ours"] * flops / peak,
-            "baseline_share_of_peak": line["baseline"] * baseline_flops / peak,
+            "matmul_peak": peaks[precision],
+            "share_of_peak": line["ours"] * flops / peaks[precision],
+            "baseline_share_of_peak": line["baseline"] * baseline_flops / peaks["32-true"],
             "peak_memory": memory["ours"],
             "baseline_peak_memory": memory["baseline"],
         }

@@ -1,0 +1,53 @@
+"""What making LR costs beside the step that learns from it."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from srgan_lightning.tools.benchmark.setup import build_module, configure, load_batch, with_bare_step
+from srgan_lightning.tools.benchmark.timing import Result, Seconds, measure, result
+from srgan_lightning.training.build import build_data
+
+DEGRADATIONS = ("faces", "real")
+
+
+def degradation(root: Path, device: torch.device, overrides: Sequence[str], rounds: int) -> list[Result]:
+    """Flips and LR of one batch by each degradation, in turns with the bare step, whose own LR is bicubic.
+
+    Args:
+        root: see `configure`.
+        device: where.
+        overrides: of the experiment, with its precision; degradations compute in float32.
+        rounds: timed calls of each.
+
+    Returns:
+        Images per second, against those of the step; `share_of_step` is the time of the one in that of the other.
+    """
+    cfg = configure(root, device, [*overrides, "degradation=bicubic"])
+    module, data = build_module(cfg), build_data(cfg)
+    ways: dict[str, Callable[[], object]] = {}
+    for name in DEGRADATIONS:
+        degrading = build_data(configure(root, device, [*overrides, f"degradation={name}"]))
+        batch = degrading.transfer_batch_to_device(load_batch(degrading), device, 0)
+        ways[name] = partial(degrading.on_after_batch_transfer, batch, 0)
+
+    def work(step: Callable[[], None]) -> Seconds:
+        return measure({"baseline": step, **ways}, device, rounds)
+
+    seconds: Seconds = with_bare_step(cfg, module, data, work)
+    step = statistics.median(seconds["baseline"])
+    return [
+        result(
+            "degradation",
+            f"{name}, {cfg.name}, crop {cfg.data.crop} x {data.batch_size}",
+            str(cfg.trainer.precision),
+            "images/s",
+            data.batch_size,
+            {"ours": seconds[name], "baseline": seconds["baseline"]},
+            share_of_step=statistics.median(seconds[name]) / step,
+        )
+        for name in DEGRADATIONS
+    ]
