@@ -56,6 +56,9 @@ class SuperResolutionData(lightning.LightningDataModule):
         UserError: sizes do not fit together.
     """
 
+    #: Whether `cache` can keep its images.
+    cacheable = True
+
     def __init__(
         self,
         degradation: Bicubic,

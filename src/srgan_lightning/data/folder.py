@@ -236,6 +236,8 @@ class PairedData(SuperResolutionData):
 
     min_lr_side = 1  # nothing is blurred
 
+    cacheable = False
+
     def __init__(
         self,
         train_hr_dir: str | None,

@@ -221,6 +221,8 @@ class StreamingData(SuperResolutionData):
         **loader: see `SuperResolutionData`.
     """
 
+    cacheable = False
+
     def __init__(
         self,
         train_dir: str | None,

@@ -19,6 +19,7 @@ from srgan_lightning.metrics.psnr_ssim import PSNRSSIM
 from srgan_lightning.networks.contract import SRModule, validate_generator
 from srgan_lightning.runs.checkpoint_checks import check_states, first_misfit, follow_implementation
 from srgan_lightning.training import lightning_internals
+from srgan_lightning.training.callbacks.cache_hint import CacheHint
 from srgan_lightning.training.callbacks.exact_resume import ExactResume
 from srgan_lightning.training.process_mean import process_mean
 from srgan_lightning.training.schedules import SchedulerFactory, reapply_scheduler_options
@@ -81,7 +82,7 @@ class SuperResolutionModule(lightning.LightningModule):
             load_generator_weights(generator, init_from)
 
     def configure_callbacks(self) -> list[Callback]:
-        return [ExactResume()]  # whatever a configuration leaves out
+        return [ExactResume(), CacheHint()]  # whatever a configuration leaves out
 
     def setup(self, stage: str) -> None:
         self.to(memory_format=self.memory_format)

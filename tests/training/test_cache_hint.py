@@ -1,0 +1,85 @@
+"""A training that waits for data which it decodes again and again is told of the cache, once."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from omegaconf import DictConfig
+
+from srgan_lightning.data.folder import PairedData
+from srgan_lightning.data.streaming import StreamingData
+from srgan_lightning.data.synthetic.datamodule import SyntheticData
+from srgan_lightning.training.build import build_model
+from srgan_lightning.training.callbacks import cache_hint
+from srgan_lightning.training.callbacks.cache_hint import MEASURED, WARMUP, CacheHint, epochs_left
+from tests.conftest import TINY_SRGAN
+
+MANY = {"max_steps": 1000, "max_epochs": -1, "num_training_batches": 10, "global_step": 60, "current_epoch": 6}
+MODULE = cast(Any, None)
+
+
+def trainer_of(data: Any, **facts: Any) -> Any:
+    return SimpleNamespace(datamodule=data, **{"is_global_zero": True, **MANY, **facts})
+
+
+def train(monkeypatch: pytest.MonkeyPatch, trainer: Any, wait: float, work: float, validate: int = 7) -> None:
+    """Two hundred batches by a clock that is turned by hand, with validations of a minute."""
+    now = 0.0
+    monkeypatch.setattr(cache_hint, "time", SimpleNamespace(perf_counter=lambda: now))
+    hint = CacheHint()
+    for batch in range(200):
+        now += 100 * wait if batch < WARMUP else wait  # workers start
+        hint.on_train_batch_start(trainer, MODULE, None, batch)
+        now += work
+        hint.on_train_batch_end(trainer, MODULE, None, None, batch)
+        if batch % validate == 0:
+            hint.on_validation_start(trainer, MODULE)
+            now += 60
+
+
+@pytest.mark.parametrize(
+    ("wait", "work", "facts", "told"),
+    [
+        (0.3, 0.7, {}, True),
+        (0.1, 0.9, {}, False),  # half of the limit
+        (0.3, 0.7, {"max_steps": 109}, False),  # less than five epochs
+        (0.3, 0.7, {"max_steps": -1}, True),
+        (0.3, 0.7, {"max_steps": -1, "max_epochs": 8}, False),
+        (0.3, 0.7, {"is_global_zero": False}, False),
+    ],
+)
+def test_who_waits_for_data_is_told_of_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    wait: float,
+    work: float,
+    facts: dict[str, Any],
+    told: bool,
+) -> None:
+    data = SimpleNamespace(cacheable=True, cache=None)
+    train(monkeypatch, trainer_of(data, **facts), wait, work)
+    said = capsys.readouterr().out
+    assert said.count("Waiting for data takes 30% of the time") == (1 if told else 0)
+    assert ("data.cache=memmap" in said) == told
+    assert said.count("\n") == (1 if told else 0)  # once
+
+
+@pytest.mark.parametrize(
+    "data", [None, SimpleNamespace(cacheable=True, cache="memmap"), SimpleNamespace(cacheable=False)]
+)
+def test_who_cannot_have_a_cache_or_has_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Any
+) -> None:
+    train(monkeypatch, trainer_of(data), 1.0, 1.0)
+    assert capsys.readouterr().out == ""
+
+
+def test_every_module_brings_it(configure: Callable[..., DictConfig]) -> None:
+    assert SyntheticData.cacheable
+    assert not PairedData.cacheable
+    assert not StreamingData.cacheable
+    module = build_model(configure("experiment=quickstart", *TINY_SRGAN))
+    assert any(isinstance(callback, CacheHint) for callback in module.configure_callbacks())
+    assert epochs_left(trainer_of(None)) == 94
+    assert WARMUP + MEASURED < 100
