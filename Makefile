@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test test-fast test-min test-newest test-hydra-next faults lint docs dist clean
+.PHONY: setup quickstart test test-fast test-min test-newest test-hydra-next gpu-report faults lint docs dist clean
 
 setup: $(VENV)/.installed
 
@@ -38,6 +38,9 @@ test-hydra-next:                    # with the release candidates of Hydra 1.4, 
 	$(VENV)-hydra-next/bin/python -m pip install --quiet --editable '.[dev]'
 	$(VENV)-hydra-next/bin/python -m pip install --quiet --upgrade --pre 'hydra-core>=1.4.0rc1,<1.5'
 	$(VENV)-hydra-next/bin/python -m pytest -n auto --maxprocesses 4
+
+gpu-report: setup                   # what a GPU gives, within eight minutes, in gpu-report/
+	$(BIN)/python -m srgan_lightning.benchmark --device cuda --gpu-report gpu-report
 
 faults: setup
 	SRGAN_FAULTS_KILLS=50 SRGAN_FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -m faults

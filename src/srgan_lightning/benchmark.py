@@ -26,8 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few rounds, small images where the part chooses them")
     parser.add_argument("--scaling", action="store_true", help="also the step's speed against batch size and HR size")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    parser.add_argument(
+        "--gpu-report",
+        metavar="DIR",
+        type=Path,
+        help="tests, steps in each precision, compiled and with CUDA graphs, DDP, input, inference and a training, "
+        "each in a process of its own, within eight minutes; with --quick a dry run, also on a CPU",
+    )
     options = parser.parse_intermixed_args(argv)
     # Here, so that --help and bad usage do not wait for torch.
+    from srgan_lightning.tools.benchmark.gpu_report import gpu_report
     from srgan_lightning.tools.benchmark.run import describe_device, run
     from srgan_lightning.tools.benchmark.table import print_results
     from srgan_lightning.utils.device import find_device
@@ -36,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     silence_lightning()
     try:
         device = find_device(options.device)
+        if options.gpu_report is not None:
+            return 1 if gpu_report(options.gpu_report.absolute(), device, options.quick) else 0
         with tempfile.TemporaryDirectory() as folder:
             results, scales = run(options, options.only or PARTS, device, Path(folder) / "celeba")
     except Exception as error:
