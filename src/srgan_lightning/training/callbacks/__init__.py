@@ -8,6 +8,7 @@ from srgan_lightning.training.callbacks.health import Health
 from srgan_lightning.training.callbacks.initial_validation import InitialValidation
 from srgan_lightning.training.callbacks.interruption import Interruption, Stopped
 from srgan_lightning.training.callbacks.nonfinite import NonFinite
+from srgan_lightning.training.callbacks.perceptual_scores import PerceptualScores
 from srgan_lightning.training.callbacks.picture_metrics import PictureMetrics
 from srgan_lightning.training.callbacks.progress import RunProgress
 from srgan_lightning.training.callbacks.run_checkpoint import RunCheckpoint
@@ -26,6 +27,7 @@ __all__ = [
     "Interruption",
     "NonFinite",
     "PatchScore",
+    "PerceptualScores",
     "PictureMetrics",
     "RunCheckpoint",
     "RunProgress",
