@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -106,6 +107,23 @@ def configure(tmp_path: Path) -> Callable[..., DictConfig]:
             return compose("train", [f"run_dir={tmp_path}/{run}", *overrides])
 
     return configure
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run of two updates, `SHORT`; not to be changed."""
+    from srgan_lightning.train import train
+    from tests.helpers.stops import SHORT, configuration
+
+    run = tmp_path_factory.mktemp("finished") / "0"
+    train(configuration(run, SHORT))
+    return run
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The finished run in another place, as after a move to another disk; to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "runs/0"))
 
 
 @pytest.fixture

@@ -40,6 +40,8 @@ SRGAN = [
     "degradation.kernel=5",
     "callbacks.sample_grid=null",
 ]
+#: Of the runs that `finished` and `copied` of conftest.py give.
+SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
 SRRESNET = [
     "experiment=srresnet_celeba",
     "data=synthetic",

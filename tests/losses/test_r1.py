@@ -10,7 +10,6 @@ from typing import Any
 import lightning
 import pytest
 import torch
-from lightning.pytorch.plugins import MixedPrecision
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from srgan_lightning.networks import Discriminator, UNetDiscriminator
 from srgan_lightning.train import train
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
+from tests.helpers.mixed_precision import Scaled
 from tests.helpers.spy import Spy
 from tests.helpers.stops import SRGAN, configuration, differences, stopped
 
@@ -130,14 +130,6 @@ def test_lazy_penalties_are_in_the_log_and_in_the_discriminators_gradient(config
     assert norms["generator"][:2] == pytest.approx(plain["generator"][:2], rel=1e-3)
     recipe = json.loads(read_artifact(Path(cfg.run_dir) / "generator.safetensors")[1]["recipe"])["loss"]
     assert (recipe["r1"], recipe["r1_interval"]) == (1e4, 2)
-
-
-class Scaled(lightning.Callback):
-    """16-mixed on the CPU."""
-
-    def setup(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        scaler = torch.amp.GradScaler("cpu", init_scale=256)
-        trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
 
 
 def test_half_precision_penalises_alike(configure: Configure) -> None:

@@ -13,22 +13,7 @@ from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.resume import find_checkpoint, run_directory
 from srgan_lightning.train import train
 from srgan_lightning.training.callbacks import RunCheckpoint
-from tests.helpers.stops import SRGAN, configuration
-
-SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two updates; not to be changed."""
-    run = tmp_path_factory.mktemp("finished") / "0"
-    train(configuration(run, SHORT))
-    return run
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "runs/0"))
+from tests.helpers.stops import SHORT, configuration
 
 
 def victims(folder: Path) -> list[str]:
@@ -54,10 +39,10 @@ def victims(folder: Path) -> list[str]:
     ]
 
 
-def test_paths_in_a_checkpoint_remove_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_in_a_checkpoint_remove_nothing(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning replaces the best checkpoint that a file names, which it has removed whatever it was."""
-    monkeypatch.chdir(run)
-    last = run / "checkpoints/last.ckpt"
+    monkeypatch.chdir(copied)
+    last = copied / "checkpoints/last.ckpt"
     content = torch.load(last, weights_only=True)
     for victim in victims(tmp_path):
         for state in (state for name, state in content["callbacks"].items() if "RunCheckpoint" in name):
@@ -66,26 +51,26 @@ def test_paths_in_a_checkpoint_remove_nothing(run: Path, tmp_path: Path, monkeyp
             state |= {"best_k_models": worst, "kth_value": worst[victim], "best_model_score": worst[victim]}
         torch.save(content, last)
         if victim.startswith("local:"):  # the whole way once, a validation that replaces the best
-            train(configuration(run, SHORT, ckpt_path=str(last), trainer={"max_steps": 3}))
-        callback = RunCheckpoint(dirpath=run / "checkpoints", monitor="val/psnr_y", mode="max")
+            train(configuration(copied, SHORT, ckpt_path=str(last), trainer={"max_steps": 3}))
+        callback = RunCheckpoint(dirpath=copied / "checkpoints", monitor="val/psnr_y", mode="max")
         callback.load_state_dict(state)
         assert (callback.best_model_path, callback.best_k_models, callback.last_model_path) == ("", {}, "")
     assert (tmp_path / "photos/one.jpg").exists()
 
 
-def test_a_run_removes_only_files_of_its_own_checkpoints(run: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.chdir(run / "checkpoints")
+def test_a_run_removes_only_files_of_its_own_checkpoints(copied: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(copied / "checkpoints")
     paths = victims(tmp_path)
     io = AtomicCheckpointIO()
-    io.remove_checkpoint(run / "checkpoints/best.ckpt")  # this one has not written there
-    assert (run / "checkpoints/best.ckpt").exists()
-    io.save_checkpoint({}, run / "checkpoints/new.ckpt")
+    io.remove_checkpoint(copied / "checkpoints/best.ckpt")  # this one has not written there
+    assert (copied / "checkpoints/best.ckpt").exists()
+    io.save_checkpoint({}, copied / "checkpoints/new.ckpt")
     before = sorted(path for path in tmp_path.rglob("*") if path.name != "kept.txt")
     for path in paths[:-1]:
         io.remove_checkpoint(path)
     assert sorted(path for path in tmp_path.rglob("*") if path.name != "kept.txt") == before
-    io.remove_checkpoint(run / "checkpoints/new.ckpt")
-    assert not (run / "checkpoints/new.ckpt").exists()
+    io.remove_checkpoint(copied / "checkpoints/new.ckpt")
+    assert not (copied / "checkpoints/new.ckpt").exists()
 
 
 def test_several_best_checkpoints_come_back_by_their_names(tmp_path: Path) -> None:
@@ -103,28 +88,28 @@ def test_several_best_checkpoints_come_back_by_their_names(tmp_path: Path) -> No
     assert callback.best_k_models.keys() == {str(tmp_path / f"{name}.ckpt") for name in "abc"}
 
 
-def test_last_is_the_checkpoint_of_most_updates_whatever_the_dates(run: Path, finished: Path) -> None:
+def test_last_is_the_checkpoint_of_most_updates_whatever_the_dates(copied: Path, finished: Path) -> None:
     """A download or a copy may leave `best` newer than `last`."""
-    last, best = (run / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
-    train(configuration(run, SHORT, ckpt_path="last", trainer={"max_steps": 3}))
+    last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
+    train(configuration(copied, SHORT, ckpt_path="last", trainer={"max_steps": 3}))
     shutil.copy(finished / "checkpoints/best.ckpt", best)  # of update 2
     os.utime(last, ns=(0, 0))
     newest = last.read_bytes()
-    assert find_checkpoint("last", RunDirectory(run)) == str(last)
-    train(configuration(run, SHORT, ckpt_path=str(best)))  # gone back to on purpose, nothing left to train
+    assert find_checkpoint("last", RunDirectory(copied)) == str(last)
+    train(configuration(copied, SHORT, ckpt_path=str(best)))  # gone back to on purpose, nothing left to train
     assert last.read_bytes() == newest
-    assert train(configuration(run, SHORT, ckpt_path="last", trainer={"max_steps": 4}))["steps"] == 4
+    assert train(configuration(copied, SHORT, ckpt_path="last", trainer={"max_steps": 4}))["steps"] == 4
 
 
-def test_between_runs_the_dates_decide(run: Path) -> None:
+def test_between_runs_the_dates_decide(copied: Path) -> None:
     """A run of fewer updates that was written later is the one that is resumed."""
-    later = Path(shutil.copytree(run, run.with_name("1")))
+    later = Path(shutil.copytree(copied, copied.with_name("1")))
     for path in (later / "checkpoints").iterdir():
         os.utime(path)
-    train(configuration(run, SHORT, ckpt_path="last", trainer={"max_steps": 3}))
-    for path in (run / "checkpoints").iterdir():
+    train(configuration(copied, SHORT, ckpt_path="last", trainer={"max_steps": 3}))
+    for path in (copied / "checkpoints").iterdir():
         os.utime(path, ns=(0, 0))
-    assert run_directory("last", str(run.with_name("new"))) == str(later)
-    found = find_checkpoint("last", RunDirectory(run.with_name("new")))
+    assert run_directory("last", str(copied.with_name("new"))) == str(later)
+    found = find_checkpoint("last", RunDirectory(copied.with_name("new")))
     assert found is not None
     assert Path(found).parents[1] == later

@@ -3,7 +3,6 @@
 import json
 import logging
 import multiprocessing
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,22 +22,7 @@ from srgan_lightning.runs.resume import find_checkpoint
 from srgan_lightning.train import train
 from srgan_lightning.utils.errors import MAX_LENGTH, UserError
 from tests.helpers.generators import tiny_artifact, tiny_generator
-from tests.helpers.stops import SRGAN, configuration, hold
-
-SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two updates; not to be changed."""
-    run = tmp_path_factory.mktemp("finished") / "0"
-    train(configuration(run, SHORT))
-    return run
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "runs/0"))
+from tests.helpers.stops import SHORT, configuration, hold
 
 
 def optimizer(c: Any) -> Any:
@@ -88,30 +72,30 @@ DAMAGE: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damaged_checkpoints_are_one_paragraph(run: Path, kind: str) -> None:
-    last = run / "checkpoints/last.ckpt"
+def test_damaged_checkpoints_are_one_paragraph(copied: Path, kind: str) -> None:
+    last = copied / "checkpoints/last.ckpt"
     content = torch.load(last, weights_only=True)
     DAMAGE[kind](content)
     torch.save(content, last)
     with pytest.raises(UserError) as refused:
-        train(configuration(run, SHORT, ckpt_path=str(last), trainer={"max_steps": 3}))
+        train(configuration(copied, SHORT, ckpt_path=str(last), trainer={"max_steps": 3}))
     assert "\n" not in str(refused.value)
     assert "last.ckpt" in str(refused.value) or "ckpt_path" in str(refused.value)
 
 
-def test_last_skips_a_checkpoint_of_nan(run: Path) -> None:
-    last = run / "checkpoints/last.ckpt"
+def test_last_skips_a_checkpoint_of_nan(copied: Path) -> None:
+    last = copied / "checkpoints/last.ckpt"
     content = torch.load(last, weights_only=True)
     content["state_dict"]["generator.tail.bias"].fill_(torch.nan)
     torch.save(content, last)
-    assert find_checkpoint("last", RunDirectory(run)) == str(run / "checkpoints/best.ckpt")
+    assert find_checkpoint("last", RunDirectory(copied)) == str(copied / "checkpoints/best.ckpt")
 
 
 @pytest.mark.parametrize("record", ["[]", "null", '{"resumed": 3}', '{"resumed": [1]}', '{"time', "[" * 100_000])
-def test_a_damaged_record_does_not_stop_a_resume(run: Path, record: str) -> None:
-    (run / "provenance.json").write_text(record)
-    assert train(configuration(run, SHORT, ckpt_path="last"))["steps"] == 2
-    assert json.loads((run / "provenance.json").read_text())["resumed"] == []
+def test_a_damaged_record_does_not_stop_a_resume(copied: Path, record: str) -> None:
+    (copied / "provenance.json").write_text(record)
+    assert train(configuration(copied, SHORT, ckpt_path="last"))["steps"] == 2
+    assert json.loads((copied / "provenance.json").read_text())["resumed"] == []
 
 
 def test_negative_variances_are_refused(tmp_path: Path) -> None:
@@ -156,15 +140,15 @@ def test_a_directory_that_cannot_be_written_to_is_one_paragraph(tmp_path: Path) 
 
 
 def test_the_loser_of_two_runs_leaves_the_log_of_the_winner(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    process = multiprocessing.get_context("forkserver").Process(target=hold, args=(run,))
+    copied = tmp_path / "run"
+    process = multiprocessing.get_context("forkserver").Process(target=hold, args=(copied,))
     process.start()
-    while not (run / "held").exists():
+    while not (copied / "held").exists():
         process.join(0.05)
-    handler = logging.FileHandler(run / "train.log")
+    handler = logging.FileHandler(copied / "train.log")
     logging.getLogger().addHandler(handler)
     try:
-        with pytest.raises(UserError, match="run that still goes on"), RunDirectory(run).lock():
+        with pytest.raises(UserError, match="run that still goes on"), RunDirectory(copied).lock():
             pass
         assert handler not in logging.getLogger().handlers
     finally:
@@ -173,7 +157,7 @@ def test_the_loser_of_two_runs_leaves_the_log_of_the_winner(tmp_path: Path) -> N
         process.join()
 
 
-def test_16_mixed_goes_on_where_fused_is_not_given_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_16_mixed_goes_on_where_fused_is_not_given_again(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a step is computed is this run's choice: a fused optimiser failed with the groups of one that was not."""
     init = lightning.Trainer.__init__
 
@@ -184,6 +168,6 @@ def test_16_mixed_goes_on_where_fused_is_not_given_again(run: Path, monkeypatch:
     monkeypatch.setattr(lightning.Trainer, "__init__", with_scaler)
     names = ("generator", "discriminator")
     without, with_it = ([f"++model.{name}_optimizer.fused={fused}" for name in names] for fused in ("false", "true"))
-    train(configuration(run.with_name("1"), [*SHORT, *without]))
-    again = configuration(run.with_name("1"), [*SHORT, *with_it], ckpt_path="last", trainer={"max_steps": 3})
+    train(configuration(copied.with_name("1"), [*SHORT, *without]))
+    again = configuration(copied.with_name("1"), [*SHORT, *with_it], ckpt_path="last", trainer={"max_steps": 3})
     assert train(again)["steps"] == 3

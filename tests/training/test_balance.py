@@ -9,13 +9,13 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.plugins import MixedPrecision
 from omegaconf import DictConfig
 
 from srgan_lightning.train import train
 from srgan_lightning.training.callbacks import Balance
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
+from tests.helpers.mixed_precision import Scaled
 from tests.helpers.spy import Spy
 from tests.helpers.stops import SRGAN, configuration, differences, stopped
 
@@ -26,14 +26,6 @@ ON = ["callbacks.balance.pause_above=0.9", "callbacks.balance.resume_below=0.6",
 GAMES = [(0.6, 0.4), (0.95, 0.05), (0.8, 0.2), (0.7, 0.3), (0.55, 0.45), (0.8, 0.2), (0.99, 0.05)]
 #: (1 + real - fake) / 2 of each is 0.6, 0.95, 0.8, 0.7, 0.55, 0.8, 0.97: it pauses above 0.9, until below 0.6.
 PAUSED = [False, True, True, True, False, False, True]
-
-
-class Scaled(Callback):
-    """16-mixed on the CPU."""
-
-    def setup(self, trainer: Trainer, *_: Any, **__: Any) -> None:
-        scaler = torch.amp.GradScaler("cpu", init_scale=256)
-        trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
 
 
 class Planted(Callback):

@@ -17,6 +17,7 @@ from srgan_lightning.networks import Discriminator, Generator
 from srgan_lightning.train import train
 from srgan_lightning.training import SRGAN, SRResNet
 from tests.conftest import ALL_TERMS, TINY, TINY_FACES, TINY_SRGAN
+from tests.helpers.mixed_precision import Scaled
 from tests.helpers.spy import Spy
 
 Configure = Callable[..., DictConfig]
@@ -141,14 +142,6 @@ def test_precisions_train_on_a_gpu(configure: Configure, precision: str) -> None
     if precision == "16-mixed":
         overrides += [f"model.{name}_optimizer.fused=false" for name in ("generator", "discriminator")]
     check_precision(configure, precision, *overrides)
-
-
-class Scaled(lightning.Callback):
-    """16-mixed on the CPU, for a Trainer that is built elsewhere."""
-
-    def setup(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        scaler = torch.amp.GradScaler("cpu", init_scale=256)
-        trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
 
 
 @pytest.mark.parametrize("algorithm", ["norm", "value"])

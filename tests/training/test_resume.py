@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import lightning
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from lightning.pytorch.plugins import MixedPrecision
 
 from srgan_lightning.artifacts.artifact import read_artifact
 from srgan_lightning.cli.errors import user_error
@@ -25,9 +23,9 @@ from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.resume import find_checkpoint
 from srgan_lightning.train import main, train
 from srgan_lightning.utils.errors import UserError
-from tests.helpers.stops import SRGAN, SRRESNET, attempt, configuration, differences, hold, in_a_process, stopped
+from tests.helpers.mixed_precision import Scaled
+from tests.helpers.stops import SHORT, SRGAN, SRRESNET, attempt, configuration, differences, hold, in_a_process, stopped
 
-SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
 NOISE = "+callbacks.noise={_target_: tests.helpers.stops.Noise}"
 
 
@@ -70,20 +68,6 @@ def test_a_signal_to_all_processes_of_a_job_leaves_the_workers_to_end_well(
     assert done.returncode == 128 + number, done.stderr
     assert json.loads((tmp_path / "0/summary.json").read_text())["interrupted"]
     verify_checkpoint(tmp_path / "0/checkpoints/last.ckpt")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two updates; not to be changed."""
-    run = tmp_path_factory.mktemp("finished") / "0"
-    train(configuration(run, SHORT))
-    return run
-
-
-@pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
-    """The same in another place, as after a move to another disk."""
-    return Path(shutil.copytree(finished, tmp_path / "runs/0"))
 
 
 def test_two_runs_of_one_seed_are_equal_to_the_last_bit(finished: Path, tmp_path: Path) -> None:
@@ -228,19 +212,11 @@ def test_slurm_requeues_after_its_signal(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "asked").read_text() == "requeue 17\n"
 
 
-class Scaled(lightning.Callback):
-    """16-mixed on the CPU, which Lightning has no flag for, with a loss scale that grows every other update."""
-
-    def setup(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2)
-        trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
-
-
 def test_the_scaler_of_16_mixed_goes_on(tmp_path: Path) -> None:
     overrides = [*SHORT, "trainer.max_steps=3"]
-    train(configuration(tmp_path / "whole/0", overrides), [Scaled()])
-    stopped(tmp_path / "parts/0", overrides, 5, callbacks=[Scaled()])
-    train(configuration(tmp_path / "parts/0", overrides, ckpt_path="last"), [Scaled()])
+    train(configuration(tmp_path / "whole/0", overrides), [Scaled(growth_interval=2)])
+    stopped(tmp_path / "parts/0", overrides, 5, callbacks=[Scaled(growth_interval=2)])
+    train(configuration(tmp_path / "parts/0", overrides, ckpt_path="last"), [Scaled(growth_interval=2)])
     assert differences(tmp_path / "whole/0", tmp_path / "parts/0") == []
     state = torch.load(tmp_path / "parts/0/checkpoints/last.ckpt", weights_only=True)["MixedPrecision"]
     assert state["scale"] > 256
