@@ -18,13 +18,16 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from srgan_lightning import demo
-from srgan_lightning.artifacts.artifact import save_artifact
+from srgan_lightning.artifacts.artifact import save_artifact, write_artifact
 from srgan_lightning.losses import VGGFeatures
 from srgan_lightning.networks import Discriminator, Generator
+from srgan_lightning.networks.spandrel_generator import rrdb
 from srgan_lightning.tools.benchmark import run as benchmark_run
 from srgan_lightning.tools.benchmark import setup
 from tests.conftest import TINY, TINY_SRGAN
 from tests.helpers.documents import PAGES, ROOT, blocks, commands
+from tests.helpers.foreign import esrgan, save_pth
+from tests.helpers.own_rrdb import OwnRRDB
 
 RECIPES = "docs/recipes.md"
 Photos = Callable[..., Path]
@@ -63,6 +66,13 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
         (tmp_path / path).mkdir(parents=True)
         skip = "bicubic" if "faces_srgan" in path else "none"
         save_artifact(tmp_path / path / "generator.safetensors", Generator(8, 1, global_skip=skip), {})
+    save_pth(tmp_path / "4x_anything.pth", esrgan())
+    (tmp_path / "outputs/faces_srresnet/RUN").mkdir(parents=True)
+    save_artifact(tmp_path / "outputs/faces_srresnet/RUN/generator.safetensors", rrdb(4, 8, 1), {})
+    (tmp_path / "my_module.py").write_text("from tests.helpers.own_rrdb import OwnRRDB\nclass MyNet(OwnRRDB): pass\n")
+    (tmp_path / "RUN").mkdir()
+    own = OwnRRDB()
+    write_artifact(tmp_path / "RUN/generator.safetensors", own.state_dict(), "my_module.MyNet", own.arguments, {})
     metadata = {"format": "srgan-lightning/1", "network": "discriminator"}
     path = tmp_path / "outputs/faces_srgan/RUN/discriminator.safetensors"
     save_file(Discriminator(4, 2, 8).state_dict(), path, metadata)
@@ -97,7 +107,7 @@ def tiny(line: str) -> list[str]:
     srresnet = "srresnet" in line.split("model.init_from")[0]
     options = [*(TINY if srresnet else TINY_SRGAN), "trainer.max_steps=1", "trainer.devices=1", "trainer.num_nodes=1"]
     options += ["trainer.precision=32-true", "loss.vgg.weights=random", "data.crop=32", "seed=1"]
-    if "faces_srgan" in line:
+    if "faces_srgan" in line or "esrgan_faces" in line:
         options += ["data.crop=64"]  # for the blur
     elif "data=folder" in line or "streaming" in line or "faces_srresnet" in line:
         options += ["degradation=bicubic"]
@@ -105,9 +115,11 @@ def tiny(line: str) -> list[str]:
         options += ["data.size=[64,64]"]
     else:
         options += ["data.train_images=4", "data.val_images=2", "data.size=64"]
-    if "init_from=srresnet-" in line or "generator=own" in line:  # these in their own size
+    if (
+        "init_from=srresnet-" in line or "generator=own" in line or "generator=spandrel" in line
+    ):  # these in their own size
         options = [option for option in options if not option.startswith("model.generator")]
-    if "discriminator=unet" in line:
+    if "discriminator=unet" in line or "esrgan_faces" in line:
         options = [
             option for option in options if not option.startswith(("model.discriminator.grid", "model.discriminator.h"))
         ]

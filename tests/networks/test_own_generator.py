@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from srgan_lightning.artifacts.artifact import read_artifact, save_artifact
+from srgan_lightning.artifacts import own_class
+from srgan_lightning.artifacts.artifact import read_artifact, save_artifact, write_artifact
 from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.artifacts.load import load_trained
 from srgan_lightning.cli.errors import user_error
+from srgan_lightning.export import main as export
 from srgan_lightning.networks.contract import validate_generator
 from srgan_lightning.train import train
 from srgan_lightning.training.preflight import check_batches_fit
+from srgan_lightning.upscale import main as upscale
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 from tests.helpers.own_generator import Espcn, Generator
@@ -66,20 +70,64 @@ def test_both_stages_train_it_and_go_on_with_it(trained: Path, configure: Config
 
 
 def test_other_commands_name_the_class_and_the_option(
-    trained: Path, photos: Callable[..., Path], run_module: Callable[..., Any]
+    trained: Path, photos: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    hr, words = photos("hr", 1), "holds a network of the class tests.helpers.own_generator.Espcn, which is not of this"
-    weights = trained / "generator.safetensors"
-    for arguments in (["upscale", str(hr), "-o", "big", "--weights", str(weights)],
-                      ["evaluate", f"weights=[{weights}]", f"hr_dir={hr}"]):  # fmt: skip
-        done = run_module(*arguments)
-        told = " ".join(done.stderr.split())
-        assert done.returncode == 1
-        assert words in told
-        assert "--architecture tests.helpers.own_generator.Espcn" in told
-        assert "Traceback" not in done.stderr
+    hr, weights = photos("hr", 1), trained / "generator.safetensors"
+    words = "holds a network of the class tests.helpers.own_generator.Espcn, which is not of this package"
+    for main, arguments in (
+        (upscale, [str(hr), "-o", str(tmp_path / "big"), "--weights", str(weights)]),
+        (export, ["--weights", str(weights), "--format", "onnx", "-o", str(tmp_path / "x.onnx")]),
+    ):
+        assert main(arguments) == 1
+        message = capsys.readouterr().err
+        assert words in message
+        assert "--architecture tests.helpers.own_generator.Espcn; for evaluate, architecture=tests." in message
+        assert message.count("\n") == 1
     with pytest.raises(UserError, match=words):
         load_trained(trained / "checkpoints/best.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere.Net", "--architecture nowhere.Net cannot be imported: .*nowhere"),
+        ("tests.helpers.own_generator.pixel_shuffle", "cannot be imported|is no torch.nn.Module"),
+        ("tests.helpers.own_generator.Generator", r"does not hold the .*Generator that .*unexpected keyword.*'rank'"),
+    ],
+)
+def test_a_named_class_that_is_none_or_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.setattr(own_class, "_allowed", {name})
+    write_artifact(tmp_path / "own.safetensors", Espcn(4, 4).state_dict(), name, {"rank": 3}, {})
+    with pytest.raises(UserError, match=words):
+        load_trained(tmp_path / "own.safetensors")
+
+
+def test_a_file_makes_no_huge_network_of_a_users_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, little_memory: None
+) -> None:
+    monkeypatch.setattr(own_class, "_allowed", {"tests.helpers.own_generator.Espcn"})
+    for arguments, words in (
+        ({"width": 10**9, "scale": 4}, "far larger than the tensors in it"),
+        ({"width": 8, "scale": 4}, "size mismatch"),
+    ):
+        kind, path = "tests.helpers.own_generator.Espcn", tmp_path / "own.safetensors"
+        write_artifact(path, Espcn(4, 4).state_dict(), kind, arguments, {})
+        with pytest.raises(UserError, match=words):
+            load_trained(path)
+
+
+def test_modules_of_the_working_directory_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    (tmp_path / "mine_here.py").write_text("from tests.helpers.own_generator import Espcn\nclass Net(Espcn): pass\n")
+    own_class.allow_architectures("mine_here.Net")
+    write_artifact(
+        tmp_path / "own.safetensors", Espcn(4, 4).state_dict(), "mine_here.Net", {"width": 4, "scale": 4}, {}
+    )
+    assert type(load_trained("own.safetensors").generator).__name__ == "Net"
+    assert str(tmp_path) not in sys.path
 
 
 def test_one_of_the_same_name_is_not_taken_for_ours(tmp_path: Path) -> None:

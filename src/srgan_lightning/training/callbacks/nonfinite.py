@@ -72,7 +72,8 @@ class NonFinite(Callback):
         if not self.at_update_start:  # gradients accumulate
             return
         self.at_update_start = False
-        torch._foreach_copy_(self.bn_backup, self.bn_buffers)
+        if self.bn_buffers:  # a network without BatchNorm may have none
+            torch._foreach_copy_(self.bn_backup, self.bn_buffers)
         if trainer.global_step - self.last_good.step >= self.snapshot_interval and not self.consecutive_skips:
             self.candidate = Snapshot(trainer, pl_module)
 
@@ -91,7 +92,7 @@ class NonFinite(Callback):
             optimizer.zero_grad()  # to None: optimisers leave such weights and their moments alone
         if last:
             self.update_complete = True
-            if self.bad_gradients:
+            if self.bad_gradients and self.bn_buffers:
                 torch._foreach_copy_(self.bn_buffers, self.bn_backup)
 
     def on_train_batch_end(
