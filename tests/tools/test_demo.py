@@ -28,6 +28,7 @@ from srgan_lightning.imaging.picture import from_pil
 from srgan_lightning.inference.blending import blend
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.metrics.psnr_ssim import psnr_ssim
+from srgan_lightning.tools.web.examples import EXAMPLES, write_example
 from srgan_lightning.utils.errors import UserError
 from tests.helpers.generators import ABOUT, tiny_generator
 from tests.helpers.pictures import header_bomb, smooth
@@ -159,6 +160,30 @@ def test_a_photo_is_upscaled_compared_zoomed_and_downloaded(page: Any, site: Sit
     assert same(download(page, "photo_x4.png"), expected)
 
 
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_an_example_on_a_phone(page: Any, site: Site, kind: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name=kind).click()
+    page.locator("#photo img").wait_for()
+    click(page)
+    page.get_by_text("96x96 to 384x384 pixels with srresnet").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing to scroll sideways for
+    for button in page.get_by_role("button").all():
+        box = button.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 390), button.inner_text()
+    frame = page.locator("#result").bounding_box()
+    assert frame["width"] > 300
+
+
+def test_examples_are_three_kinds_of_photo(tmp_path: Path) -> None:
+    sharp, blurred, jpeg = (write_example(kind, tmp_path) for kind in EXAMPLES)
+    for file, kind in ((sharp, "PNG"), (blurred, "PNG"), (jpeg, "JPEG")):
+        with Image.open(file) as image:
+            assert (image.size, image.format) == ((96, 96), kind)
+    edges = [np.abs(np.diff(np.asarray(Image.open(file).convert("L"), float))).mean() for file in (sharp, blurred)]
+    assert edges[1] < 0.8 * edges[0]
+
+
 def test_two_models_are_blended_and_scored(page: Any, site: Site) -> None:
     put(page, "photo", site.folder / "photo.png")
     page.get_by_text("Blend with a second model").click()
@@ -274,9 +299,9 @@ def test_limits_and_mistakes_are_told(site: Site) -> None:
     (folder / "bomb.png").write_bytes(header_bomb())
     Image.new("L", (2001, 1000)).save(folder / "wide.png")
     assert "decompression bomb" in visitor.refused(visitor.upload(folder / "bomb.png"))
-    assert "2001x1000 pixels, more than the 2,000,000 that are taken" in visitor.refused(
-        visitor.upload(folder / "wide.png")
-    )
+    wide = visitor.refused(visitor.upload(folder / "wide.png"))
+    assert "2001x1000 pixels, more than the 2,000,000 that are taken" in wide
+    assert "python -m srgan_lightning.upscale PHOTO -o RESULTS" in wide
     Image.new("L", (8001, 4000)).save(folder / "vast.png")
     assert "more than the 32,000,000" in visitor.refused(photo, truth=visitor.upload(folder / "vast.png"))
     assert "192x128 are needed, 4 times the photo's 48x32" in visitor.refused(photo, truth=photo)

@@ -52,6 +52,10 @@ FORMATS = {
 }
 
 
+class TooManyPixelsError(UserError):
+    """An image that could be read, and is larger than its reader allows."""
+
+
 def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a file.
 
@@ -60,11 +64,12 @@ def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
         max_pixels: most that it may have, at most `MAX_PIXELS`; a larger one is not decoded.
 
     Raises:
-        UserError: it is no image, is cut short, or has too many pixels.
+        UserError: it is no image, or is cut short.
+        TooManyPixelsError: it has too many pixels.
     """
     with opened(path, "it") as image:
         if image.width * image.height > max_pixels:
-            raise UserError(
+            raise TooManyPixelsError(
                 f"it has {image.width}x{image.height} pixels, more than the {max_pixels:,} that are taken: shrink or "
                 "crop it."
             )

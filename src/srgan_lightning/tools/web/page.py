@@ -1,5 +1,6 @@
 """The page: what stands on it, and what a click does."""
 
+import functools
 import html
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import torch
 from gradio.data_classes import ImageData
 
 from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
+from srgan_lightning.tools.web.examples import EXAMPLES, write_example
 from srgan_lightning.tools.web.guard import KEEP_SECONDS, Audience
 from srgan_lightning.tools.web.request import UpscaleRequest, run_request
 from srgan_lightning.utils.errors import UserError
@@ -33,6 +35,11 @@ def photo_input(**options: Any) -> gr.Image:
 def uploaded_file(payload: ImageData | None) -> str | None:
     """Where an upload lies; Gradio has made sure that it is one."""
     return None if payload is None else payload.path
+
+
+def example_file(kind: str, folder: Path) -> str:
+    """Where an example has been written, as Gradio takes it."""
+    return str(write_example(kind, folder))
 
 
 def make_page(
@@ -58,11 +65,13 @@ def make_page(
     page = gr.Blocks(title="srgan-lightning", analytics_enabled=False, delete_cache=lifetime)
     with page:
         gr.Markdown(
-            "# Super-resolution\nDrop a photo, choose weights, and compare the result with bicubic enlargement."
+            "# Super-resolution\nDrop a photo or click an example, and compare the result with bicubic enlargement."
         )
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 photo = photo_input(label="Photo", sources=["upload", "clipboard"], height=280, elem_id="photo")
+                with gr.Row():
+                    examples = [gr.Button(kind, size="sm", min_width=96) for kind in EXAMPLES]
                 weights = gr.Dropdown(names, value=names[0], label="Weights")
                 with gr.Row():
                     start = gr.Button("Upscale", variant="primary")
@@ -92,6 +101,9 @@ def make_page(
             show_progress_on=slider,
         )
         stop.click(None, cancels=event, api_visibility="private")
+        for kind, button in zip(EXAMPLES, examples, strict=True):
+            example = functools.partial(example_file, kind, folder)
+            button.click(example, None, photo, api_visibility="private", show_progress="hidden")
     page.queue(max_size=QUEUE)
     return page
 

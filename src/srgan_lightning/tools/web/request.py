@@ -11,7 +11,7 @@ from torch import Tensor
 
 from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
 from srgan_lightning.artifacts.load import load_trained
-from srgan_lightning.imaging.files import read_picture, write_picture
+from srgan_lightning.imaging.files import TooManyPixelsError, read_picture, write_picture
 from srgan_lightning.imaging.picture import Picture
 from srgan_lightning.imaging.reading import MAX_PIXELS
 from srgan_lightning.inference.blending import blend
@@ -31,6 +31,8 @@ SCORES = """
 By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of border cut off.
 """
 
+#: For photos that the page is too small for.
+COMMAND = "The command line takes larger ones: python -m srgan_lightning.upscale PHOTO -o RESULTS."
 MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory for a million
 
 
@@ -126,6 +128,8 @@ def _read(path: Path, max_pixels: int, what: str) -> Picture:
         return read_picture(path, min(max_pixels, MAX_PIXELS))
     except UserError as error:
         reason = str(error).replace(str(path), path.name)  # where the server keeps it is no one's business
+        if isinstance(error, TooManyPixelsError):
+            reason += f" {COMMAND}"
         raise UserError(f"{what} {path.name}: {reason}") from error
 
 
