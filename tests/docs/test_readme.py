@@ -74,6 +74,8 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
     own = OwnRRDB()
     write_artifact(tmp_path / "RUN/generator.safetensors", own.state_dict(), "my_module.MyNet", own.arguments, {})
     metadata = {"format": "srgan-lightning/1", "network": "discriminator"}
+    (tmp_path / "models").mkdir()
+    shutil.copy(Path(__file__).parents[2] / "models/srgan-faces-x4-discriminator.safetensors", tmp_path / "models")
     path = tmp_path / "outputs/faces_srgan/RUN/discriminator.safetensors"
     save_file(Discriminator(4, 2, 8).state_dict(), path, metadata)
     layers = VGGFeatures("relu2_2", "random").layers.state_dict()
@@ -107,7 +109,7 @@ def tiny(line: str) -> list[str]:
     srresnet = "srresnet" in line.split("model.init_from")[0]
     options = [*(TINY if srresnet else TINY_SRGAN), "trainer.max_steps=1", "trainer.devices=1", "trainer.num_nodes=1"]
     options += ["trainer.precision=32-true", "loss.vgg.weights=random", "data.crop=32", "seed=1"]
-    if "faces_srgan" in line or "esrgan_faces" in line:
+    if any(name in line for name in ("faces_srgan", "esrgan_faces", "finetune", "degradation.probability")):
         options += ["data.crop=64"]  # for the blur
     elif "data=folder" in line or "streaming" in line or "faces_srresnet" in line:
         options += ["degradation=bicubic"]
@@ -115,10 +117,10 @@ def tiny(line: str) -> list[str]:
         options += ["data.size=[64,64]"]
     else:
         options += ["data.train_images=4", "data.val_images=2", "data.size=64"]
-    if (
-        "init_from=srresnet-" in line or "generator=own" in line or "generator=spandrel" in line
-    ):  # these in their own size
+    if "init_from=sr" in line or "generator=own" in line or "generator=spandrel" in line:  # these in their own size
         options = [option for option in options if not option.startswith("model.generator")]
+    if "models/" in line:
+        options = [option for option in options if not option.startswith("model.discriminator")]
     if "discriminator=unet" in line or "esrgan_faces" in line:
         options = [
             option for option in options if not option.startswith(("model.discriminator.grid", "model.discriminator.h"))

@@ -16,6 +16,7 @@ from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.inference.tiling import super_resolve
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.metrics.psnr_ssim import PSNRSSIM
+from srgan_lightning.networks import Generator
 from srgan_lightning.networks.contract import SRModule, validate_generator
 from srgan_lightning.runs.checkpoint_checks import check_states, first_misfit, follow_implementation
 from srgan_lightning.training import lightning_internals
@@ -62,7 +63,8 @@ class SuperResolutionModule(lightning.LightningModule):
         compile: bool | str,
     ) -> None:
         super().__init__()
-        self.generator = validate_generator(generator)
+        # The paper's own is known to keep it: no process needs to run it once before its loaders' workers are forked.
+        self.generator = generator if type(generator) is Generator else validate_generator(generator)
         self.loss = loss
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
