@@ -1,5 +1,6 @@
 """The loggers besides CSV: what they hold after a run."""
 
+import fnmatch
 import json
 import re
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from srgan_lightning.runs.provenance import version_name
 from srgan_lightning.train import train
 from srgan_lightning.training.wandb_logger import GROUPED
 from tests.conftest import TINY_FACES, TINY_SRGAN
+from tests.helpers.documents import PAGES, ROOT
 from tests.helpers.wandb_file import records, values
 
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_interval=2"]
@@ -38,6 +40,16 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def steps_of(history: list[dict[str, Any]], key: str) -> list[int]:
     return [int(row["trainer/global_step"]) for row in history if key in row]
+
+
+def workspace() -> set[str]:
+    """What the workspace of docs/ shows, by its table and by its script, as W&B names it; some names end in a star."""
+    section = PAGES["docs/training.md"].split("### A W&B workspace")[1]
+    table = re.findall(r"`([a-z]+/[\w*]+)`", "\n".join(re.findall(r"^\| .*", section, flags=re.MULTILINE)))
+    script = (ROOT / "docs/make_wandb_workspace.py").read_text(encoding="utf-8")
+    names = [name.replace(".*", "*") for name in re.findall(r'"([a-z]+/[\w.*]+)"', script)]
+    assert set(table) <= set(names)
+    return {*table, *names}
 
 
 def test_wandb_offline_holds_everything(
@@ -73,6 +85,8 @@ def test_wandb_offline_holds_everything(
         assert (best["val/psnr_y"], best["val/swd"]) == ((True, False), (False, True))
         for key in SCORES:
             assert steps_of(history, f"val/{key}") == [2, 4], key
+        logged = {key.split(".")[0] for row in history for key in row}
+        assert {name for name in workspace() if not fnmatch.filter(logged, name)} == set()
         panels = {"LR": ([2], 16), "bicubic": ([2], 64), "HR": ([2], 64), "SR": ([2, 4], 64)}
         for panel, (steps, size) in panels.items():
             assert steps_of(history, f"samples/{panel}.captions") == steps
