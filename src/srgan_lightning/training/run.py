@@ -29,6 +29,7 @@ from srgan_lightning.training.results import interruption, objective, raise_if_s
 from srgan_lightning.training.trainer import build_trainer
 from srgan_lightning.utils.files import remove_partials
 from srgan_lightning.utils.logging import silence_lightning
+from srgan_lightning.utils.memory import keep_freed_memory
 
 __all__ = ["build_trainer", "objective", "train"]
 
@@ -74,13 +75,14 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
 
 
 def configure_runtime(cfg: DictConfig) -> None:
-    """Set up logging, TF32 and the random generators of this process.
+    """Set up logging, TF32, memory and the random generators of this process.
 
     Raises:
         UserError: a seed out of range, or more CPU processes than the machine is good for.
     """
     silence_lightning()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
+    keep_freed_memory()
     # The same on every process, and right so: the networks begin equal, and crops, flips and degradation are drawn from
     # the epoch and the number of the image, whichever process has it. Processes differ in their share of the images.
     check_seed(cfg.seed)

@@ -1,11 +1,14 @@
-"""What can never fit into memory, refused before any of it is taken: a kernel that runs out kills without a word."""
+"""Memory: how much there is, whether an error says that it ran out, and how freed memory is kept."""
 
+import ctypes
+import platform
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import torch
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; `max` where there is none
 
 
@@ -45,3 +48,19 @@ def out_of_memory(error: BaseException) -> bool:
     # CUDA has its own class; the CPU's allocator and MPS raise bare RuntimeErrors.
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in words)
+
+
+def keep_freed_memory() -> bool:
+    """Make glibc's malloc reuse freed memory instead of returning it to the system.
+
+    A training step on a CPU frees and allocates the same gigabytes again and again. By default glibc returns each large
+    block to the kernel, which clears every page of the next one: 6 to 9% of a step's time. Has the effect of
+    `MALLOC_MMAP_MAX_=0` and `MALLOC_TRIM_THRESHOLD_=-1` in the environment, and lasts as long as the process.
+
+    Returns:
+        Whether it took effect: False for another C library (macOS, Windows, musl).
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
