@@ -50,7 +50,7 @@ def test_every_page_is_reached_from_the_readme_or_the_first_page() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_that_are_named_exist(page: str) -> None:
-    for name in re.findall(r"python -m srgan_lightning\.(\w+)", PAGES[page]):
+    for name in re.findall(r"python -m srgan_lightning\.([\w.]+\w)", PAGES[page]):
         assert callable(importlib.import_module(f"srgan_lightning.{name}").main)
 
 

@@ -46,6 +46,11 @@ def profile_step(device: torch.device, path: Path, overrides: Sequence[str]) -> 
         write_text(path, with_bare_step(cfg, module, data, work) + "\n")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Profile by a command line: the device, the text file, and overrides of conf/train.yaml."""
     silence_lightning()
     profile_step(torch.device(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+
+
+if __name__ == "__main__":
+    main()
