@@ -1,4 +1,4 @@
-"""Small images of equal size pass through the generator together, with the results of one by one."""
+"""On accelerators, small images of equal size pass through the generator together, with the results of one by one."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from PIL import Image
 
 from srgan_lightning import upscale_image
 from srgan_lightning.imaging.picture import from_pil
-from srgan_lightning.inference.groups import grouped
+from srgan_lightning.inference.groups import GPU_PIXELS, group_pixels, grouped
 from srgan_lightning.inference.inputs import Job
 from srgan_lightning.inference.predict import ImageWriter
 from srgan_lightning.inference.upscaling import TiledUpscaler
@@ -37,9 +37,25 @@ def test_groups_are_of_one_size_and_bounded(tmp_path: Path) -> None:
     jobs += [job(tmp_path / "x.png"), job(tmp_path / "gone.png")]
     groups = [[jobs.index(each) for each in group] for group in grouped(jobs, 3 * 256)]
     assert sorted(groups) == [[0, 1, 2], [3, 4], [5, 7], [6], [8], [9], [10], [11]]
+    assert grouped(jobs, 0) == [[each] for each in jobs]
 
 
-def test_a_folder_of_all_kinds_is_that_of_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accelerators_alone_get_batches() -> None:
+    assert [group_pixels(torch.device(name)) for name in ("cpu", "cuda", "cuda:1", "mps")] == [0, *[GPU_PIXELS] * 3]
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches on the CPU too, as on an accelerator."""
+    monkeypatch.setattr("srgan_lightning.inference.predict.group_pixels", lambda device: GPU_PIXELS)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_folder_of_all_kinds_is_that_of_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, together: bool
+) -> None:
+    if together:
+        request.getfixturevalue("batches")
     passes: list[int] = []
     original = TiledUpscaler._forward
 
@@ -59,14 +75,15 @@ def test_a_folder_of_all_kinds_is_that_of_one_by_one(tmp_path: Path, monkeypatch
     (tmp_path / "in/cut.png").write_bytes((tmp_path / "in/00.png").read_bytes()[:300])
     weights = str(tiny_artifact(tmp_path, global_skip="bicubic"))
     assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights) == 1  # of cut.png
-    assert sorted(passes) == [1, 1, 1, 1, 11]  # deep, grey, wide, tall; all others of one kind, RGBA's colours too
+    # deep, grey, wide, tall; all others are of one kind, RGBA's colours too
+    assert sorted(passes) == ([1, 1, 1, 1, 11] if together else [1] * 15)
     results = {path.name: path for path in (tmp_path / "out").glob("*_x4.png")}
     assert len(results) == len(images) + 1
     for name, image in images.items():
         with Image.open(results[name.replace(".png", "_x4.png")]) as result:
             alone = upscale_image(image, weights, device="cpu")
             assert (result.mode, result.size) == (alone.mode, alone.size)
-            assert np.abs(np.array(result).astype(int) - np.array(alone)).max() <= 1
+            assert np.abs(np.array(result).astype(int) - np.array(alone)).max() <= int(together)  # equal on a CPU
     assert read_png16(results["deep_x4.png"]).shape == (64, 64, 3)
 
 
@@ -99,7 +116,7 @@ def test_out_of_memory_halves_the_number_and_no_tile(monkeypatch: pytest.MonkeyP
 
 
 def test_one_that_fails_leaves_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], batches: None
 ) -> None:
     """Where the generator gives NaN, and where the file cannot be written."""
     original = TiledUpscaler._forward
@@ -138,7 +155,6 @@ def test_large_results_are_written_before_the_next_is_made(tmp_path: Path, monke
     for name in "abc":
         smooth().save(tmp_path / f"{name}.png")
     start = [*(tmp_path / f"{name}.png" for name in "abc"), "--weights", tiny_artifact(tmp_path)]
-    monkeypatch.setattr("srgan_lightning.inference.groups.CPU_PIXELS", 10)
     assert upscale(*start, "-o", tmp_path / "threads") == 0
     assert pending == [0, 1, 1, 1]
     pending.clear()

@@ -29,7 +29,7 @@ MAX_THREADS, SMALL_BYTES = 4, 2**25
 
 
 class UpscalingModule(LightningModule):
-    """Reads and upscales this process's share of the jobs, small images of equal size together."""
+    """Reads and upscales this process's share of the jobs; on accelerators, small images of equal size together."""
 
     def __init__(self, jobs: Sequence[Job], upscaler: TiledUpscaler) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A folder of small images: together, with files written in threads, beside one after the other."""
+"""A folder of small images: files written in threads, on accelerators in batches, beside one after the other."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def small_images(device: torch.device, root: Path, count: int, side: int, rounds
         Image.fromarray(faces.read(index).permute(1, 2, 0).numpy()).save(job.source)
     upscaler = TiledUpscaler(Generator(global_skip="bicubic").eval())
 
-    def together() -> None:
+    def as_the_command() -> None:
         if failures := upscale_files(jobs, upscaler, device, processes=1, progress=False):
             raise RuntimeError(f"no result to measure: {failures}")
 
@@ -40,5 +40,5 @@ def small_images(device: torch.device, root: Path, count: int, side: int, rounds
         for job in jobs:
             write_picture(job.target, upscaler.upscale(read_picture(job.source)))
 
-    seconds = measure({"ours": together, "baseline": one_by_one}, device, rounds)
+    seconds = measure({"ours": as_the_command, "baseline": one_by_one}, device, rounds)
     return result("small_images", f"{count} of LR {side}x{side}", "32-true", "images/s", count, seconds)
