@@ -7,22 +7,19 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import HydraException
-
-from srgan_lightning.cli.errors import user_error
+from srgan_lightning.cli.argparse_command import command_parser, exit_code, positive
 from srgan_lightning.utils.files import write_text
 
 PARTS = ("train_step", "degradation", "fit", "input_pipeline", "inference", "small_images", "evaluate")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure by a command line; gives the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m srgan_lightning.benchmark", description=__doc__)
+def make_parser() -> argparse.ArgumentParser:
+    parser = command_parser("benchmark", __doc__)
     parser.add_argument("overrides", nargs="*", help="of conf/train.yaml, such as data.batch_size=4 model.compile=true")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be given again")
     parser.add_argument("--experiment", default="paper_srgan", help="what is trained (default: paper_srgan)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    parser.add_argument("--rounds", type=int, help="timed calls of each side (default: 5)")
+    parser.add_argument("--rounds", type=positive, help="timed calls of each side (default: 5)")
     parser.add_argument("--quick", action="store_true", help="few rounds, small images where the part chooses them")
     parser.add_argument("--scaling", action="store_true", help="also the step's speed against batch size and HR size")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
@@ -33,27 +30,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="tests, steps in each precision, compiled and with CUDA graphs, DDP, input, inference and a training, "
         "each in a process of its own, within eight minutes; with --quick a dry run, also on a CPU",
     )
-    options = parser.parse_intermixed_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure by a command line; gives the exit code."""
+    return exit_code(run, make_parser().parse_intermixed_args(argv))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure by parsed options; gives the exit code, 1 if a part of the GPU report failed."""
     # Here, so that --help and bad usage do not wait for torch.
     from srgan_lightning.tools.benchmark.gpu_report import gpu_report
-    from srgan_lightning.tools.benchmark.run import describe_device, run
+    from srgan_lightning.tools.benchmark.run import describe_device, measure
     from srgan_lightning.tools.benchmark.table import print_results
     from srgan_lightning.utils.device import find_device
     from srgan_lightning.utils.logging import silence_lightning
 
     silence_lightning()
-    try:
-        device = find_device(options.device)
-        if options.gpu_report is not None:
-            return 1 if gpu_report(options.gpu_report.absolute(), device, options.quick) else 0
-        with tempfile.TemporaryDirectory() as folder:
-            results, scales = run(options, options.only or PARTS, device, Path(folder) / "celeba")
-    except Exception as error:
-        text = user_error(error) or (str(error) if isinstance(error, HydraException) else None)
-        if text is None:
-            raise
-        print(text, file=sys.stderr)
-        return 1
+    device = find_device(options.device)
+    if options.gpu_report is not None:
+        return 1 if gpu_report(options.gpu_report.absolute(), device, options.quick) else 0
+    with tempfile.TemporaryDirectory() as folder:
+        results, scales = measure(options, options.only or PARTS, device, Path(folder) / "celeba")
     print_results(results, scales)
     if options.json is not None:
         report = {"device": describe_device(device), "results": results, "scaling": scales}

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
+from srgan_lightning.cli.argparse_command import add_architecture, add_device, command_parser, exit_code
 from srgan_lightning.utils.errors import UserError
 
 PASSWORD = "SRGAN_DEMO_AUTH"
@@ -13,16 +14,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m srgan_lightning.demo", description="Upscale photos on a web page.")
+    parser = command_parser("demo", "Upscale photos on a web page.")
     add = parser.add_argument
     add("--weights", nargs="+", default=[], metavar="PATH", help="files to choose from, beside the bundled models")
-    add(
-        "--architecture",
-        action="append",
-        metavar="MODULE.CLASS",
-        help="your own class, where the weights name it",
-    )
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+    add_architecture(parser)
+    add_device(parser)
     add(
         "--precision",
         choices=("auto", "32", "bf16"),
@@ -49,13 +45,7 @@ def positive(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve by a command line; gives the exit code."""
-    options = make_parser().parse_args(argv)
-    try:
-        run(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(run, make_parser().parse_args(argv))
 
 
 def login_of(options: argparse.Namespace) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from srgan_lightning.cli.argparse_command import add_architecture, add_device, command_parser, exit_code, positive
 from srgan_lightning.runs.reading import Run, is_run
 from srgan_lightning.runs.untrusted_files import printable
 from srgan_lightning.utils.errors import UserError
@@ -58,17 +59,16 @@ def report(path: Path, output: Path, choice: "Choice", limit: int, console: Cons
 
 def print_sweep(sweep: "Sweep", console: Console) -> None:
     """The table, and the sentences beneath it."""
-    from srgan_lightning.tools.report.tables import HEAD, cells
+    from srgan_lightning.tools.report.tables import HEAD, LEFT, cells
 
     one_a_line = [[cell.replace(", ", "\n") for cell in cells(row)] for row in sweep.rows]  # one setting a line
-    print_table(console, HEAD, one_a_line, left=(0, 1, 5, 6))
+    print_table(console, HEAD, one_a_line, left=LEFT)
     for line in [*sweep.best, *sweep.notes]:
         console.print(printable(line, 2000), soft_wrap=True, highlight=False, markup=False)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Report by a command line; gives the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m srgan_lightning.report", description=__doc__)
+def make_parser() -> argparse.ArgumentParser:
+    parser = command_parser("report", __doc__)
     parser.add_argument("path", help="outputs/<experiment>/<run>, or multirun/<experiment>/<sweep>")
     parser.add_argument("-o", "--output", metavar="DIR", help="where the files go (default: there)")
     parser.add_argument(
@@ -81,14 +81,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--metric-weights", metavar="DIR", help="networks of lpips, fid, kid (default: torch's cache)")
     parser.add_argument("--vgg-weights", metavar="FILE", help="VGG19 as .pth or .safetensors")
     parser.add_argument("--vgg-layer", default="relu2_2", help="its layer (default: relu2_2)")
-    parser.add_argument("--images", type=int, default=64, metavar="N", help="most validation images (default: 64)")
-    parser.add_argument(
-        "--architecture", action="append", metavar="MODULE.CLASS", help="your own class, where the weights name it"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
-    options = parser.parse_args(argv)
-    if options.images < 1:
-        parser.error("--images: give 1 or more")
+    parser.add_argument("--images", type=positive, default=64, metavar="N", help="most validation images (default: 64)")
+    add_architecture(parser)
+    add_device(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Report by a command line; gives the exit code."""
+    return exit_code(run, make_parser().parse_args(argv))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Report by parsed options."""
     from srgan_lightning.artifacts.own_class import allow_architectures
     from srgan_lightning.tools.report.perception import Choice
     from srgan_lightning.utils.device import find_device
@@ -96,27 +101,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     silence_lightning()
     allow_architectures(options.architecture)
     path = Path(options.path)
+    choice = Choice(
+        options.perception, options.metric_weights, options.vgg_weights, options.vgg_layer, find_device(options.device)
+    )
     try:
-        choice = Choice(
-            options.perception,
-            options.metric_weights,
-            options.vgg_weights,
-            options.vgg_layer,
-            find_device(options.device),
-        )
         written = report(path, Path(options.output or path), choice, options.images, Console())
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
     except OSError as error:
-        named = printable(error.filename or path)
-        print(
-            f"{named}: {error.strerror or error}. Files go beside the runs; -o DIR names another folder.",
-            file=sys.stderr,
-        )
-        return 1
+        raise UserError(
+            f"{printable(error.filename or path)}: {error.strerror or error}. Files go beside the runs; -o DIR names "
+            "another folder."
+        ) from error
     print(f"Written: {', '.join(printable(file) for file in written)}")
-    return 0
 
 
 if __name__ == "__main__":

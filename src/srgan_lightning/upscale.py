@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srgan_lightning.artifacts.bundled import DEFAULT, DEFAULT_PRECISION
+from srgan_lightning.cli.argparse_command import add_architecture, add_device, command_parser, exit_code, positive
 from srgan_lightning.utils.errors import UserError, printable
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m srgan_lightning.upscale", description="Upscale image files.")
+    parser = command_parser("upscale", "Upscale image files.")
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="image files, folders (with all below) and globs; - for a pipe")
     add(
@@ -28,12 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="a file or a bundled model: srresnet-faces-x4, for any photo, compressed and blurred ones too; "
         "srresnet-x4, for sharp photos; srgan-faces-x4, for more texture, which is invented (default: %(default)s)",
     )
-    add(
-        "--architecture",
-        action="append",
-        metavar="MODULE.CLASS",
-        help="your own class, where the weights name it",
-    )
+    add_architecture(parser)
     weights.add_argument(
         "--blend", nargs=3, metavar=("A", "B", "SHARE"), help="weights between two: SHARE of B, 0 to 1, the rest of A"
     )
@@ -50,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--tile", type=int, default=512, metavar="N", help="LR pixels per side (default: %(default)s; 0: whole image)")
     add("--overlap", type=int, metavar="N", help="LR pixels that tiles share (default: as far as the generator sees)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+    add_device(parser)
     add(
         "--precision",
         choices=("auto", "32", "bf16", "16"),
@@ -70,14 +66,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def positive(text: str) -> int:
-    """An integer from 1 on, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
-
-
 def width_and_height(text: str) -> tuple[int, int]:
     """Two numbers with an x between them, for argparse."""
     width, _, height = text.lower().partition("x")
@@ -88,12 +76,7 @@ def width_and_height(text: str) -> tuple[int, int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Upscale by a command line; gives the exit code."""
-    options = make_parser().parse_intermixed_args(argv)
-    try:
-        return run(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return exit_code(run, make_parser().parse_intermixed_args(argv))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -189,7 +189,7 @@ def test_benchmarks_compose(line: str, tmp_path: Path, monkeypatch: pytest.Monke
         return [], []
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(benchmark_run, "run", compose)
+    monkeypatch.setattr(benchmark_run, "measure", compose)
     run(line.replace("--device cuda", "--device cpu"), [], monkeypatch)
     assert len(seen) == 1
 

@@ -12,6 +12,7 @@ from srgan_lightning.imaging.picture_grid import TITLE_HEIGHT, draw_grid
 from srgan_lightning.inference.comparison_grid import comparison_grid
 from srgan_lightning.metrics.pictures import Pictures
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
+from srgan_lightning.metrics.score_format import format_score
 from srgan_lightning.metrics.tables import print_comparison, print_images
 from srgan_lightning.tools.report.curves import draw_curves
 from srgan_lightning.tools.report.sweep_figure import MIN_SPAN, draw_sweep
@@ -48,6 +49,24 @@ def test_names_in_tables_stay_whole(terminal: bool) -> None:
         assert any(
             line.split("\t")[:3] == ["/data/sets/Set14", "2", "/runs/Set14/generator.safetensors"] for line in lines
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("psnr_y", 24.5549, "24.55"),
+        ("bicubic_psnr_rgb", 24.5551, "24.56"),
+        ("ssim_y", 0.91236, "0.9124"),
+        ("bicubic_ssim_y", 1, "1.0000"),
+        ("fid", 12.345, "12.35"),
+        ("kid", 0.01234, "0.0123"),
+        ("colour_shift", 0.5, "0.50"),
+        ("vgg", 0.5, "0.5000"),
+        ("vgg", 1234.5, "1,234"),
+    ],
+)
+def test_scores_have_the_digits_of_their_kind(name: str, value: float, text: str) -> None:
+    assert format_score(name, value) == text
 
 
 def test_the_root_of_names_is_what_they_share() -> None:

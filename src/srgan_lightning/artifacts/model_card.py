@@ -3,7 +3,6 @@
 An artifact may be a stranger's: its metadata become text, never HTML or Markdown.
 """
 
-import html
 import math
 import re
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from typing import Any
 import yaml
 
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
+from srgan_lightning.metrics.score_format import format_score
+from srgan_lightning.utils.markdown import markdown_table, markdown_text
 
 #: By the class of the data group; `data.licence` in the metadata goes first.
 LICENCES = {
@@ -30,7 +31,6 @@ HUB_LICENCES = {
     },
 }
 TASK = "image-to-image"
-MAX_CHARACTERS = 2000
 
 CARD = """\
 ---
@@ -93,12 +93,12 @@ def model_card(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> str
     return CARD.format(
         header=yaml.safe_dump(hub_header(arguments, metadata, data_options), sort_keys=False, allow_unicode=True),
         scale=arguments["scale"],
-        version=plain(metadata.get("version", "")),
+        version=markdown_text(metadata.get("version", "")),
         arguments=bullets(arguments),
         recipe=bullets(metadata.get("recipe")),
         training=bullets(metadata.get("training")),
         data=bullets({key: value for key, value in data_options.items() if key != "licence"} or data),
-        licence=plain(licence) if licence else LICENCES.get(str(data_options.get("set")), UNKNOWN_LICENCE),
+        licence=markdown_text(licence) if licence else LICENCES.get(str(data_options.get("set")), UNKNOWN_LICENCE),
         scores=score_table(metadata.get("scores"), metadata.get("protocol"))
         + by_kind_of_lr(metadata.get("scores_by_lr")),
     )
@@ -136,14 +136,6 @@ def hub_header(
     return header
 
 
-def plain(value: Any) -> str:
-    """A value as one line of text that Markdown shows as it is: no HTML, links, pictures, code or columns."""
-    text = " ".join(str(value).split())
-    if len(text) > MAX_CHARACTERS:
-        text = f"{text[:MAX_CHARACTERS]}..."
-    return html.escape(re.sub(r"([\\`*\[\]|~$])", r"\\\1", text), quote=False)
-
-
 def _unlike_markup(text: str) -> str:
     """A line whose beginning starts no heading, list or rule."""
     return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", text)
@@ -154,12 +146,12 @@ def bullets(values: Any) -> str:
     if not values:
         return "Not recorded."
     if not isinstance(values, Mapping):
-        return _unlike_markup(plain(values))
+        return _unlike_markup(markdown_text(values))
     rows = []
     for name, value in values.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{key} {number}" for key, number in value.items())
-        rows.append(f"- {_unlike_markup(plain(name))}: {plain(value)}")
+        rows.append(f"- {_unlike_markup(markdown_text(name))}: {markdown_text(value)}")
     return "\n".join(rows)
 
 
@@ -167,14 +159,12 @@ def score_table(scores: Any, protocol: Any) -> str:
     """The model beside bicubic on the same validation images, and the protocol of the scores."""
     if not isinstance(scores, Mapping) or any(_number(scores.get(name)) is None for name in METRIC_NAMES):
         return bullets(scores)
-    rows = ["| | model | bicubic |", "| --- | --- | --- |"]
+    rows = []
     for name in METRIC_NAMES:
-        digits = 2 if "psnr" in name else 4
         values = [_number(scores.get(key)) for key in (name, f"bicubic_{name}")]
-        rows.append(
-            " | ".join([f"| {name}", *("" if value is None else f"{value:.{digits}f}" for value in values)]) + " |"
-        )
-    return "\n".join(rows) + "\n\nValidation images of the training run, scored so:\n\n" + bullets(protocol)
+        rows.append([name, *("" if value is None else format_score(name, value) for value in values)])
+    table = markdown_table(["", "model", "bicubic"], rows)
+    return f"{table}\n\nValidation images of the training run, scored so:\n\n{bullets(protocol)}"
 
 
 def by_kind_of_lr(scores: Any) -> str:
@@ -186,13 +176,11 @@ def by_kind_of_lr(scores: Any) -> str:
     if not isinstance(scores, Mapping) or not all(isinstance(row, Mapping) for row in scores.values()):
         return ""
     columns = list(dict.fromkeys(name for row in scores.values() for name in row))
-    rows = ["", "", "| LR | " + " | ".join(map(plain, columns)) + " |", "| --- |" + " ---: |" * len(columns)]
+    rows = []
     for kind, row in scores.items():
         values = [_number(row.get(name)) for name in columns]
-        rows.append(
-            f"| {plain(kind)} | " + " | ".join("" if value is None else f"{value:g}" for value in values) + " |"
-        )
-    return "\n".join(rows)
+        rows.append([kind, *("" if value is None else f"{value:g}" for value in values)])
+    return f"\n\n{markdown_table(['LR', *columns], rows)}"
 
 
 def _number(value: Any) -> float | None:

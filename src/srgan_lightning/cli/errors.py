@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, InstantiationException
+from hydra.errors import (
+    CompactHydraException,
+    ConfigCompositionException,
+    InstantiationException,
+    OverrideParseException,
+)
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -60,6 +65,8 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
         # Options that their target does not take, such as those of quickstart with model=srresnet.
         together = f"{' '.join(str(error).split())}: these groups or options do not go together."
         return (None if cfg is None else refused_option(error, cfg)) or together
+    if isinstance(error, ConfigCompositionException | OverrideParseException):  # where a command composes itself
+        return str(error)
     if isinstance(error, MissingMandatoryValue):  # all that conf/ leaves open are folders
         return f"{error.full_key} is not set: give {error.full_key}=FOLDER; --help says what for."
     if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of the wrong type

@@ -28,9 +28,7 @@ def comparison_grid(pictures: list[Pictures]) -> Tensor:
     """
     rows: list[list[Tensor]] = []
     for picture in pictures:
-        height, width = picture.hr.shape[-2:]
-        up = resize_bicubic(picture.lr, (height, width)).clamp(0, 1)
-        views = [up[0], picture.sr[0].clamp(0, 1), picture.hr[0]]
+        views = [picture.bicubic[0], picture.sr[0].clamp(0, 1), picture.hr[0]]
         # Nearest: a zoom must show pixels, not smooth them.
         zoomed = [resize(_centre(view), [SIDE, SIDE], interpolation=0) for view in views]
         rows.append([*map(_fit, views), *zoomed])
@@ -51,8 +49,7 @@ def weights_grid(names: Sequence[str], pictures: Sequence[Sequence[Pictures]]) -
     rows: list[list[Tensor]] = []
     for versions in zip(*pictures, strict=True):
         first = versions[0]
-        up = resize_bicubic(first.lr, (first.hr.shape[-2], first.hr.shape[-1])).clamp(0, 1)
-        views = [up[0], *(version.sr[0].clamp(0, 1) for version in versions), first.hr[0]]
+        views = [first.bicubic[0], *(version.sr[0].clamp(0, 1) for version in versions), first.hr[0]]
         top, left, side = _detailed(first.hr)
         crops = [view[:, top : top + side, left : left + side] for view in views]
         zoomed = [resize(crop, [side * ZOOM, side * ZOOM], interpolation=0) for crop in crops]

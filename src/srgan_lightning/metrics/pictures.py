@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from srgan_lightning.imaging.ops import resize_bicubic
+
 
 @dataclass
 class Pictures:
@@ -13,3 +15,8 @@ class Pictures:
     lr: Tensor
     sr: Tensor
     hr: Tensor
+
+    @property
+    def bicubic(self) -> Tensor:
+        """LR enlarged, (1, 3, H, W) in [0, 1]."""
+        return resize_bicubic(self.lr, (self.hr.shape[-2], self.hr.shape[-1])).clamp(0, 1)

@@ -6,6 +6,8 @@ from rich.console import Console
 
 from srgan_lightning.metrics.perceptual import KNOWN
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
+from srgan_lightning.metrics.score_format import format_score
+from srgan_lightning.utils.markdown import markdown_table
 from srgan_lightning.utils.terminal_table import print_table, without_root
 
 TITLES = {
@@ -34,10 +36,7 @@ COSTS = ("weights_count", "seconds_per_megapixel", "megabytes_per_megapixel")
 def _number(key: str, value: float) -> str:
     if key in COSTS:
         return f"{value:,.0f}" if key != "seconds_per_megapixel" else f"{value:.3g}"
-    if key == "vgg" and value >= 100:  # of weights whose features are not of unit size
-        return f"{value:,.0f}"
-    two = ("psnr", "bicubic_psnr", "fid", "grid", "hr_grid", "colour_shift")
-    return f"{value:.2f}" if key.startswith(two) else f"{value:.4f}"
+    return format_score(key, value)
 
 
 def print_images(console: Console, result: dict[str, Any]) -> None:
@@ -86,6 +85,5 @@ def print_comparison(console: Console, results: list[dict[str, Any]]) -> None:
 def to_markdown(results: list[dict[str, Any]], protocol: dict[str, Any]) -> str:
     """The comparison as a Markdown table, with the protocol beneath."""
     head, rows = comparison_rows(results)
-    lines = [head, ["---" if number in (0, 2) else "---:" for number in range(len(head))], *rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{text}\n\nProtocol: {'; '.join(f'{key}: {value}' for key, value in protocol.items())}.\n"
+    conditions = "; ".join(f"{key}: {value}" for key, value in protocol.items())
+    return f"{markdown_table(head, rows, left=(0, 2))}\n\nProtocol: {conditions}.\n"

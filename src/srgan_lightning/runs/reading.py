@@ -1,6 +1,5 @@
 """Run directories, read back."""
 
-import csv
 import json
 import math
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from srgan_lightning.runs.history import parse_history
 from srgan_lightning.runs.layout import HYDRA, RunDirectory
 from srgan_lightning.runs.untrusted_files import References, printable, read_text, read_yaml
 from srgan_lightning.utils.errors import UserError
@@ -150,32 +150,19 @@ class Run:
         """
         path = self.files.history
         try:
-            lines = read_text(path, CURVE_BYTES).replace("\0", "").splitlines()
+            text = read_text(path, CURVE_BYTES)
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path} has no metrics.csv to draw curves from: {printable(error)}.") from error
         columns: dict[str, tuple[list[int], list[float]]] = {}
-        rows = (row for line in lines for row in _rows(line))  # line by line: an open quote ends with its line
-        head = next(rows, [])
-        for row in rows:
-            cells = dict(zip(head, row, strict=False))
-            step = cells.get("step", "")
-            if len(row) != len(head) or not (step.isascii() and step.isdigit() and len(step) < 16):
-                continue
-            for key, text in cells.items():
-                if key not in ("step", "epoch") and (value := _as_number(text)) is not None:
+        for row in parse_history(text)[1]:
+            for key, cell in row.items():
+                if key not in ("step", "epoch") and (value := _as_number(cell)) is not None:
                     steps, values = columns.setdefault(key, ([], []))
-                    steps.append(int(step))
+                    steps.append(int(row["step"]))
                     values.append(value)
         if not columns:
             raise UserError(f"{path} holds no measurements yet.")
         return columns
-
-
-def _rows(line: str) -> list[list[str]]:
-    try:
-        return list(csv.reader([line]))
-    except csv.Error:
-        return []
 
 
 def _as_number(text: str) -> float | None:

@@ -9,9 +9,10 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
+from srgan_lightning.runs.history import parse_history
 from srgan_lightning.utils.files import write_atomically
 
-Rows = list[dict[str, Any]]
+Rows = list[dict[str, str]]
 
 
 class _Writer(ExperimentWriter):
@@ -33,10 +34,8 @@ class _Writer(ExperimentWriter):
         path = Path(self.metrics_file_path)
         if not path.is_file():
             return [], []
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = [row for row in reader if None not in row and None not in row.values() and row["step"].isdigit()]
-            return list(reader.fieldnames or []), rows
+        head, rows = parse_history(path.read_text(encoding="utf-8"))
+        return head, list(rows)
 
     def _write(self, rows: Rows) -> None:
         text = io.StringIO(newline="")
@@ -72,8 +71,7 @@ def read_curve(path: Path) -> dict[str, Any]:
     """How a training went, for its model card: `curve`, PSNR-Y by update, and `final_losses`, weighted terms."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(parse_history(path.read_text(encoding="utf-8"))[1])
     curve = {row["step"]: round(float(row["val/psnr_y"]), 2) for row in rows if row.get("val/psnr_y")}
     last: dict[str, str] = next((row for row in reversed(rows) if row.get("loss/generator")), {})
     losses = {name: float(f"{float(value):.4g}") for name, value in last.items() if name.startswith("loss/") and value}

@@ -7,6 +7,7 @@ from torchvision.transforms.v2.functional import center_crop
 
 from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
+from srgan_lightning.metrics.score_format import format_score
 
 #: The columns of `PSNRSSIM.rows` that are shown, by name.
 SHOWN = {
@@ -32,7 +33,8 @@ class SampleRow(NamedTuple):
 
     @property
     def caption(self) -> str:
-        return f"{self.name}: {self.scores['psnr_y']:.2f} dB (bicubic {self.scores['bicubic_psnr_y']:.2f} dB)"
+        own, bicubic = (format_score(name, self.scores[name]) for name in ("psnr_y", "bicubic_psnr_y"))
+        return f"{self.name}: {own} dB (bicubic {bicubic} dB)"
 
 
 def make_row(name: str, lr: Tensor, sr: Tensor, hr: Tensor, scores: list[float], size: int) -> SampleRow:

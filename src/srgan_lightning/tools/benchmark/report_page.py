@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from srgan_lightning.tools.benchmark.table import COLUMNS, remark
+from srgan_lightning.tools.benchmark.timing import Result
 from srgan_lightning.utils.files import write_text
+from srgan_lightning.utils.markdown import markdown_table
 
 
 def write_page(path: Path, report: dict[str, Any]) -> None:
@@ -15,21 +17,28 @@ def write_page(path: Path, report: dict[str, Any]) -> None:
         report: what `report.json` holds.
     """
     device = report["device"]
+    results = [(part, r) for part in report["parts"] for r in part["figures"].get("results", [])]
     lines = [
         f"# {device['name']}, PyTorch {device['torch']}, srgan-lightning {device['version']}",
         "",
         f"{report['seconds']:.0f} s" + (", a dry run with tiny networks" if report["quick"] else "") + ".",
         "",
-        "| part | status | seconds |",
-        "| --- | --- | ---: |",
-        *(f"| {part['name']} | {part['status']} | {part['seconds']:.0f} |" for part in report["parts"]),
+        markdown_table(
+            ["part", "status", "seconds"],
+            [[part["name"], part["status"], f"{part['seconds']:.0f}"] for part in report["parts"]],
+            left=(0, 1),
+        ),
         "",
-        "| part | what | case | precision | ours | baseline | ratio | unit | |",
-        "| --- | --- | --- | --- | ---: | ---: | ---: | --- | --- |",
+        markdown_table(
+            ["part", "what", "case", "precision", "ours", "baseline", "ratio", "unit", ""],
+            [[part["name"], *figures_of(r)] for part, r in results],
+            left=(0, 1, 2, 3, 7, 8),
+        ),
     ]
-    for part in report["parts"]:
-        for r in part["figures"].get("results", []):
-            figures = f"{r['ours']:.3g} | {r['baseline']:.3g} | {r['ratio']:.2f}"
-            names = f"{part['name']} | {r['name']} | {r['case']} | {COLUMNS[r['precision']]}"
-            lines.append(f"| {names} | {figures} | {r['unit']} | {remark(r) or ''} |")
     write_text(path, "\n".join(lines) + "\n")
+
+
+def figures_of(r: Result) -> list[str]:
+    """The cells of a result: what, case, precision, ours, baseline, ratio, unit and a remark."""
+    figures = [f"{r['ours']:.3g}", f"{r['baseline']:.3g}", f"{r['ratio']:.2f}"]
+    return [r["name"], r["case"], COLUMNS[r["precision"]], *figures, r["unit"], remark(r) or ""]

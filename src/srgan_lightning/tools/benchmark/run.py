@@ -24,7 +24,7 @@ from srgan_lightning.utils.bf16 import fast_bf16
 FILES = 512  # of the drawn set
 
 
-def run(
+def measure(
     options: argparse.Namespace, parts: Sequence[str], device: torch.device, root: Path
 ) -> tuple[list[Result], list[dict[str, Any]]]:
     """The results of the parts that were asked for, and the rows of the scaling table.

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srgan_lightning.artifacts.model_card import plain
 from srgan_lightning.inference.scoring import make_upscaler
 from srgan_lightning.metrics.psnr_ssim import protocol
 from srgan_lightning.runs.reading import Run, find_runs
@@ -19,6 +18,7 @@ from srgan_lightning.tools.report.tables import best_for, front_of, table, to_cs
 from srgan_lightning.tools.report.validation import Image, telling_crop, validation_images
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.files import write_atomically
+from srgan_lightning.utils.markdown import markdown_text
 
 
 @dataclass
@@ -85,9 +85,9 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
 def write_sweep(sweep: Sweep, output: Path, device: torch.device) -> list[Path]:
     """Write `report.md`, `report.csv` and, where runs are finished, `report.png`; gives their paths."""
     picture = "![Distortion against perception](report.png)\n\n" if sweep.perception is not None else ""
-    lines = "".join(f"- {plain(printable(line, 2000))}\n" for line in [*sweep.best, *sweep.notes])
+    lines = "".join(f"- {markdown_text(printable(line, 2000))}\n" for line in [*sweep.best, *sweep.notes])
     files = {
-        "report.md": f"# {plain(printable(sweep.path))}\n\n{to_markdown(sweep.rows)}\n{picture}{lines}",
+        "report.md": f"# {markdown_text(printable(sweep.path))}\n\n{to_markdown(sweep.rows)}\n{picture}{lines}",
         "report.csv": to_csv(sweep.rows),
     }
     for name, text in files.items():

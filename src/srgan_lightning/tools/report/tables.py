@@ -4,12 +4,18 @@ import csv
 import io
 from typing import Any
 
-from srgan_lightning.artifacts.model_card import plain
+from srgan_lightning.metrics.score_format import format_score
+from srgan_lightning.metrics.tables import TITLES
 from srgan_lightning.runs.reading import Run
 from srgan_lightning.tools.report.pareto import compromise, pareto_front
 from srgan_lightning.tools.report.perception import Perception
+from srgan_lightning.utils.markdown import markdown_table
 
-HEAD = ["run", "settings", "PSNR-Y", "SSIM-Y", "perception", "Pareto", "state"]
+#: The scores of `summary.json` that have a column each, by its title.
+SCORES = {TITLES[name]: name for name in ("psnr_y", "ssim_y")}
+HEAD = ["run", "settings", *SCORES, "perception", "Pareto", "state"]
+#: Columns of text.
+LEFT = (0, 1, 5, 6)
 
 
 def front_of(runs: list[Run], perception: Perception) -> list[Run]:
@@ -27,7 +33,7 @@ def table(runs: list[Run], perception: Perception | None) -> list[dict[str, Any]
     finished = [run for run in runs if run.finished]
     rows: list[dict[str, Any]] = []
     if perception is not None:
-        baseline = {name: finished[0].summary[f"bicubic_{name}"] for name in ("psnr_y", "ssim_y")}
+        baseline = {name: finished[0].summary[f"bicubic_{name}"] for name in SCORES.values()}
         rows.append({"run": "bicubic", **_scores(baseline), "perception": perception.distances["bicubic"]})
     front = front_of(finished, perception) if perception is not None else []
     for run in runs:
@@ -40,7 +46,7 @@ def table(runs: list[Run], perception: Perception | None) -> list[dict[str, Any]
 
 
 def _scores(values: dict[str, Any]) -> dict[str, Any]:
-    return {"PSNR-Y": values["psnr_y"], "SSIM-Y": values["ssim_y"]}
+    return {title: values[name] for title, name in SCORES.items()}
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -51,13 +57,12 @@ def cells(row: dict[str, Any]) -> list[str]:
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.2f}" if key.startswith("PSNR") else f"{value:.4g}" if key == "perception" else f"{value:.4f}"
+    return f"{value:.4g}" if key == "perception" else format_score(SCORES[key], value)
 
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:
     """The table as Markdown."""
-    lines = [HEAD, ["---"] * 2 + ["---:"] * 3 + ["---"] * 2, *map(cells, rows)]
-    return "\n".join("| " + " | ".join(map(plain, line)) + " |" for line in lines) + "\n"
+    return markdown_table(HEAD, [*map(cells, rows)], left=LEFT) + "\n"
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:
@@ -72,16 +77,16 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
 def best_for(runs: list[Run], perception: Perception) -> list[str]:
     """Sentences that say which checkpoint to take for what, and where bicubic does as well as the best of them."""
     front = front_of(runs, perception)
-    bicubic = {name: float(runs[0].summary[f"bicubic_{name}"]) for name in ("psnr_y", "ssim_y")}
-    by_psnr, by_ssim = (max(runs, key=lambda run: float(run.summary[key])) for key in ("psnr_y", "ssim_y"))
+    bicubic = {name: float(runs[0].summary[f"bicubic_{name}"]) for name in SCORES.values()}
+    by_psnr, by_ssim = (max(runs, key=lambda run: float(run.summary[key])) for key in SCORES.values())
     by_perception = min(runs, key=lambda run: perception.distances[run.name])
     psnr, ssim = by_psnr.summary["psnr_y"], by_ssim.summary["ssim_y"]
     distance, bicubic_distance = perception.distances[by_perception.name], perception.distances["bicubic"]
     sentences = [
-        f"Closest to the truth pixel by pixel (PSNR-Y {psnr:.2f} dB): {by_psnr.artifact}"
-        + _beaten(psnr <= bicubic["psnr_y"], f"{bicubic['psnr_y']:.2f} dB"),
-        f"Closest in structure (SSIM-Y {ssim:.4f}): {by_ssim.artifact}"
-        + _beaten(ssim <= bicubic["ssim_y"], f"{bicubic['ssim_y']:.4f}"),
+        f"Closest to the truth pixel by pixel (PSNR-Y {format_score('psnr_y', psnr)} dB): {by_psnr.artifact}"
+        + _beaten(psnr <= bicubic["psnr_y"], f"{format_score('psnr_y', bicubic['psnr_y'])} dB"),
+        f"Closest in structure (SSIM-Y {format_score('ssim_y', ssim)}): {by_ssim.artifact}"
+        + _beaten(ssim <= bicubic["ssim_y"], format_score("ssim_y", bicubic["ssim_y"])),
         f"Most natural to look at ({perception.measure} {distance:.4g}): {by_perception.artifact}"
         + _beaten(distance >= bicubic_distance, f"{bicubic_distance:.4g}"),
     ]
@@ -91,7 +96,7 @@ def best_for(runs: list[Run], perception: Perception) -> list[str]:
     both = front[compromise(points, range(len(front)))]
     return [
         *sentences,
-        f"Most of both (PSNR-Y {both.summary['psnr_y']:.2f} dB, {perception.measure} "
+        f"Most of both (PSNR-Y {format_score('psnr_y', both.summary['psnr_y'])} dB, {perception.measure} "
         f"{perception.distances[both.name]:.4g}): {both.artifact}",
     ]
 

@@ -17,19 +17,13 @@ from srgan_lightning.imaging.reading import MAX_PIXELS
 from srgan_lightning.inference.blending import blend
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.metrics.psnr_ssim import psnr_ssim
+from srgan_lightning.metrics.score_format import format_score
 from srgan_lightning.networks import Generator, SRModule
 from srgan_lightning.utils.bf16 import choose_precision
 from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.markdown import markdown_table
 
-SCORES = """
-
-| | PSNR-Y | SSIM-Y |
-| --- | ---: | ---: |
-| bicubic | {} |
-| {} | {} |
-
-By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of border cut off.
-"""
+PROTOCOL = "By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of border cut off."
 
 #: For photos that the page is too small for.
 COMMAND = "The command line takes larger ones: python -m srgan_lightning.upscale PHOTO -o RESULTS."
@@ -105,7 +99,8 @@ def run_request(
     caption = f"{_size(photo)} to {_size(sr)} pixels with {name}, in {seconds:.1f} s on {device}."
     caption += "".join(f" Note: {note}." for note in sr.notes)
     if truth is not None:
-        caption += SCORES.format(_scores(bicubic, truth, scale), name, _scores(sr, truth, scale), scale)
+        rows = [["bicubic", *_scores(bicubic, truth, scale)], [name, *_scores(sr, truth, scale)]]
+        caption += f"\n\n{markdown_table(['', 'PSNR-Y', 'SSIM-Y'], rows)}\n\n{PROTOCOL.format(scale)}\n"
 
     folder = folder / secrets.token_hex(16)
     result = UpscaleResult(folder / "bicubic.png", folder / f"{request.photo.stem}_x{scale}.png", caption)
@@ -145,12 +140,12 @@ def _read_truth(path: Path, photo: Picture, scale: int) -> Picture:
     return Picture(truth.colour[:height, :width])
 
 
-def _scores(picture: Picture, truth: Picture, scale: int) -> str:
+def _scores(picture: Picture, truth: Picture, scale: int) -> list[str]:
     try:
         psnr, ssim = psnr_ssim(_tensor(picture), _tensor(truth), scale)[0, :2].tolist()
     except ValueError as error:
         raise UserError(f"The result cannot be scored: {error}.") from error
-    return f"{psnr:.2f} dB | {ssim:.4f}"
+    return [f"{format_score('psnr_y', psnr)} dB", format_score("ssim_y", ssim)]
 
 
 def _tensor(picture: Picture) -> Tensor:

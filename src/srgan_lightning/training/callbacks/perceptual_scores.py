@@ -9,6 +9,7 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import round_to_8_bits
 from srgan_lightning.metrics.perceptual import load_metric, load_vgg_distance
+from srgan_lightning.training.callbacks.own_share import OwnShare
 from srgan_lightning.utils.errors import UserError
 
 NAMES = ("vgg", "lpips", "dists")
@@ -42,7 +43,7 @@ class PerceptualScores(Callback):
                 )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seen: set[int] = set()
+        self.share = OwnShare(trainer)
         for metric in self.metrics.values():
             metric.reset()
             metric.to(pl_module.device)
@@ -59,13 +60,10 @@ class PerceptualScores(Callback):
     ) -> None:
         if not self.metrics:
             return
-        for row, index in enumerate(batch["index"].tolist()):
-            # Each image counts once, on the process whose share it is in; one by one, for their memory.
-            if index % trainer.world_size == trainer.global_rank and index not in self.seen:
-                self.seen.add(index)
-                sr, hr = round_to_8_bits(outputs[row : row + 1].float()), batch["hr"][row : row + 1].float()
-                for metric in self.metrics.values():
-                    metric.update(sr, hr)
+        for row in self.share.rows(batch["index"]):  # one by one, for their memory
+            sr, hr = round_to_8_bits(outputs[row : row + 1].float()), batch["hr"][row : row + 1].float()
+            for metric in self.metrics.values():
+                metric.update(sr, hr)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, metric in self.metrics.items():

@@ -11,6 +11,7 @@ from srgan_lightning.metrics.grid_energy import GridEnergy
 from srgan_lightning.metrics.swd import SlicedWassersteinDistance
 from srgan_lightning.training.callbacks.health_log import log_health
 from srgan_lightning.training.callbacks.health_rules import picture_faults
+from srgan_lightning.training.callbacks.own_share import OwnShare
 
 #: Windows below which the ratio of two grids is off by more than 15% once in a few hundred times.
 MIN_WINDOWS = 250
@@ -40,7 +41,7 @@ class PictureMetrics(Callback):
         self.colour_shift = ColourShift()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seen: set[int] = set()
+        self.share = OwnShare(trainer)
         for metric in (*self.metrics.values(), *self.grids.values(), self.colour_shift):
             metric.reset()
             metric.to(pl_module.device)
@@ -54,14 +55,7 @@ class PictureMetrics(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        # An image counts once, on the process whose share its index is in: others may get it to fill their share up,
-        # and any may get it again in the place of one that cannot be read.
-        rows: list[int] = []
-        for row, index in enumerate(batch["index"].tolist()):
-            if index % trainer.world_size == trainer.global_rank and index not in self.seen:
-                self.seen.add(index)
-                rows.append(row)
-        if rows:
+        if rows := self.share.rows(batch["index"]):
             lr, sr, hr = (images[rows] for images in (batch["lr"], outputs, batch["hr"]))
             bicubic = resize_bicubic(lr, (hr.shape[-2], hr.shape[-1]))
             for name, pictures in (("swd", sr), ("bicubic_swd", bicubic)):

@@ -9,6 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from srgan_lightning.metrics.score_format import format_score
 from srgan_lightning.runs.log import LOG
 
 #: What the bar shows of the logged metrics, and how.
@@ -90,11 +91,12 @@ class RunProgress(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._shows_validation(trainer):
             self.bar.update(self.validation, visible=False)
-            scores = trainer.callback_metrics
+            names = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")
+            psnr, ssim, *bicubic = (
+                format_score(name, float(trainer.callback_metrics[f"val/{name}"])) for name in names
+            )
             LOG.info(
-                f"update {trainer.global_step}: PSNR-Y {scores['val/psnr_y']:.2f} dB, "
-                f"SSIM-Y {scores['val/ssim_y']:.4f} (bicubic {scores['val/bicubic_psnr_y']:.2f} dB, "
-                f"{scores['val/bicubic_ssim_y']:.4f})"
+                f"update {trainer.global_step}: PSNR-Y {psnr} dB, SSIM-Y {ssim} (bicubic {bicubic[0]} dB, {bicubic[1]})"
             )
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 from torchvision.utils import save_image
 
 from srgan_lightning.imaging.picture_grid import draw_grid
@@ -81,7 +82,7 @@ class SampleGrid(Callback):
             self._draw(trainer, [self.rows[index] for index in sorted(self.rows)])
 
     def _draw(self, trainer: Trainer, rows: list[SampleRow]) -> None:
-        grid = draw_grid([[row.bicubic, row.sr, row.hr] for row in rows], TITLES)
+        grid = strips(rows)
         self.directory.mkdir(parents=True, exist_ok=True)
         save_image(grid, self.directory / f"step_{trainer.global_step:07d}.png")
         for logger in trainer.loggers:
@@ -96,6 +97,11 @@ class SampleGrid(Callback):
         if rows and trainer.is_global_zero:
             for logger in wandb_loggers(trainer):
                 log_table(logger, rows, trainer.global_step)
+
+
+def strips(rows: list[SampleRow]) -> Tensor:
+    """(3, H, W) in [0, 1]: LR enlarged | SR | HR of each row, below each other, with titles."""
+    return draw_grid([[row.bicubic, row.sr, row.hr] for row in rows], TITLES)
 
 
 def psnr(row: SampleRow) -> float:
@@ -114,7 +120,6 @@ def wandb_loggers(trainer: Trainer) -> list[RunWandbLogger]:
 def log_tensorboard(logger: TensorBoardLogger, rows: list[SampleRow], step: int) -> None:
     """Log a strip for each image. TensorBoard has no captions: names are tags, PSNR stands in a text."""
     for row in rows:
-        strip = draw_grid([[row.bicubic, row.sr, row.hr]], TITLES)
-        logger.experiment.add_image(f"samples/{row.name}", strip, step)
+        logger.experiment.add_image(f"samples/{row.name}", strips([row]), step)
     captions = "\n".join(f"- {row.caption}" for row in rows)
     logger.experiment.add_text("samples", f"LR bicubic, SR, HR:\n\n{captions}", step)

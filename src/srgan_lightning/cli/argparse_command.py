@@ -1,0 +1,56 @@
+"""What commands with dashed options have in common: their parser, options of several of them, and how they end."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from srgan_lightning.utils.errors import UserError
+
+
+def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser whose usage shows `python -m srgan_lightning.NAME`."""
+    return argparse.ArgumentParser(prog=f"python -m srgan_lightning.{name}", description=description)
+
+
+def add_architecture(parser: argparse.ArgumentParser) -> None:
+    """Add --architecture, for `artifacts.own_class.allow_architectures`."""
+    text = "your own class, where the weights name it"
+    parser.add_argument("--architecture", action="append", metavar="MODULE.CLASS", help=text)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device, for `utils.device.find_device`."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+
+
+def positive(text: str) -> int:
+    """An integer from 1 on, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def exit_code(run: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
+    """Run a command; a user's mistake becomes one paragraph on stderr, as in commands of `hydra_command`.
+
+    Args:
+        run: gives an exit code, or None for 0. It imports torch itself, so that --help and bad usage do not wait.
+        options: parsed.
+
+    Returns:
+        The exit code: 1 after a mistake.
+    """
+    try:
+        return run(options) or 0
+    except Exception as error:
+        if isinstance(error, UserError):
+            text: str | None = str(error)
+        else:
+            from srgan_lightning.cli.errors import user_error  # Hydra, which most of these commands do not need
+
+            text = user_error(error)
+        if text is None:
+            raise
+        print(text, file=sys.stderr)
+        return 1

@@ -1,0 +1,29 @@
+"""Rows of metrics.csv, whole and damaged."""
+
+import csv
+import io
+
+import pytest
+
+from srgan_lightning.runs.history import parse_history
+
+WHOLE = "batch,step,val/psnr_y\r\n1,1,\r\n2,2,24.5\r\n"
+
+
+def test_a_whole_file_is_read_as_by_the_standard_library() -> None:
+    head, rows = parse_history(WHOLE)
+    expected = csv.DictReader(io.StringIO(WHOLE, newline=""))
+    assert list(rows) == list(expected)
+    assert head == expected.fieldnames
+
+
+@pytest.mark.parametrize("torn", ["3,3", "3,3,24.5,1", "3,x,24.5", '"3,3,24', "3,\0,24.5", "3,²,25", f"3,{10**20},1"])
+def test_a_torn_row_is_left_out_and_the_next_is_read(torn: str) -> None:
+    head, rows = parse_history(f"{WHOLE}{torn}\r\n4,4,25\r\n")
+    assert [row["batch"] for row in rows] == ["1", "2", "4"]
+    assert head == ["batch", "step", "val/psnr_y"]
+
+
+def test_an_empty_file_has_neither_columns_nor_rows() -> None:
+    head, rows = parse_history("")
+    assert (head, list(rows)) == ([], [])
