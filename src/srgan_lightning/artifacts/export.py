@@ -4,7 +4,7 @@ Each writer returns what it wrote as a function, read back from the file.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,39 +13,51 @@ from torch import Tensor
 from torch.export import Dim
 
 from srgan_lightning.artifacts.artifact import describe, save_artifact, write_artifact
+from srgan_lightning.artifacts.export_check import (
+    TOLERANCES,
+    Differences,
+    Upscaler,
+    compare,
+    fixed_side,
+    sizes_taken,
+)
 from srgan_lightning.artifacts.load import Trained, load_generator
+from srgan_lightning.artifacts.onnx_half import to_half
 from srgan_lightning.networks import Generator
 from srgan_lightning.networks.contract import SRModule, traits_of
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.optional import needs_extra
 
-Upscaler = Callable[[Tensor], Tensor]
-Size = tuple[int, int, int]  # batch, height, width
-
-#: Batch, height, width of the LR that a file is checked with: odd, below the 9x9 kernels, and unlike `EXAMPLE`.
-CHECKED_SIZES = ((1, 17, 31), (2, 32, 48), (3, 5, 7))
-TOLERANCE = 1e-4
+PRECISIONS = {"32": "float32", "fp16": "float16 inside, float32 at both ends"}
 EXAMPLE = (2, 16, 20)  # no side of 1, which tracing would take for a constant
-#: Side of LR, for networks whose windows tracing takes for constants: their files take one image of this size.
-FIXED_SIDE = 64
 
 
-def export(trained: Trained, form: str, path: str | Path) -> dict[tuple[int, int, int], float]:
+def export(
+    trained: Trained,
+    form: str,
+    path: str | Path,
+    precision: str = "32",
+    photos: Mapping[str, Tensor] | None = None,
+) -> Differences:
     """Write a generator to a file that has been read back and run; a file that fails that is not left behind.
 
     Args:
         trained: the generator, on the CPU, and its metadata, which go into the file.
         form: onnx, torch_export, safetensors or safetensors16.
         path: the file; replaced where it exists.
+        precision: of the weights and the arithmetic of ONNX graphs: 32 or fp16. LR and SR are float32 with both.
+        photos: LR to run it on too, see `export_check.read_photos`.
 
     Returns:
-        The greatest absolute difference from the generator's own output, by (batch, height, width) of LR.
+        How its output differs from the generator's own in float32.
 
     Raises:
-        UserError: a package is missing, the file cannot be written, or its output differs by `TOLERANCE` or more.
+        UserError: a package is missing, the file cannot be written, its output differs by the tolerance of the
+            precision or more, or the precision is of no use there.
     """
     path = Path(path)
     writer, suffix = FORMATS[form]
+    check_precision(trained, form, precision)
     if suffix == ".safetensors" and path.suffix != suffix:
         raise UserError(f"{path}: an artifact is recognised by its name; let it end in {suffix}.")
     try:
@@ -53,7 +65,7 @@ def export(trained: Trained, form: str, path: str | Path) -> dict[tuple[int, int
         with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
             partial = Path(beside) / f"{path.stem}{suffix}"
             try:
-                exported = writer(trained, partial)
+                exported = write_onnx(trained, partial, precision) if form == "onnx" else writer(trained, partial)
             except (RuntimeError, TypeError, ValueError, torch.onnx.OnnxExporterError) as error:
                 if isinstance(trained.generator, Generator):
                     raise
@@ -62,42 +74,51 @@ def export(trained: Trained, form: str, path: str | Path) -> dict[tuple[int, int
                     f"{path} was not written: {type(trained.generator).__name__} cannot become {form}: {reason}. "
                     "Take --format safetensors."
                 ) from error
-            differences = compare(trained.generator, exported)
-            wrong = [difference for difference in differences.values() if not difference < TOLERANCE]  # NaN is
-            if wrong:
-                raise UserError(
-                    f"{path} was not written: as {form} the generator's output differs from torch's by {wrong[0]:.1e}, "
-                    f"and {TOLERANCE:.0e} is allowed. If the weights are finite, versions do not fit together: "
-                    "pip install -U '.[export]'."
-                )
+            differences = compare(trained.generator, exported, photos or {})
+            check_differences(differences, TOLERANCES[precision], f"{path} was not written: as {form}")
+            if form == "onnx":
+                add_differences(partial, differences)
             partial.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
     return differences
 
 
-@torch.no_grad()
-def compare(generator: SRModule, exported: Upscaler) -> dict[tuple[int, int, int], float]:
-    """The greatest absolute difference of two upscalers, at each of `CHECKED_SIZES`; NaN where a value is NaN."""
-    noise = torch.Generator().manual_seed(0)
-    differences = {}
-    for batch, height, width in sizes_taken(generator, CHECKED_SIZES):
-        lr = torch.rand(batch, 3, height, width, generator=noise)
-        differences[batch, height, width] = float((exported(lr) - generator(lr)).abs().max())
-    return differences
+def check_precision(trained: Trained, form: str, precision: str) -> None:
+    """Raise UserError where a file cannot have a precision."""
+    if precision == "32":
+        return
+    if form != "onnx":
+        raise UserError(
+            f"--precision {precision} is for --format onnx alone. An artifact of half the size is --format "
+            "safetensors16."
+        )
+    if not traits_of(trained.generator).supports_half:
+        raise UserError(f"--precision {precision}: this network does not work in float16. Leave --precision out.")
 
 
-def fixed_side(generator: SRModule) -> int:
-    """The one side of LR that an exported file takes; 0 where it takes any, as all but networks with windows do."""
-    traits = traits_of(generator)
-    multiple = traits.tile_multiple or traits.side_multiple
-    return 0 if multiple == 1 else -(-max(FIXED_SIDE, traits.min_side) // multiple) * multiple
+def check_differences(differences: Differences, tolerance: float, what: str) -> None:
+    """Raise UserError where a file differs from torch by a tolerance or more, or gives NaN.
 
-
-def sizes_taken(generator: SRModule, sizes: Iterable[Size]) -> list[Size]:
-    """Batches, heights and widths that an exported file takes, from those that it might."""
-    least, side = traits_of(generator).min_side, fixed_side(generator)
-    return [(1, side, side)] if side else [(batch, max(h, least), max(w, least)) for batch, h, w in sizes]
+    Args:
+        differences: of the file.
+        tolerance: of values around 0..1.
+        what: of the file, for the beginning of the error.
+    """
+    for (_, height, width), difference in differences.noise.items():
+        if not difference < tolerance:  # NaN is not
+            raise UserError(
+                f"{what} the generator's output differs from torch's by {difference:.1e} for noise of {width}x{height} "
+                f"pixels, and {tolerance:.0e} is allowed. If the weights are finite, the network overflows in half "
+                "precision, or versions do not fit together: leave --precision out, or pip install -U '.[export]'."
+            )
+    for photo in differences.photos:
+        if not photo.greatest < 255 * tolerance:
+            raise UserError(
+                f"{what} the generator's output differs from torch's by {photo.greatest:.2g} levels of 255 for "
+                f"{photo.name}, and {255 * tolerance:.2g} are allowed: leave --precision out, or pip install -U "
+                "'.[export]'."
+            )
 
 
 def example(generator: SRModule) -> tuple[Tensor, bool]:
@@ -106,12 +127,12 @@ def example(generator: SRModule) -> tuple[Tensor, bool]:
     return torch.rand(batch, 3, height, width), not fixed_side(generator)
 
 
-def write_onnx(trained: Trained, path: Path) -> Upscaler:
+def write_onnx(trained: Trained, path: Path, precision: str = "32") -> Upscaler:
     """An ONNX graph `lr` -> `sr` in one file, BatchNorm folded into the convolutions; runs in onnxruntime."""
     with needs_extra("export"):
-        import onnx  # noqa: F401  # the exporter imports these two by itself, with a longer error
+        import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401
+        import onnxscript  # noqa: F401  # the exporter imports it by itself, with a longer error
     lr, any_size = example(trained.generator)
     program = torch.onnx.export(
         trained.generator,
@@ -123,10 +144,24 @@ def write_onnx(trained: Trained, path: Path) -> Upscaler:
         dynamic_shapes=({0: Dim("batch"), 2: Dim("height"), 3: Dim("width")},) if any_size else None,
     )
     assert program is not None  # None is what the old exporter gives
-    program.model.metadata_props.update(metadata(trained))
-    program.save(path, external_data=False)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    program.model.metadata_props.update({**metadata(trained), "precision": PRECISIONS[precision]})
+    model = program.model_proto
+    onnx.save_model(model if precision == "32" else to_half(model), path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; it warns of each node of half precision that it computes in float32
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0])
+
+
+def add_differences(path: Path, differences: Differences) -> None:
+    """Write into an ONNX file how far it is from torch, by the size of LR."""
+    import onnx
+
+    model = onnx.load_model(path)
+    noise = {f"{batch}x3x{height}x{width}": value for (batch, height, width), value in differences.noise.items()}
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "difference", json.dumps(noise)
+    onnx.save_model(model, path)
 
 
 def write_program(trained: Trained, path: Path) -> Upscaler:
