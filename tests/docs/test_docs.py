@@ -59,6 +59,9 @@ def test_extras_exist() -> None:
     text = "\n".join(PAGES.values())
     named = {name for group in re.findall(r"install '\.\[([\w,]+)\]'", text) for name in group.split(",")}
     named |= set(re.findall(r"extra\s+`(\w+)`", text))
+    (table,) = re.findall(r"^\| extra \|.*\n((?:\|.*\n)+)", PAGES["docs/getting-started.md"], flags=re.MULTILINE)
+    listed = set(re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE))
+    assert listed == extras.keys() - {"dev"}  # the tools of development, by make
     assert named
     assert named <= extras.keys()
 
