@@ -18,7 +18,7 @@ from PIL import Image
 from srgan_lightning.cli.config import config_dir
 from srgan_lightning.metrics.swd import SlicedWassersteinDistance
 from srgan_lightning.report import main
-from srgan_lightning.runs.reading import find_runs
+from srgan_lightning.runs.reading import Run, find_runs
 from srgan_lightning.tools.report.curves import draw_curves
 from srgan_lightning.tools.report.pareto import compromise, pareto_front
 from srgan_lightning.train import train
@@ -30,7 +30,7 @@ QUICK = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_int
 
 def keep_hydra(run: Path, config: DictConfig, *overrides: str) -> None:
     """Write what `@hydra.main` writes into a run directory."""
-    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra").mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, run / ".hydra/config.yaml")
     OmegaConf.save(list(overrides), run / ".hydra/overrides.yaml")
 
@@ -206,6 +206,12 @@ def test_the_table_names_its_protocol(sweep: Path) -> None:
     assert main([str(sweep), "--perception", "swd"]) == 0
     protocol = json.loads((sweep / "0/summary.json").read_text())["protocol"]
     assert f"- Protocol: {protocol}." in (sweep / "report.md").read_text()
+
+
+def test_a_run_that_python_code_started_is_finished(trained: tuple[Path, DictConfig]) -> None:
+    folder, config = trained
+    assert Run(folder).state == "finished"  # without a configuration beside its results it would count as damaged
+    assert OmegaConf.load(folder / ".hydra/config.yaml") == config
 
 
 def test_a_run_gets_its_curves(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

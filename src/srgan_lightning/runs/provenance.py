@@ -70,6 +70,13 @@ def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str |
     }
 
 
+def record_configuration(run: RunDirectory, cfg: DictConfig) -> None:
+    """Write `.hydra/config.yaml` where Hydra has not: `report` reads it, also of a run that Python code started."""
+    if not run.config.exists():
+        run.hydra.mkdir(parents=True, exist_ok=True)
+        write_atomically(run.config, OmegaConf.to_yaml(cfg).encode())
+
+
 def record_start(run: RunDirectory, start: dict[str, Any]) -> list[str]:
     """Write `provenance.json`: the first start, and every later one under `resumed`.
 

@@ -14,7 +14,7 @@ from srgan_lightning.data.datamodule import SuperResolutionData, check_seed
 from srgan_lightning.runs.checkpoint_checks import restoring
 from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.log import LOG
-from srgan_lightning.runs.provenance import describe_start, record_start
+from srgan_lightning.runs.provenance import describe_start, record_configuration, record_start
 from srgan_lightning.runs.resume import is_rank_zero, warn_if_complete
 from srgan_lightning.training import processes
 from srgan_lightning.training.build import build_data, build_model
@@ -108,6 +108,7 @@ def begin(
     start: dict[str, Any] = {}
     if is_rank_zero():
         remove_partials(run.path)
+        record_configuration(run, cfg)
         start = describe_start(cfg, data, run.checkpoint)
         for difference in record_start(run, start):
             unused = (
