@@ -123,7 +123,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
     ("changed", "said"),
     [
         ({"--weights": "absent.ckpt"}, "absent.ckpt: no such file"),
-        ({"-o": "artifact.bin"}, "let it end in .safetensors"),
+        ({"-o": "artifact.bin"}, "Use a name that ends in .safetensors"),
         ({"-o": "folder.safetensors"}, "cannot be written: Is a directory"),
         ({"-o": "tiny.safetensors/below.safetensors"}, "cannot be written"),
     ],

@@ -148,7 +148,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     torch.jit.script(nn.Conv2d(3, 3, 1)).save(tmp_path / "d.pt")  # type: ignore[no-untyped-call]
     torch.save(made.compact(), tmp_path / "e.pth")  # the whole module
     for name in ("a.pth", "b.pth", "c.pth", "d.pt", "e.pth"):
-        assert "Code of a file is never run" in refused(tmp_path / name), name
+        assert "Code in a file is never run" in refused(tmp_path / name), name
     assert not (tmp_path / "was_run").exists()
 
 
@@ -161,7 +161,7 @@ def test_what_is_no_super_resolution_is_refused(tmp_path: Path) -> None:
     assert "a network of SwinIR for restoration at scale 1" in said
     assert "restoration at scale 1" in refused(save_pth(tmp_path / "one.pth", made.compact(upscale=1)))
     rgba = made.compact(num_in_ch=4, num_out_ch=4)
-    assert "makes 4 channels of 4" in refused(save_pth(tmp_path / "alpha.pth", rgba))
+    assert "maps 4 channels to 4" in refused(save_pth(tmp_path / "alpha.pth", rgba))
     assert LaMaArch().id == "LaMa"  # the keys of a video network (BasicVSR), of nothing that spandrel knows:
     video = {"spynet.basic_module.0.basic_module.0.weight": torch.ones(32, 8, 7, 7), "fusion.weight": torch.ones(4)}
     torch.save(video, tmp_path / "video.pth")
@@ -169,7 +169,7 @@ def test_what_is_no_super_resolution_is_refused(tmp_path: Path) -> None:
     save_file(video, tmp_path / "video.safetensors")
     assert "was not written by srgan-lightning, and it holds no network" in refused(tmp_path / "video.safetensors")
     torch.save([1, 2], tmp_path / "list.pth")
-    assert "holds list, and no tensors by name" in refused(tmp_path / "list.pth")
+    assert "holds list instead of tensors by name" in refused(tmp_path / "list.pth")
 
 
 def small(names: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
@@ -227,7 +227,7 @@ def test_a_descriptor_that_lies_about_its_scale_is_refused(tmp_path: Path, monke
         return SpandrelGenerator(descriptor)
 
     monkeypatch.setattr(foreign, "generator_of", lying)
-    assert "says scale=8, but" in refused(save_pth(tmp_path / "x.pth", made.compact()))
+    assert "has scale=8, but" in refused(save_pth(tmp_path / "x.pth", made.compact()))
 
 
 def test_the_limit_counts_before_memory_is_taken(little_memory: None) -> None:

@@ -73,7 +73,7 @@ def test_a_folder_that_contradicts_itself_is_refused(folder: Path) -> None:
 
     config = json.loads((folder / "config.json").read_text()) | {"global_skip": "none"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"the config\.json beside it"):
+    with pytest.raises(UserError, match=r"but its config\.json has"):
         HubGenerator.from_pretrained(folder)
 
 
@@ -154,7 +154,7 @@ def test_hub_folders_with_other_things_for_files_are_refused(folder: Path, name:
 def test_no_folder_is_told() -> None:
     from srgan_lightning.artifacts.hub import HubGenerator
 
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         HubGenerator.from_pretrained("no/such/folder")
 
 

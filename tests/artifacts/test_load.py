@@ -242,5 +242,5 @@ def test_bicubic_is_a_generator_like_the_others() -> None:
 def test_init_from_refuses_artifacts_that_do_not_say_what_they_hold(tmp_path: Path, arguments: str | None) -> None:
     metadata = {"format": "srgan-lightning/1"} | ({} if arguments is None else {"arguments": arguments})
     save_file(tiny_generator().state_dict(), tmp_path / "odd.safetensors", metadata)
-    with pytest.raises(UserError, match="does not say which generator"):
+    with pytest.raises(UserError, match="does not describe its generator"):
         load_generator_weights(tiny_generator(), str(tmp_path / "odd.safetensors"))

@@ -123,7 +123,7 @@ def test_bad_settings_are_told_before_training(
         (["loss.perceptual=1", "loss.vgg.weights=nowhere.pth"], ["nowhere.pth", "no such file"]),
         (["loss.perceptual=1", "loss.vgg.layer=relu6_1", "loss.vgg.weights=random"], ["relu6_1", "relu5_4"]),
         (["model.init_from=other.safetensors"], ["channels=16", "blocks=2", "channels=8"]),
-        (["model.init_from=bad.safetensors"], ["bad.safetensors", "not a whole safetensors file"]),
+        (["model.init_from=bad.safetensors"], ["bad.safetensors", "not a complete safetensors file"]),
         (["model.init_from=none.safetensors"], ["none.safetensors", "no such file"]),
         (["model.init_from=srresnetx4"], ["model.init_from=srresnetx4: no such file", "Did you mean srresnet-x4?"]),
         (["trainer.devices=999"], ["trainer.devices=999", "cores"]),
@@ -144,7 +144,7 @@ def test_bad_settings_are_told_before_training(
         (["+data.batch_sise=3"], ["data.batch_sise: SyntheticData has", "did you mean data.batch_size?"]),
         (["scale=3", "data.size=66", "data.crop=33"], ["scale=3", "2, 4 or 8"]),
         (["data.batch_size=99"], ["99", "data.batch_size"]),
-        (["degradation=blur"], ["blur needs 13 pixels", "degradation.kernel"]),
+        (["degradation=blur"], ["this degradation needs 13 pixels", "degradation.kernel"]),
     ):
         tiny = TINY if "experiment=srresnet_celeba" in overrides else TINY_SRGAN
         faces = (
@@ -221,7 +221,7 @@ def test_a_run_that_fails_says_why_in_its_log_too(command: Callable[..., Any], t
     assert code == 1
     (run,) = find_runs(tmp_path / "outputs/quickstart")
     assert run.state == "failed"
-    assert run.failure.startswith("The training set has 8 images but one step takes 99")
+    assert run.failure.startswith("The training set has 8 images, but one step needs 99")
     assert run.failure in text
 
 

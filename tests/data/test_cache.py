@@ -163,7 +163,7 @@ def test_a_full_disk_is_told_before_and_during(mixed: ImageFolder, tmp_path: Pat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache, "_save", full)
-    with pytest.raises(UserError, match=r"No space left on device.*what is done is kept"):
+    with pytest.raises(UserError, match=r"No space left on device.*finished images are kept"):
         cached(mixed, tmp_path / "cache", 0)
     monkeypatch.undo()
     assert len(cached(mixed, tmp_path / "cache", 0)) == 9
@@ -176,7 +176,7 @@ def test_broken_images_end_the_build_or_are_left_out(mixed: ImageFolder, tmp_pat
     with pytest.warns(UserWarning, match=mixed.name(3)):
         source = cached(mixed, tmp_path / "cache", 0, "skip")
     assert torch.equal(source.read(4), mixed.read(4))
-    with pytest.raises(UserError, match="could not be read when it was cached"):
+    with pytest.raises(UserError, match=r"could not be read when .* was built"):
         source.read(3)
 
 
@@ -202,7 +202,7 @@ def test_a_cached_training_is_that_of_the_files(configure: Callable[..., DictCon
 
 def test_settings_are_checked(photos: Photos) -> None:
     arguments: dict[str, Any] = {"degradation": Bicubic(4), "cache": "memmap"}
-    with pytest.raises(UserError, match=r"data\.cache does not go with data=pairs"):
+    with pytest.raises(UserError, match=r"data\.cache does not work with data=pairs"):
         PairedData("a", "b", "c", "d", **arguments)
     for name, value in (("cache", "ram"), ("on_error", "ignore")):
         with pytest.raises(UserError, match=rf"data\.{name}='{value}' is unknown"):

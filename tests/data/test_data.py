@@ -55,7 +55,7 @@ def test_pairs_are_matched_and_stay_aligned(photos: Photos, tmp_path: Path) -> N
 
 def test_pairs_that_do_not_fit_are_refused(photos: Photos) -> None:
     hr, lr = photos("hr", 3, (48, 48)), photos("lr", 3, (12, 16))
-    with pytest.raises(UserError, match=r"16x12 .* 48x48: with scale=4 LR must be 12x12"):
+    with pytest.raises(UserError, match=r"16x12, .* 48x48: with scale=4 LR must be 12x12"):
         PairedData(*(str(hr), str(lr)) * 2, degradation=Bicubic(4)).setup("fit")
     (lr / "photo2.png").unlink()
     with pytest.raises(UserError, match=r"photo2\.png has no LR"):
@@ -95,11 +95,11 @@ def test_folder_errors_name_the_setting(photos: Photos, tmp_path: Path) -> None:
         (str(tmp_path / "empty"), 32, "no image files"),
         (str(tmp_path / "broken"), 32, r"x\.png cannot be read"),
         (small, 32, r"photo0\.png is 24x24 pixels, too small"),
-        (good, 30, r"cannot be divided by scale=4; 28x28 would do"),
+        (good, 30, r"cannot be divided by scale=4: use 28x28"),
     ):
         with pytest.raises(UserError, match=words):
             FolderData(train_dir, good, degradation=Bicubic(4), crop=crop, batch_size=2).setup("fit")
-    with pytest.raises(UserError, match=r"4 images but one step takes 16.*data\.batch_size"):
+    with pytest.raises(UserError, match=r"4 images, but one step needs 16.*data\.batch_size"):
         FolderData(good, good, degradation=Bicubic(4), crop=32, batch_size=16).setup("fit")
 
 
@@ -215,7 +215,7 @@ def test_skip_leaves_unfit_files_out_at_the_start(photos: Photos) -> None:
     assert len(data.sources["train"]) == 4
     for path in folder.rglob("photo*.png"):
         path.unlink()
-    with pytest.raises(UserError, match=r"No image of .* can be used"):
+    with pytest.raises(UserError, match=r"No image in .* can be used"):
         FolderData(str(folder), str(folder), degradation=Bicubic(4), crop=32, on_error="skip").setup("fit")
 
 
@@ -241,7 +241,7 @@ def test_validation_skips_alike_on_every_process(photos: Photos) -> None:
     assert indices == [0, 2, 2, 3, 0]
     for path in folder.iterdir():
         path.write_text("no image")
-    with pytest.raises(UserError, match="5 images in turn"), pytest.warns(UserWarning, match="its format is unknown"):
+    with pytest.raises(UserError, match="5 images in a row"), pytest.warns(UserWarning, match="its format is unknown"):
         ValidationSet(ImageFolder(folder, "x"), 4, "skip")[0]
 
 

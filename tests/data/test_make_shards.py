@@ -67,5 +67,5 @@ def test_splits_of_other_data_are_not_kept(cfg: DictConfig, change: str) -> None
         Path(cfg.output, "train", "source.json").unlink()
     else:
         cfg[{"the order": "seed", "the size": "shard_size"}[change]] = {"the order": 5, "the size": "1MB"}[change]
-    with pytest.raises(UserError, match=r"train is there already, and holds other data"):
+    with pytest.raises(UserError, match=r"train exists already and holds other data"):
         make_shards(cfg)

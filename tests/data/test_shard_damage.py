@@ -139,7 +139,7 @@ def test_names_that_lead_out_of_the_cache_are_refused(
     name = name.format(outside=outside) if isinstance(name, str) else name
     index(*(["chunks", 0, key] if key == "filename" else [key]), value=name)(shards)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match="no plain name"):
+    with pytest.raises(UserError, match="not a plain name"):
         read_all(address.format(shards))
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -156,5 +156,5 @@ def test_an_index_that_an_earlier_run_left_in_the_cache_is_checked(shards: Path,
     read_all(f"local:{shards}")
     (cached,) = (tmp_path / "cache").rglob("index.json")
     index("chunks", 0, "filename", value="../../x")(cached.parent)
-    with pytest.raises(UserError, match="no plain name"):
+    with pytest.raises(UserError, match="not a plain name"):
         Shards(f"local:{shards}", "x", None, "square")

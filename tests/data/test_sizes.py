@@ -47,7 +47,7 @@ def test_validation_images_must_be_scorable(photos: Photos, pairs: Callable[...,
     train, val = str(photos("train", 2)), str(photos("val", 2, (side, side)))
     folder = FolderData(train, val, degradation=Bicubic(4), crop=32, batch_size=2)
     for data in (folder, pairs(48, side, crop=32)):
-        with pytest.raises(UserError, match=rf"photo0\.png is {side}x{side} pixels.*20 pixels a side") as caught:
+        with pytest.raises(UserError, match=rf"photo0\.png is {side}x{side} pixels.*20 pixels per side") as caught:
             data.setup("fit")
         assert "data.crop" not in str(caught.value)  # which changes nothing here
 
@@ -59,7 +59,7 @@ def test_sizes_by_option_must_be_scorable(celeba: Path, crop: int | None) -> Non
         lambda: CelebAData(str(celeba), (16, 64), "square", degradation=Bicubic(4), crop=crop),
     ]
     for make in makes:
-        with pytest.raises(UserError, match=r"data\.size: HR of \d+x16 pixels is too small.*give 20 or more"):
+        with pytest.raises(UserError, match=r"data\.size: HR of \d+x16 pixels is too small.*use at least 20"):
             make()
 
 

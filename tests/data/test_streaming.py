@@ -143,12 +143,12 @@ def test_what_cannot_be_is_refused(photos: Photos, tmp_path: Path) -> None:
         StreamingData("a", "b", size=(64, 64), fit="sqare", degradation=Bicubic(4))  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"data\.size: HR of 16x16 pixels is too small"):
         StreamingData("a", "b", size=(16, 16), degradation=Bicubic(4))
-    with pytest.raises(UserError, match="do not go with data=streaming"):
+    with pytest.raises(UserError, match="do not work with data=streaming"):
         StreamingData("a", "b", degradation=Bicubic(4), on_error="skip")
     hr, lr = photos("hr", 1, (48, 48)), photos("lr", 1, (12, 12))
     with pytest.raises(UserError, match="HR images"):
         write_shards(PairedFolders(str(hr), str(lr), 4, "x"), tmp_path / "out", "1MB", None, 0, "raise")
-    with pytest.raises(UserError, match="no local folder"):
+    with pytest.raises(UserError, match="not a local folder"):
         write_shards(ImageFolder(hr, "x"), "s3://bucket/x", "1MB", None, 0, "raise")
 
 

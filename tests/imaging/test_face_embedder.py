@@ -116,8 +116,8 @@ def external_in_a_branch(model: Any) -> None:
         ({"front": [("Steal", "own")]}, r"custom operators \(own.Steal\)"),
         ({"front": [("Gelu", "com.microsoft")]}, r"custom operators \(com.microsoft.Gelu\)"),
         ({"front": [("Absolutely", "")]}, "is not a valid ONNX model"),
-        ({"shape": (1, 4, 9, 4)}, "an embedder takes one float"),
-        ({"shape": (1, 3, 48)}, "an embedder takes one float"),
+        ({"shape": (1, 4, 9, 4)}, "an embedder with one float input"),
+        ({"shape": (1, 3, 48)}, "an embedder with one float input"),
     ],
 )
 def test_hostile_and_other_models_are_refused(save: Save, options: dict[str, Any], words: str) -> None:
@@ -131,7 +131,7 @@ def test_bad_files_and_options(tmp_path: Path, save: Save) -> None:
     (tmp_path / "text.onnx").write_text("Dear reader, this is no network.")
     (tmp_path / "cut.onnx").write_bytes(Path(save()).read_bytes()[:200])
     for name in ("text.onnx", "cut.onnx"):
-        with pytest.raises(UserError, match=f"{name} is not a (whole|valid) ONNX model"):
+        with pytest.raises(UserError, match=f"{name} is not a (complete|valid) ONNX model"):
             FaceEmbedder(str(tmp_path / name))
     with pytest.raises(UserError, match="no such file"):
         FaceEmbedder(str(tmp_path / "none.onnx"))

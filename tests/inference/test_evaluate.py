@@ -187,11 +187,11 @@ def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., P
         (["hr_dir=nowhere"], ["hr_dir=nowhere", "looked in"]),
         ([f"hr_dir={tiny}"], ["16x16", "11 pixels"]),
         ([f"hr_dir={good}", "weights=x2.safetensors"], ["by 2, not by 4", "scale=2"]),
-        ([f"hr_dir={good}", "weights=cut.safetensors"], ["cut.safetensors", "not a whole safetensors file"]),
+        ([f"hr_dir={good}", "weights=cut.safetensors"], ["cut.safetensors", "not a complete safetensors file"]),
         ([f"hr_dir={good}", "weights=no-such-model"], ["no-such-model", "no bundled model"]),
         ([f"hr_dir={good}", "metrics=[vmaf]"], ["vmaf", "lpips"]),
         ([f"hr_dir={good}", "metrics=[vgg]", "vgg.weights=nowhere.pth"], ["vgg.weights=nowhere.pth: no such file"]),
-        ([f"hr_dir={good}", f"lr_dir=[{good},{good}]"], ["lr_dir names 2", "hr_dir 1"]),
+        ([f"hr_dir={good}", f"lr_dir=[{good},{good}]"], ["lr_dir has 2", "hr_dir 1"]),
         ([f"hr_dir={good}", f"lr_dir={good}"], ["LR must be 12x12"]),
         ([f"hr_dir={good}", "device=cuda:99"], ["cuda:99"]),
     ):

@@ -57,7 +57,7 @@ def test_real_shortage_of_memory_halves_the_tile(capsys: pytest.CaptureFixture[s
         torch.cuda.set_per_process_memory_fraction(1.0, 0)
         torch.cuda.empty_cache()
     assert upscaler.tile < 1024
-    assert "Out of memory with tiles of 1024 pixels: going on with 512." in capsys.readouterr().err
+    assert "Out of memory with tiles of 1024 pixels: continuing with 512." in capsys.readouterr().err
     assert result.shape == (4096, 4096, 3)
     corner = upscaled(generator, pixels[:128, :128], "cuda")[:256, :256]  # beyond the reach of the cut
     assert np.abs(result[:256, :256].astype(int) - corner).max() <= 1

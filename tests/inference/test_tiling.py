@@ -142,14 +142,14 @@ def test_out_of_memory_halves_the_tile(capsys: pytest.CaptureFixture[str]) -> No
     assert upscaler.upscale(Picture(pixels)).colour.shape == (400, 400, 3)
     assert upscaler.tile == 20
     said = capsys.readouterr().err
-    assert "tiles of 80 pixels: going on with 40" in said
-    assert "tiles of 40 pixels: going on with 20" in said
+    assert "tiles of 80 pixels: continuing with 40" in said
+    assert "tiles of 40 pixels: continuing with 20" in said
     upscaler.upscale(Picture(pixels))
     assert capsys.readouterr().err == ""  # it has learnt
 
 
 def test_too_little_memory_for_any_tile() -> None:
-    with pytest.raises(UserError, match="not enough memory even with tiles of 20"):
+    with pytest.raises(UserError, match="not enough memory even for tiles of 20"):
         TiledUpscaler(Hungry(limit=5).eval(), tile=80).upscale(Picture(noise(100, 100)))
 
 

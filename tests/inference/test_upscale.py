@@ -105,10 +105,10 @@ def test_refusals(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[st
     out = tmp_path / "out"
     assert "would both be written" in refusal(capsys, *start, out, "--format", "png")
     assert "is also an input" in refusal(capsys, *start, tmp_path / "in")
-    assert "names one file" in refusal(capsys, *start, tmp_path / "out.png")
+    assert "is one file" in refusal(capsys, *start, tmp_path / "out.png")
     for ending in ("gif", "JPGG", "heic"):
         told = refusal(capsys, "--weights", weights, tmp_path / "in/a.png", "-o", tmp_path / f"out.{ending}")
-        assert f".{ending} is no format that can be written; there are .png, .jpg, " in told
+        assert f".{ending} is not a format that can be written: use .png, .jpg, " in told
         assert not (tmp_path / f"out.{ending}").exists()
     assert "tile=3" in refusal(capsys, *start, out, "--tile", "3")
     assert "no such file or folder" in refusal(capsys, "--weights", weights, tmp_path / "none*", "-o", out)

@@ -64,7 +64,7 @@ def test_results_are_replaced_only_when_asked(tmp_path: Path, weights: str, caps
     arguments = (tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png", "--weights", weights)
     told = refusal(capsys, *arguments, "-o", out)
     assert "1 of 3 results, such as " in told
-    assert "b_x4.png, are there already: skip them with --resume, replace them with --overwrite" in told
+    assert "b_x4.png, exist already: skip them with --resume, replace them with --overwrite" in told
     assert (out / "b_x4.png").read_text() == "mine"
     assert not (out / "a_x4.png").exists()
     assert upscale(*arguments, "-o", out, "--overwrite") == 0
@@ -137,7 +137,7 @@ def test_names_that_cannot_be_are_refused(tmp_path: Path, weights: str, capsys: 
     smooth().save(tmp_path / "a.png")
     (tmp_path / "big").write_text("a file")
     start = ("--weights", weights, "-o")
-    assert "big is a file: name a folder" in refusal(capsys, tmp_path / "a.png", *start, tmp_path / "big")
+    assert "big is a file: give a folder" in refusal(capsys, tmp_path / "a.png", *start, tmp_path / "big")
     assert (tmp_path / "big").read_text() == "a file"
     assert "no such file" in refusal(capsys, "x" * 300, *start, tmp_path / "out")
 

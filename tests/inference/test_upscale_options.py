@@ -65,8 +65,8 @@ def test_blend_is_that_of_python(tmp_path: Path, weights: str, capsys: pytest.Ca
     assert np.abs(result - by_formula(load_generator(weights), smooth())).max() > 2
     capsys.readouterr()
     start = (tmp_path / "a.png", "-o", tmp_path / "new.png")
-    assert "1.5: the share of the second" in refusal(capsys, *start, "--blend", weights, other, "1.5")
-    assert "half is no number" in refusal(capsys, *start, "--blend", weights, other, "half")
+    assert "1.5: give the share of the second" in refusal(capsys, *start, "--blend", weights, other, "1.5")
+    assert "half is not a number" in refusal(capsys, *start, "--blend", weights, other, "half")
     told = refusal(capsys, *start, "--blend", weights, tmp_path / "large.safetensors", "0.5")
     assert "their architectures differ" in told
     assert not (tmp_path / "new.png").exists()
@@ -246,7 +246,7 @@ def test_a_pipe_at_one_end(tmp_path: Path, weights: str, monkeypatch: pytest.Mon
         (Stream(), ["-", "-o", "-"], "it is empty"),
         (Stream(encoded("PNG")[:200]), ["-", "-o", "-"], "standard input: it cannot be read as an image"),
         (Stream(terminal=True), ["-", "-o", "-"], "which is a terminal"),
-        (Stream(encoded("PNG")), ["-", "b.png", "-o", "out"], "one input and no more"),
+        (Stream(encoded("PNG")), ["-", "b.png", "-o", "out"], "exactly one input"),
         (Stream(encoded("PNG")), ["-", "-o", "out", "--resume"], "--resume goes by the names of files"),
     ],
 )
@@ -267,7 +267,7 @@ def test_nothing_comes_out_of_a_bad_pipe(
 def test_a_pipe_has_an_end(weights: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("srgan_lightning.inference.pipes.MAX_BYTES", 100)
     assert piped(monkeypatch, Stream(encoded("PNG")), "-", "-o", "-", "--weights", weights)[0] == 1
-    assert "no picture has as much" in capfd.readouterr().err
+    assert "the limit for a picture" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -70,13 +70,13 @@ def test_one_that_keeps_the_contract_is_left_as_it_was() -> None:
     [
         (nn.Conv2d(3, 3, 3), r"Conv2d has scale=None and arguments=None. Give it `scale`"),
         (Small(scale=True), r"Small has scale=True"),
-        (Small(scale=4), r"says scale=4, but from \(1, 3, 16, 17\) it makes \(1, 3, 32, 34\) and not \(1, 3, 64, 68\)"),
-        (Small(lambda x: x[:, :4]), r"it makes \(1, 1, 32, 34\) and not \(1, 3, 32, 34\)"),
-        (Small(lambda x: x.mT), r"it makes \(1, 3, 34, 32\)"),
+        (Small(scale=4), r"has scale=4, but maps \(1, 3, 16, 17\) to \(1, 3, 32, 34\) instead of \(1, 3, 64, 68\)"),
+        (Small(lambda x: x[:, :4]), r"to \(1, 1, 32, 34\) instead of \(1, 3, 32, 34\)"),
+        (Small(lambda x: x.mT), r"to \(1, 3, 34, 32\) instead of"),
         (Small(windows), r"fails on an LR image of 17x16 pixels: shape .* `side_multiple`"),
         (Small(lambda x: 1 / 0), r"fails on an LR image .*division by zero"),
-        (Small(receptive_radius=-1), r"receptive_radius=-1: it has to be a whole number from 0 on"),
-        (Small(side_multiple=0), r"side_multiple=0: it has to be a whole number from 1 on"),
+        (Small(receptive_radius=-1), r"receptive_radius=-1: it must be a whole number of at least 0"),
+        (Small(side_multiple=0), r"side_multiple=0: it must be a whole number of at least 1"),
         (Small(min_side=2.5), r"min_side=2.5"),
     ],
 )
@@ -173,13 +173,13 @@ def test_one_that_looks_at_the_whole_image_gets_it(monkeypatch: pytest.MonkeyPat
 
 def test_a_size_that_is_wrong_for_larger_images_only_is_refused() -> None:
     generator: Any = Small(lambda x: x[..., :30])
-    with pytest.raises(UserError, match=r"from \(1, 3, 9, 40\) it makes \(1, 3, 18, 60\) and not \(1, 3, 18, 80\)"):
+    with pytest.raises(UserError, match=r"maps \(1, 3, 9, 40\) to \(1, 3, 18, 60\) instead of \(1, 3, 18, 80\)"):
         TiledUpscaler(validate_generator(generator)).upscale(Picture(np.zeros((9, 40, 3), np.uint8)))
 
 
 def test_half_precision_that_it_does_not_work_in_is_refused() -> None:
     generator: Any = Small(supports_half=0)
-    with pytest.raises(UserError, match="does not work in float16: take bf16, or 32"):
+    with pytest.raises(UserError, match=r"does not work in float16. Use bf16 or 32"):
         TiledUpscaler(generator, precision="16")
     TiledUpscaler(generator, precision="bf16")
 

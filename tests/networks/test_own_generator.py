@@ -73,7 +73,7 @@ def test_other_commands_name_the_class_and_the_option(
     trained: Path, photos: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hr, weights = photos("hr", 1), trained / "generator.safetensors"
-    words = "holds a network of the class tests.helpers.own_generator.Espcn, which is not of this package"
+    words = "holds a network of the class tests.helpers.own_generator.Espcn, which is not part of this package"
     for main, arguments in (
         (upscale, [str(hr), "-o", str(tmp_path / "big"), "--weights", str(weights)]),
         (export, ["--weights", str(weights), "--format", "onnx", "-o", str(tmp_path / "x.onnx")]),
@@ -91,7 +91,7 @@ def test_other_commands_name_the_class_and_the_option(
     ("name", "words"),
     [
         ("nowhere.Net", "--architecture nowhere.Net cannot be imported: .*nowhere"),
-        ("tests.helpers.own_generator.pixel_shuffle", "cannot be imported|is no torch.nn.Module"),
+        ("tests.helpers.own_generator.pixel_shuffle", "cannot be imported|is not a torch.nn.Module"),
         ("tests.helpers.own_generator.Generator", r"does not hold the .*Generator that .*unexpected keyword.*'rank'"),
     ],
 )

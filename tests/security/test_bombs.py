@@ -219,7 +219,7 @@ def test_tiles_that_never_fit_are_not_tried(
     monkeypatch.setattr("srgan_lightning.inference.upscaling.memory_of", lambda device: 900_000)
     assert np.abs(upscaler.upscale(picture).colour.astype(int) - expected).max() <= 1
     assert upscaler.tile == 50
-    assert "going on with 50" in capsys.readouterr().err
+    assert "continuing with 50" in capsys.readouterr().err
 
 
 def test_batches_that_never_fit_are_refused(configure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

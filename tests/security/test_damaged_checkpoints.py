@@ -148,7 +148,7 @@ def test_the_loser_of_two_runs_leaves_the_log_of_the_winner(tmp_path: Path) -> N
     handler = logging.FileHandler(copied / "train.log")
     logging.getLogger().addHandler(handler)
     try:
-        with pytest.raises(UserError, match="run that still goes on"), RunDirectory(copied).lock():
+        with pytest.raises(UserError, match="Another run is still writing"), RunDirectory(copied).lock():
             pass
         assert handler not in logging.getLogger().handlers
     finally:

@@ -208,7 +208,7 @@ def test_two_models_are_blended_and_scored(page: Any, site: Site) -> None:
     page.get_by_role("combobox", name="Second").click()
     page.get_by_role("option", name="deeper.safetensors").click()
     click(page)
-    page.get_by_text("cannot be blended, since their architectures differ: blocks is 2 and 3").wait_for()
+    page.get_by_text("cannot be blended, because their architectures differ: blocks is 2 and 3").wait_for()
 
 
 def test_a_bad_file_is_told_and_the_page_goes_on(page: Any, site: Site) -> None:
@@ -300,7 +300,7 @@ def test_limits_and_mistakes_are_told(site: Site) -> None:
     Image.new("L", (2001, 1000)).save(folder / "wide.png")
     assert "decompression bomb" in visitor.refused(visitor.upload(folder / "bomb.png"))
     wide = visitor.refused(visitor.upload(folder / "wide.png"))
-    assert "2001x1000 pixels, more than the 2,000,000 that are taken" in wide
+    assert "2001x1000 pixels, more than the 2,000,000 allowed" in wide
     assert "python -m srgan_lightning.upscale PHOTO -o RESULTS" in wide
     Image.new("L", (8001, 4000)).save(folder / "vast.png")
     assert "more than the 32,000,000" in visitor.refused(photo, truth=visitor.upload(folder / "vast.png"))
@@ -308,7 +308,9 @@ def test_limits_and_mistakes_are_told(site: Site) -> None:
     (folder / "run.ckpt").write_bytes(b"")
     assert "Invalid file type" in visitor.refused(photo, own=visitor.upload(folder / "run.ckpt"))  # no pickles
     shutil.copy(folder / "photo.png", folder / "fake.safetensors")
-    assert "is not a whole safetensors file" in visitor.refused(photo, own=visitor.upload(folder / "fake.safetensors"))
+    assert "is not a complete safetensors file" in visitor.refused(
+        photo, own=visitor.upload(folder / "fake.safetensors")
+    )
     html = folder / "<b>bold.png"
     shutil.copy(folder / "broken.png", html)
     told = visitor.refused(visitor.upload(html))

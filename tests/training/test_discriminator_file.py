@@ -160,7 +160,7 @@ def test_other_architectures_are_named(finished: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="another architecture: Discriminator, and this run has UNetDiscriminator"):
             load_discriminator_weights(UNetDiscriminator(4), path)
     torch.save(small().state_dict(), tmp_path / "plain.pth")
-    with pytest.raises(UserError, match=r"conv0\.bias is absent in it and \[4\] here"):
+    with pytest.raises(UserError, match=r"conv0\.bias is absent in the file and \[4\] in this run"):
         load_discriminator_weights(UNetDiscriminator(4), str(tmp_path / "plain.pth"))
 
 
@@ -183,7 +183,7 @@ def test_a_checkpoint_of_release_0_1_0_says_nothing_of_its_discriminator(
         loaded = small()
         load_discriminator_weights(loaded, str(tmp_path / name))
         assert same(dict(loaded.state_dict()), load_file(tmp_path / "old.safetensors"))
-    with pytest.raises(UserError, match=r"features\.0\.bias is \[4\] in it and \[8\] here"):
+    with pytest.raises(UserError, match=r"features\.0\.bias is \[4\] in the file and \[8\] in this run"):
         load_discriminator_weights(Discriminator(channels=8, grid=2, hidden=8), str(tmp_path / "old.ckpt"))
 
 
@@ -196,14 +196,14 @@ def weights_of(value: Any) -> dict[str, Any]:
     [
         (".ckpt", None, "no such file"),
         (".safetensors", None, "no such file"),
-        (".safetensors", b"junk", "not a whole safetensors file"),
+        (".safetensors", b"junk", "not a complete safetensors file"),
         (".ckpt", b"junk", "cannot be read as a checkpoint"),
         (".pth", b"junk", "cannot be read as tensors"),
         (".pth", [1], "does not hold tensors by name"),
         (".pth", {"params": 3}, "does not hold tensors by name"),
         (".pth", weights_of("text"), "is absent in it"),
         (".pth", weights_of(torch.full((4,), torch.nan)), "not all finite"),
-        (".pth", {**weights_of(torch.zeros(4)), 3: torch.zeros(1)}, r"3 is \[1\] in it and absent here"),
+        (".pth", {**weights_of(torch.zeros(4)), 3: torch.zeros(1)}, r"3 is \[1\] in the file and absent in this run"),
         (".ckpt", {"state_dict": {}}, "not a checkpoint of srgan-lightning"),
         (".ckpt", {"state_dict": {"generator.x": torch.zeros(1)}, "generator": {}}, "without a discriminator"),
         (".ckpt", {"state_dict": {"discriminator.x": 1}, "generator": {}, "discriminator": 7}, "is absent in it"),

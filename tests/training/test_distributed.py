@@ -192,7 +192,7 @@ def test_too_few_or_too_many_processes_are_told(
     cfg.trainer.num_nodes = 2
     assert not processes.needs_launch(build_trainer(cfg, manual=True))
     monkeypatch.setattr(sys, "argv", ["train", "-m", "seed=1,2"])
-    with pytest.raises(SystemExit, match=r"leave torchrun or srun away"):
+    with pytest.raises(SystemExit, match="instead of using torchrun or srun"):
         processes.receive_configuration()
 
 

@@ -131,7 +131,7 @@ def test_a_run_stopped_again_and_again_ends_where_the_uninterrupted_one_does(
 
 
 def test_a_score_that_is_not_there_is_named(networks: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"early_stop\.monitor=val/lpipz: there is no such score; there are val/"):
+    with pytest.raises(UserError, match=r"early_stop\.monitor=val/lpipz is not logged: use one of val/"):
         train(configuration(tmp_path / "0", [*FINETUNE, *networks, "callbacks.early_stop.monitor=val/lpipz"]))
     with pytest.raises(UserError, match=r"early_stop\.patience=0"):
         EarlyStop("val/swd", "min", 0)

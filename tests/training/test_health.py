@@ -213,7 +213,7 @@ def test_the_discriminator_is_judged_by_running_means() -> None:
 def test_a_term_that_swamps_the_others_is_named(configure: Configure) -> None:
     cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=2", "loss.perceptual=1e6")
     train(cfg)
-    assert "the perceptual term swamps all others" in log_of(cfg)
+    assert "the perceptual term dominates all others" in log_of(cfg)
     assert "Lower loss.perceptual" in log_of(cfg)
     assert not list(term_faults({"pixel": 1.0, "perceptual": 0.1, "total_variation": 1e-9}, 0))  # as loss=all_terms
     assert not list(term_faults({"pixel": 1.0}, 0))
@@ -224,7 +224,7 @@ def test_a_perceptual_term_of_the_wrong_scale_is_named(configure: Configure) -> 
     """As with weights for one VGG19 file and the features of another."""
     cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=2", "loss.perceptual=1e-9")
     train(cfg)
-    assert "the perceptual term is next to nothing" in log_of(cfg)
+    assert "the perceptual term is negligible" in log_of(cfg)
     assert "raise loss.perceptual" in log_of(cfg)
 
 
@@ -270,7 +270,7 @@ def test_a_rollback_restores_everything_and_lowers_the_rate(configure: Configure
     for one, other in zip(a["optimizer_states"], b["optimizer_states"], strict=True):
         assert one["param_groups"][0]["lr"] == 0.5 * other["param_groups"][0]["lr"]
     assert "2 updates in a row were not finite" in log_of(bad)
-    assert "Going on from the state of update 2" in log_of(bad)
+    assert "Continuing from the state of update 2" in log_of(bad)
 
 
 def test_a_lowered_rate_stays_low_on_its_schedule(configure: Configure) -> None:

@@ -135,7 +135,7 @@ def test_wandb_without_key_or_terminal_is_an_offline_run(
     wandb.teardown()  # it reads the environment once a process
     train(configure(*QUICK, "logger=wandb"))
     assert wandb.run is None  # finished: the next job of a sweep starts its own
-    assert "kept offline" in capsys.readouterr().out
+    assert "logged offline" in capsys.readouterr().out
     (path,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
     wandb.teardown()  # its service writes in the background
     assert [record.exit.exit_code for record in records(path) if record.WhichOneof("record_type") == "exit"] == [0]

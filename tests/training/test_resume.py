@@ -109,7 +109,7 @@ def test_a_checkpoint_that_is_gone_back_to_leaves_the_newest(copied: Path, capsy
     newest = last.read_bytes()
     train(configuration(copied, SHORT, ckpt_path=str(best)))
     assert last.read_bytes() == newest
-    told = "Already at update 2 of trainer.max_steps=2: nothing left to train; raise trainer.max_steps.\n"
+    told = "Already at update 2 of trainer.max_steps=2: nothing is left to train. Raise trainer.max_steps.\n"
     assert told in capsys.readouterr().out
 
 
@@ -140,7 +140,7 @@ def test_broken_checkpoints_are_named_and_passed_over(
     assert told.endswith(f"Resuming from {whole}\n")
     whole.unlink()
     assert find_checkpoint("auto", RunDirectory(copied.with_name("new"))) is None
-    with pytest.raises(UserError, match=r"no run below .* has a whole checkpoint"):
+    with pytest.raises(UserError, match=r"no run below .* has a valid checkpoint"):
         find_checkpoint("last", RunDirectory(copied.with_name("new")))
 
 
@@ -150,9 +150,12 @@ def test_broken_checkpoints_are_named_and_passed_over(
         ([*SRRESNET, "trainer.max_steps=3"], "checkpoint of SRGAN, and this run trains SRResNet.*model.init_from"),
         (
             [*SHORT, "model.discriminator.channels=8"],
-            r"discriminator\.\S+ is \[4\] in it and \[8\] here",
+            r"discriminator\.\S+ is \[4\] in the file and \[8\] in this run",
         ),
-        ([*SHORT, "model.discriminator.grid=3"], r"discriminator\.\S+ is \[8, 128\] in it and \[8, 288\] here"),
+        (
+            [*SHORT, "model.discriminator.grid=3"],
+            r"discriminator\.\S+ is \[8, 128\] in the file and \[8, 288\] in this run",
+        ),
     ],
 )
 def test_checkpoints_of_other_networks_are_refused(copied: Path, overrides: list[str], words: str) -> None:
@@ -165,7 +168,8 @@ def test_a_changed_optimiser_is_said_to_have_no_effect(copied: Path, capsys: pyt
     train(configuration(copied, changed, ckpt_path="last", trainer={"max_steps": 3}))
     told = capsys.readouterr().out
     assert (
-        "generator_optimizer.lr: 1e-09, was 0.001 (without effect: an optimiser goes on as in its checkpoint)" in told
+        "generator_optimizer.lr: 1e-09, was 0.001 (without effect: the optimiser continues as in its checkpoint)"
+        in told
     )
 
 
@@ -229,7 +233,7 @@ def test_two_runs_never_write_to_one_directory(tmp_path: Path) -> None:
     process.start()
     while not (tmp_path / "run/held").exists():
         time.sleep(0.05)
-    with pytest.raises(UserError, match="run that still goes on"), RunDirectory(tmp_path / "run").lock():
+    with pytest.raises(UserError, match="Another run is still writing"), RunDirectory(tmp_path / "run").lock():
         pass
     process.kill()
     process.join()

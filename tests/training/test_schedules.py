@@ -95,11 +95,11 @@ def test_a_cosine_over_no_number_of_updates_is_refused(configure: Configure, sta
 def test_a_schedule_that_waits_for_a_score_is_refused(configure: Configure, stage: str) -> None:
     option = "model.generator_scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, _partial_: true}"
     replace = ["~model.generator_scheduler", f"+{option}"] if stage == "srgan" else [option]
-    with pytest.raises(UserError, match=r"model.generator_scheduler: ReduceLROnPlateau waits for a score.*=cosine"):
+    with pytest.raises(UserError, match=r"model.generator_scheduler: ReduceLROnPlateau needs a score.*=cosine"):
         train(configure(*STAGES[stage], "trainer.max_steps=1", *replace))
 
 
 def test_options_of_another_schedule_are_refused(configure: Configure) -> None:
     linear = "model.generator_scheduler._target_=torch.optim.lr_scheduler.LinearLR"
-    with pytest.raises(UserError, match=r"generator_scheduler: .*'T_max'.* or by ~model.generator_scheduler"):
+    with pytest.raises(UserError, match=r"generator_scheduler: .*'T_max'.* or with ~model.generator_scheduler"):
         train(configure(*STAGES["srgan"], "trainer.max_steps=1", linear))

@@ -19,8 +19,8 @@ from srgan_lightning.utils.safe_load import safe_torch_load
 
 FORMAT = "srgan-lightning/1"
 
-#: Starts the name of a tensor that says which global skip the generator has: it has no weights to tell it by, and
-#: tools that see the tensors alone, such as spandrel, would leave it out. Absent where there is none.
+#: Prefix of a marker tensor whose name states the global skip of the generator. The skip has no weights, so tools that
+#: see only tensors, such as spandrel, could not detect it. A generator without a skip has no marker.
 SKIP_MARKER = "global_skip."
 
 
@@ -29,14 +29,14 @@ def save_artifact(path: str | Path, generator: SRModule, metadata: dict[str, Any
 
     Args:
         path: a .safetensors file.
-        generator: its `arguments` are written too.
-        metadata: JSON-able facts by name, such as `recipe`, `data`, `scores`.
+        generator: the network; its `arguments` are written too.
+        metadata: JSON values by name, such as `recipe`, `data`, `scores`.
     """
     write_artifact(path, generator.state_dict(), architecture_of(generator), generator.arguments, metadata)
 
 
 def architecture_of(generator: nn.Module) -> str:
-    """The class, with its module where it is not of this package: another's may be called `Generator` too."""
+    """Return the class name; with the module for classes outside this package, which may be called `Generator` too."""
     kind = type(generator)
     ours = kind.__module__.startswith(f"{__package__.partition('.')[0]}.")
     return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
@@ -45,7 +45,7 @@ def architecture_of(generator: nn.Module) -> str:
 def write_artifact(
     path: str | Path, weights: dict[str, Tensor], architecture: str, arguments: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
-    """`save_artifact` from the parts."""
+    """Write an artifact from its parts; see `save_artifact`."""
     metadata = describe(architecture, arguments, metadata)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     if architecture == SpandrelGenerator.__name__:
@@ -57,7 +57,7 @@ def write_artifact(
 
 
 def describe(architecture: str, arguments: dict[str, Any], metadata: dict[str, Any]) -> dict[str, str]:
-    """The metadata of an artifact: text by name, JSON where a value is not text."""
+    """Return the metadata of an artifact as text by name; values that are not text become JSON."""
     return {
         "format": FORMAT,
         "version": __version__,
@@ -70,18 +70,18 @@ def describe(architecture: str, arguments: dict[str, Any], metadata: dict[str, A
 
 
 def read_artifact(path: str | Path, network: str = "generator") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Weights and metadata of an artifact.
+    """Read weights and metadata of an artifact.
 
     Args:
         path: a .safetensors file.
-        network: which of a run's two it must hold, `generator` or `discriminator`.
+        network: the network that it must hold, `generator` or `discriminator`.
 
     Raises:
-        UserError: no such file, not an artifact of this package, or the other network's.
+        UserError: the file is missing, is not an artifact of this package, or holds the other network.
     """
     weights, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
-        raise UserError(f"{path} was not written by srgan-lightning: its metadata do not say format={FORMAT}.")
+        raise UserError(f"{path} was not written by srgan-lightning: its metadata lack format={FORMAT}.")
     held = metadata.get("network", "generator")
     if held != network:
         raise UserError(f"{path} holds a {held}: give the {network}.safetensors of the same run here.")
@@ -89,10 +89,10 @@ def read_artifact(path: str | Path, network: str = "generator") -> tuple[dict[st
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file, whoever wrote it.
+    """Read tensors and metadata of a safetensors file of any origin.
 
     Raises:
-        UserError: no such file, or a damaged one.
+        UserError: the file is missing or damaged.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
@@ -100,14 +100,14 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a whole safetensors file: {error}.") from error
+        raise UserError(f"{path} is not a complete safetensors file: {error}.") from error
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The generator's weights in a training checkpoint (their moving average where one was kept) and facts about them.
+    """Read the generator's weights and their metadata from a training checkpoint; prefer the EMA weights if present.
 
     Raises:
-        UserError: no such file, unreadable without unpickling code, or not a checkpoint of this package.
+        UserError: the file is missing, cannot be read without running code, or is not a checkpoint of this package.
     """
     checkpoint = load_checkpoint(path)
     weights = checkpoint.get("generator_ema") or network_weights(checkpoint, "generator")
@@ -115,16 +115,16 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """All that a training checkpoint holds, with `state_dict` and `generator` in it.
+    """Read a whole training checkpoint, which must have `state_dict` and `generator`.
 
     Raises:
-        UserError: as `read_checkpoint`.
+        UserError: see `read_checkpoint`.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file (looked in {Path(path).absolute()}).")
     try:
         checkpoint: dict[str, Any] = safe_torch_load(path)
-    except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
+    except Exception as error:  # pickle, zip and torch errors; no code from the file has run
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
     parts = [checkpoint.get(key) for key in ("state_dict", "generator")] if isinstance(checkpoint, dict) else [None]
@@ -134,7 +134,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def network_weights(checkpoint: dict[str, Any], network: str) -> dict[str, Tensor]:
-    """The state dict of one network in a checkpoint, empty where it has none."""
+    """Return the state dict of one network in a checkpoint; empty if it is absent."""
     return {
         name.removeprefix(f"{network}."): tensor
         for name, tensor in checkpoint["state_dict"].items()
@@ -143,35 +143,35 @@ def network_weights(checkpoint: dict[str, Any], network: str) -> dict[str, Tenso
 
 
 def without_tables(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out whole numbers, which are what a network makes them: attention has tables of such."""
+    """Drop integer tensors, such as the index tables of attention, which the network itself computes."""
     return {name: tensor for name, tensor in weights.items() if tensor.is_floating_point() or tensor.is_complex()}
 
 
 def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raise UserError for weights that are NaN, infinite or no floating-point numbers, and for variances below 0.
+    """Raise UserError for weights that are not finite floating-point numbers, and for variances below 0.
 
-    They give black images.
+    Such weights would give black images.
     """
     for name, tensor in weights.items():
         if name.endswith("running_var") and (tensor < 0).any():
             raise UserError(
-                f"{path}: BatchNorm's variances in {name} are below 0, which no training gives. The file is damaged: "
-                "take another one."
+                f"{path}: BatchNorm's variances in {name} are below 0, which is impossible. The file is damaged: use "
+                "another one."
             )
         if not name.endswith("num_batches_tracked") and not (tensor.is_floating_point() and tensor.isfinite().all()):
             raise UserError(
-                f"{path}: the weights in {name} are not all finite numbers. They are those of a training that "
-                "diverged, or the file is damaged: take an earlier one."
+                f"{path}: the weights in {name} are not all finite numbers. The training diverged, or the file is "
+                "damaged: use an earlier one."
             )
 
 
 def check_architecture(network: nn.Module, arguments: dict[str, Any], setting: str, name: str = "generator") -> None:
-    """Raise UserError unless a stored network's arguments are those of this one.
+    """Raise UserError unless a stored network has the same arguments as this one.
 
     Args:
-        network: with `arguments`.
-        arguments: of the stored one.
-        setting: what named its file, for the error.
+        network: a network with `arguments`.
+        arguments: arguments of the stored network.
+        setting: the option that named its file, for the error message.
         name: `generator` or `discriminator`.
     """
     ours: dict[str, Any] = network.arguments  # type: ignore[assignment]
@@ -181,5 +181,5 @@ def check_architecture(network: nn.Module, arguments: dict[str, Any], setting: s
         here = ", ".join(f"{key}={ours.get(key)}" for key in differing)
         raise UserError(
             f"{setting} holds a {name} of another architecture: it has {theirs}, this run has {here}. "
-            f"Go on from it with {theirs.replace('model.generator.scale', 'scale')}."
+            f"To use it, set {theirs.replace('model.generator.scale', 'scale')}."
         )

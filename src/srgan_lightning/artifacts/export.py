@@ -1,6 +1,6 @@
-"""One trained generator as an ONNX graph, a `torch.export` program or an artifact, each checked before it is kept.
+"""Export a trained generator as an ONNX graph, a `torch.export` program or an artifact, and check the file.
 
-Each writer returns what it wrote as a function, read back from the file.
+Each writer returns the exported network as a function, loaded from the file.
 """
 
 import json
@@ -29,7 +29,7 @@ from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.optional import needs_extra
 
 PRECISIONS = {"32": "float32", "fp16": "float16 inside, float32 at both ends"}
-EXAMPLE = (2, 16, 20)  # no side of 1, which tracing would take for a constant
+EXAMPLE = (2, 16, 20)  # tracing would treat a side of 1 as a constant
 
 
 def export(
@@ -39,27 +39,27 @@ def export(
     precision: str = "32",
     photos: Mapping[str, Tensor] | None = None,
 ) -> Differences:
-    """Write a generator to a file that has been read back and run; a file that fails that is not left behind.
+    """Write a generator to a file, load the file and compare its output; a file that fails the check is removed.
 
     Args:
-        trained: the generator, on the CPU, and its metadata, which go into the file.
+        trained: the generator on the CPU, and its metadata, which is stored in the file.
         form: onnx, torch_export, safetensors or safetensors16.
-        path: the file; replaced where it exists.
-        precision: of the weights and the arithmetic of ONNX graphs: 32 or fp16. LR and SR are float32 with both.
-        photos: LR to run it on too, see `export_check.read_photos`.
+        path: the file; an existing one is replaced.
+        precision: weights and arithmetic of ONNX graphs, 32 or fp16; LR and SR are float32 with both.
+        photos: further LR images for the check, see `export_check.read_photos`.
 
     Returns:
-        How its output differs from the generator's own in float32.
+        The differences between the output and the generator's output in float32.
 
     Raises:
         UserError: a package is missing, the file cannot be written, its output differs by the tolerance of the
-            precision or more, or the precision is of no use there.
+            precision or more, or the format does not support the precision.
     """
     path = Path(path)
     writer, suffix = FORMATS[form]
     check_precision(trained, form, precision)
     if suffix == ".safetensors" and path.suffix != suffix:
-        raise UserError(f"{path}: an artifact is recognised by its name; let it end in {suffix}.")
+        raise UserError(f"{path}: an artifact is recognised by its suffix. Use a name that ends in {suffix}.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
@@ -71,8 +71,8 @@ def export(
                     raise
                 reason = " ".join(str(error).split())[:300]
                 raise UserError(
-                    f"{path} was not written: {type(trained.generator).__name__} cannot become {form}: {reason}. "
-                    "Take --format safetensors."
+                    f"{path} was not written: {type(trained.generator).__name__} cannot be exported as {form}: "
+                    f"{reason}. Use --format safetensors."
                 ) from error
             differences = compare(trained.generator, exported, photos or {})
             check_differences(differences, TOLERANCES[precision], f"{path} was not written: as {form}")
@@ -85,7 +85,7 @@ def export(
 
 
 def check_precision(trained: Trained, form: str, precision: str) -> None:
-    """Raise UserError where a file cannot have a precision."""
+    """Raise UserError if the format or the network does not support the precision."""
     if precision == "32":
         return
     if form != "onnx":
@@ -98,15 +98,15 @@ def check_precision(trained: Trained, form: str, precision: str) -> None:
 
 
 def check_differences(differences: Differences, tolerance: float, what: str) -> None:
-    """Raise UserError where a file differs from torch by a tolerance or more, or gives NaN.
+    """Raise UserError if the file's output differs from torch's by the tolerance or more, or is NaN.
 
     Args:
-        differences: of the file.
-        tolerance: of values around 0..1.
-        what: of the file, for the beginning of the error.
+        differences: the measured differences.
+        tolerance: limit for values in about 0..1.
+        what: start of the error message, which names the file.
     """
     for (_, height, width), difference in differences.noise.items():
-        if not difference < tolerance:  # NaN is not
+        if not difference < tolerance:  # `not <` also catches NaN not
             raise UserError(
                 f"{what} the generator's output differs from torch's by {difference:.1e} for noise of {width}x{height} "
                 f"pixels, and {tolerance:.0e} is allowed. If the weights are finite, the network overflows in half "
@@ -122,17 +122,17 @@ def check_differences(differences: Differences, tolerance: float, what: str) -> 
 
 
 def example(generator: SRModule) -> tuple[Tensor, bool]:
-    """LR to trace with, and whether its sizes stand for any."""
+    """Return LR for tracing, and whether its sizes are dynamic."""
     (batch, height, width), *_ = sizes_taken(generator, [EXAMPLE])
     return torch.rand(batch, 3, height, width), not fixed_side(generator)
 
 
 def write_onnx(trained: Trained, path: Path, precision: str = "32") -> Upscaler:
-    """An ONNX graph `lr` -> `sr` in one file, BatchNorm folded into the convolutions; runs in onnxruntime."""
+    """Write an ONNX graph `lr` -> `sr` in one file, with BatchNorm folded into the convolutions; run by onnxruntime."""
     with needs_extra("export"):
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401  # the exporter imports it by itself, with a longer error
+        import onnxscript  # noqa: F401  # imported here because the exporter's own error is longer
     lr, any_size = example(trained.generator)
     program = torch.onnx.export(
         trained.generator,
@@ -143,7 +143,7 @@ def write_onnx(trained: Trained, path: Path, precision: str = "32") -> Upscaler:
         output_names=["sr"],
         dynamic_shapes=({0: Dim("batch"), 2: Dim("height"), 3: Dim("width")},) if any_size else None,
     )
-    assert program is not None  # None is what the old exporter gives
+    assert program is not None  # only the old exporter returns None
     program.model.metadata_props.update({**metadata(trained), "precision": PRECISIONS[precision]})
     model = program.model_proto
     onnx.save_model(model if precision == "32" else to_half(model), path)
@@ -154,7 +154,7 @@ def write_onnx(trained: Trained, path: Path, precision: str = "32") -> Upscaler:
 
 
 def add_differences(path: Path, differences: Differences) -> None:
-    """Write into an ONNX file how far it is from torch, by the size of LR."""
+    """Record in an ONNX file its differences from torch, by size of LR."""
     import onnx
 
     model = onnx.load_model(path)
@@ -165,7 +165,7 @@ def add_differences(path: Path, differences: Differences) -> None:
 
 
 def write_program(trained: Trained, path: Path) -> Upscaler:
-    """A `torch.export` program; `torch.export.load(path).module()` runs it, `extra_files` holds metadata.json."""
+    """Write a `torch.export` program with metadata.json in `extra_files`; run `torch.export.load(path).module()`."""
     lr, any_size = example(trained.generator)
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     with torch.no_grad():
@@ -176,16 +176,16 @@ def write_program(trained: Trained, path: Path) -> Upscaler:
 
 
 def write_safetensors(trained: Trained, path: Path) -> Upscaler:
-    """The artifact of a checkpoint, or of an artifact again."""
+    """Write an artifact, from a checkpoint or another artifact."""
     save_artifact(path, trained.generator, trained.metadata)
     return load_generator(path)
 
 
 def write_half(trained: Trained, path: Path) -> Upscaler:
-    """An artifact of half the size, its convolutions rounded to float16; so is the generator that it is checked by."""
+    """Write an artifact of half the size, with convolutions in float16; `trained` is rounded too, to be compared."""
     weights = trained.generator.state_dict()
     for name, tensor in weights.items():
-        if tensor.ndim > 1:  # biases and BatchNorm are small, and some of their values too small for float16
+        if tensor.ndim > 1:  # biases and BatchNorm take little space, and some of their values underflow in float16
             weights[name] = tensor.half()
             tensor.copy_(weights[name])
     write_artifact(path, weights, trained.metadata["architecture"], trained.generator.arguments, trained.metadata)
@@ -193,7 +193,7 @@ def write_half(trained: Trained, path: Path) -> Upscaler:
 
 
 def metadata(trained: Trained) -> dict[str, str]:
-    """The artifact's metadata, and what goes in and comes out."""
+    """Return the artifact's metadata with descriptions of input and output."""
     scale, side = trained.generator.scale, fixed_side(trained.generator)
     shapes = ("(batch, 3, height, width)", f"(batch, 3, {scale} * height, {scale} * width)")
     if side:

@@ -1,4 +1,4 @@
-"""Weights that other projects published, as generators: whatever spandrel knows, without running code of the file."""
+"""Load published weights of other projects with spandrel, without running code from the file."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,41 +13,41 @@ from srgan_lightning.utils.build_limit import BuildLimit
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.safe_load import safe_torch_load
 
-#: Endings of files of `torch.save` by which such weights go.
+#: Suffixes of such weights in files of `torch.save`.
 SUFFIXES = (".pth", ".pt")
-#: Far beyond the largest networks, which have some 3,000 tensors in sequences of less than 100.
+#: Far above the largest networks, which have about 3,000 tensors and sequences of fewer than 100 parts.
 MAX_TENSORS = 20_000
 MAX_INDEX = 512
 
 
 def read_foreign(path: Path) -> dict[str, Any]:
-    """What a file of `torch.save` holds: tensors by name, alone or under a name such as `params_ema`.
+    """Read tensors by name, possibly nested under a name such as `params_ema`, from a file of `torch.save`.
 
     Raises:
-        UserError: it is unreadable, or would run code.
+        UserError: the file is unreadable, or would run code.
     """
     try:
         content = safe_torch_load(path)
-    except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
+    except Exception as error:  # pickle, zip and torch errors; no code from the file has run
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{path} cannot be read as tensors by name: {reason}. Code of a file is never run: where the file is "
-            "one of yours, save model.state_dict() anew, with torch.save or safetensors."
+            f"{path} cannot be read as tensors by name: {reason}. Code in a file is never run. If the file is yours, "
+            "save model.state_dict() with torch.save or safetensors."
         ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}, and no tensors by name.")
+        raise UserError(f"{path} holds {type(content).__name__} instead of tensors by name.")
     return content
 
 
 def build_foreign(tensors: Mapping[str, Any], path: Path) -> SpandrelGenerator:
-    """The generator that tensors belong to, in float32, on the CPU and in eval mode.
+    """Build the generator of these tensors, in float32, on the CPU and in eval mode.
 
     Args:
-        tensors: by their published names.
-        path: the file that holds them, whose size bounds what is built.
+        tensors: weights by their published names.
+        path: the file that holds them; its size limits the memory for building.
 
     Raises:
-        UserError: spandrel does not know them, their network is for something else, or they are damaged or hostile.
+        UserError: spandrel does not know the network, it has another purpose, or the tensors are damaged or hostile.
     """
     names = list(_names(tensors))
     indices = (int(part) for name in names for part in name.split(".") if part.isdecimal() and len(part) < 10)
@@ -58,11 +58,11 @@ def build_foreign(tensors: Mapping[str, Any], path: Path) -> SpandrelGenerator:
             generator = generator_of(tensors)
     except UserError as error:
         raise UserError(f"{path} was not written by srgan-lightning, and {error}") from error
-    except Exception as error:  # spandrel reads shapes and names as they come
+    except Exception as error:  # spandrel reads shapes and names without checks
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
             f"{path} looks like a network that spandrel knows, but cannot be built: {reason}. The file is damaged, or "
-            "a variant of that network."
+            "holds a variant of that network."
         ) from error
     generator = generator.float().eval()
     validate_generator(generator, str(path))

@@ -1,4 +1,4 @@
-"""A generator as a folder in the layout of the Hugging Face Hub: config.json, model.safetensors, README.md."""
+"""Save and load a generator in the Hugging Face Hub's layout: config.json, model.safetensors, README.md."""
 
 import json
 from pathlib import Path
@@ -16,18 +16,18 @@ from srgan_lightning.utils.optional import needs_extra
 with needs_extra("hub"):
     from huggingface_hub import ModelCard, PyTorchModelHubMixin, constants, hf_hub_download
 
-#: config.json holds four values; what is far longer is none of ours.
+#: Longest config.json in bytes; ours holds four values.
 MAX_BYTES = 1_000_000
 
 
 class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # Any where the package is absent
     """A `Generator` with the Hub's methods.
 
-    `save_pretrained(folder)` writes the generator's arguments, its artifact and a model card; `from_pretrained(folder)`
-    builds it again, in eval mode. Both work offline; `push_to_hub(name)` and `from_pretrained(name)` do not.
+    `save_pretrained(folder)` writes the generator's arguments, its artifact and a model card. `from_pretrained(folder)`
+    loads it in eval mode. Both work offline; `push_to_hub(name)` and `from_pretrained(name)` need the network.
     """
 
-    #: What the artifact says beside the arguments: recipe, data, scores. Written again on saving.
+    #: Metadata of the artifact besides the arguments: recipe, data, scores. Saving writes them again.
     metadata: dict[str, Any]
 
     def __init__(self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none") -> None:
@@ -36,15 +36,15 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
 
     @classmethod
     def from_weights(cls, weights: str | Path) -> Self:
-        """Take over what `weights` mean: an artifact, a checkpoint, or the name of a bundled model.
+        """Load weights from an artifact, a checkpoint or a bundled model.
 
         Raises:
-            UserError: as `load_trained`.
+            UserError: see `load_trained`.
         """
         trained = load_trained(weights)
         if not isinstance(trained.generator, Generator):
             raise UserError(
-                f"{weights} holds a {type(trained.generator).__name__}: this class is for the paper's generator."
+                f"{weights} holds a {type(trained.generator).__name__}, but HubGenerator is for the paper's generator."
             )
         with torch.device("meta"):
             generator = cls(**trained.generator.arguments)
@@ -63,15 +63,15 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *, map_location: str = "cpu", **download: Any
     ) -> Self:
-        """Load what `save_pretrained` wrote.
+        """Load a generator that `save_pretrained` wrote.
 
-        The mixin's own would build whatever network config.json asks for, and ignore metadata, and tensors that are
-        missing or superfluous. Here the artifact says which network it is; config.json has but to agree.
+        The mixin's method would build any network that config.json describes, and ignore metadata and missing or
+        superfluous tensors. Here the artifact defines the network, and config.json must agree.
 
         Args:
             pretrained_model_name_or_path: a folder, or a name on the Hub.
             map_location: the device.
-            **download: of `huggingface_hub.hf_hub_download`, such as `revision` or `token`.
+            **download: options of `huggingface_hub.hf_hub_download`, such as `revision` or `token`.
 
         Raises:
             UserError: a file is missing, damaged or hostile, or config.json describes another network.
@@ -83,22 +83,24 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
 
 
 def _find(name: str, file: str, download: dict[str, Any]) -> Path:
-    """A file of a folder, or of a name on the Hub."""
+    """Return a file of a local folder, or download it from the Hub."""
     if Path(name).is_dir():
         return Path(name, file)
     try:
         return Path(hf_hub_download(repo_id=name, filename=file, **download))
-    except (OSError, ValueError) as error:  # of the network, of the Hub, or of a name that cannot be one
+    except (OSError, ValueError) as error:  # errors of the network or the Hub, or an invalid name
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{name} is no folder, and {file} of that name cannot be fetched: {reason}") from error
+        raise UserError(
+            f"{name} is not a folder, and {file} of that name cannot be downloaded from the Hub: {reason}"
+        ) from error
 
 
 def _check_config(path: Path, arguments: dict[str, Any]) -> None:
-    """Raise UserError unless config.json describes the network that the artifact beside it holds."""
+    """Raise UserError unless config.json describes the network in the artifact."""
     again = "write the folder again with save_pretrained"
     try:
         if not path.is_file() or path.stat().st_size > MAX_BYTES:
-            raise ValueError("no such file, or far too long")
+            raise ValueError("no such file, or too long")
         config = json.loads(path.read_bytes())
         if not isinstance(config, dict):
             raise ValueError("not a JSON object")
@@ -107,6 +109,4 @@ def _check_config(path: Path, arguments: dict[str, Any]) -> None:
     theirs = {key: config.get(key) for key in arguments}
     if theirs != arguments:
         shown = str(theirs)[:300]
-        raise UserError(
-            f"{path.parent} holds a generator of {arguments}, the config.json beside it says {shown}: {again}."
-        )
+        raise UserError(f"{path.parent} holds a generator with {arguments}, but its config.json has {shown}: {again}.")

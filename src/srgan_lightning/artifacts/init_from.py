@@ -1,4 +1,4 @@
-"""From `model.init_from=` to the weights that training starts with."""
+"""Load the weights of `model.init_from`, with which training starts."""
 
 import json
 from typing import Any
@@ -19,10 +19,10 @@ from srgan_lightning.utils.errors import UserError
 
 
 def load_generator_weights(generator: SRModule, path: str) -> None:
-    """Fill a generator from an artifact, a checkpoint or a bundled model.
+    """Load weights into a generator from an artifact, a checkpoint or a bundled model.
 
     Raises:
-        UserError: the file is unreadable, or its architecture is not the generator's.
+        UserError: the file is unreadable, or has another architecture.
     """
     metadata: dict[str, Any]
     path = str(find_weights(path, "model.init_from"))
@@ -31,7 +31,7 @@ def load_generator_weights(generator: SRModule, path: str) -> None:
         return
     if path.endswith(SUFFIXES):
         raise UserError(
-            f"model.init_from={path}: weights that another project published are trained with model/generator=spandrel."
+            f"model.init_from={path}: to train published weights of another project, set model/generator=spandrel."
         )
     if str(path).endswith(".ckpt"):
         weights, metadata = read_checkpoint(path)
@@ -43,24 +43,22 @@ def load_generator_weights(generator: SRModule, path: str) -> None:
         except (ValueError, RecursionError):
             arguments = None
     if not isinstance(arguments, dict):
-        raise UserError(
-            f"model.init_from={path} does not say which generator it holds: use one that this package wrote."
-        )
+        raise UserError(f"model.init_from={path} does not describe its generator: use a file that this package wrote.")
     check_architecture(generator, arguments, f"model.init_from={path}")
     try:
         generator.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"model.init_from={path} does not fit the generator: {error}") from error
+        raise UserError(f"model.init_from={path} does not match the generator: {error}") from error
     check_finite(without_tables(generator.state_dict()), path)
 
 
 def _load_spandrel_weights(generator: SpandrelGenerator, path: str) -> None:
-    """The same for a network of spandrel, which has published files besides, with names of several kinds."""
+    """Load weights into a spandrel network, also from published files, whose names vary."""
     other = load_trained(path).generator
     if not isinstance(other, SpandrelGenerator) or other.arguments != generator.arguments:
         raise UserError(
-            f"model.init_from={path} holds a generator of another architecture: {_described(other)}, and this run has "
-            f"{_described(generator)}. Train it with model/generator=spandrel, which takes it as it is."
+            f"model.init_from={path} holds a generator of another architecture: {_described(other)}. This run has "
+            f"{_described(generator)}. Set model/generator=spandrel, which uses the architecture of the file."
         )
     generator.load_state_dict(other.state_dict())
 

@@ -1,4 +1,4 @@
-"""From `weights=` to a generator: an artifact, a checkpoint of a training run, or a model of the package."""
+"""Load a generator from an artifact, a checkpoint, published weights or a bundled model."""
 
 import json
 from dataclasses import dataclass, field
@@ -35,21 +35,21 @@ class Trained:
 
 
 def load_trained(weights: str | Path) -> Trained:
-    """Load a generator with its metadata, without running code of the file.
+    """Load a generator with its metadata, without running code from the file.
 
     Args:
-        weights: a path to an artifact (.safetensors) or to a checkpoint of this project (.ckpt), to weights that others
-            published and spandrel knows (.pth, .pt, .safetensors), a bundled name, or `bicubic`, the baseline at x4. A
-            class outside of this package is called where `allow_architectures` has named it.
+        weights: a path to an artifact (.safetensors), to a checkpoint of this project (.ckpt) or to published weights
+            that spandrel knows (.pth, .pt, .safetensors); a bundled name; or `bicubic`, the baseline at x4. Classes
+            outside this package are only called if `allow_architectures` has named them.
 
     Returns:
-        The float32 generator on the CPU, in eval mode; the file's stem; its metadata.
+        The float32 generator on the CPU in eval mode, the file's stem, and the metadata.
 
     Raises:
         UserError: the file is missing, corrupt, hostile, or of an unknown architecture.
     """
     if weights == "bicubic":
-        # Untrained, a generator with the bicubic skip is that skip alone: the baseline, in the shape of all the others.
+        # An untrained generator with the bicubic skip computes bicubic interpolation: the baseline as a generator.
         generator: SRModule = Generator(channels=1, blocks=0, global_skip="bicubic").eval()
         return Trained(generator, "bicubic", {"architecture": "Generator", "arguments": generator.arguments})
     path = find_weights(weights, others=("bicubic",))
@@ -58,7 +58,9 @@ def load_trained(weights: str | Path) -> Trained:
     if kind is None or kind == SpandrelGenerator.__name__:
         generator = build_foreign({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}, path)
         if metadata.setdefault("arguments", generator.arguments) != generator.arguments:
-            raise UserError(f"{path} does not hold the generator that its metadata describe: {generator.arguments}")
+            raise UserError(
+                f"{path} does not hold the generator that its metadata describe; it holds {generator.arguments}."
+            )
         metadata["architecture"] = SpandrelGenerator.__name__
     elif kind == Generator.__name__:
         try:
@@ -73,15 +75,15 @@ def load_trained(weights: str | Path) -> Trained:
 
 
 def load_generator(weights: str | Path) -> SRModule:
-    """`load_trained`, the network alone: maps (B, 3, H, W) RGB in [0, 1] to (B, 3, scale * H, scale * W)."""
+    """Load only the network of `load_trained`: (B, 3, H, W) RGB in [0, 1] to (B, 3, scale * H, scale * W)."""
     return load_trained(weights).generator
 
 
 def stored_scale(path: Path) -> int:
-    """The scale of an artifact, which is loaded for it, unless it is of a class that the user has not named.
+    """Return the scale of an artifact. The artifact is loaded as a check, unless its class is outside this package.
 
     Raises:
-        UserError: the file is damaged, or no artifact.
+        UserError: the file is damaged, or is not an artifact.
     """
     tensors, metadata = read_artifact(path)
     if metadata.get("architecture") in (Generator.__name__, SpandrelGenerator.__name__):
@@ -89,42 +91,42 @@ def stored_scale(path: Path) -> int:
     check_finite(without_tables(tensors), path)
     scale = metadata.get("scale", "")
     if not (scale.isdecimal() and len(scale) < 4):
-        raise UserError(f"{path} does not say its scale.")
+        raise UserError(f"{path} has no scale in its metadata.")
     return int(scale)
 
 
 def load_spandrel(weights: str | None) -> SpandrelGenerator:
-    """A network of spandrel to go on training, for model/generator=spandrel.
+    """Load a spandrel network for further training, for model/generator=spandrel.
 
     Args:
-        weights: as `load_trained` takes them; the same as model.init_from.
+        weights: the value of model.init_from; see `load_trained`.
 
     Raises:
-        UserError: there are none, or they are of another kind.
+        UserError: `weights` is None, or holds no spandrel network.
     """
     if weights is None:
         raise UserError(
-            "model/generator=spandrel trains published weights: give model.init_from=FILE (.pth, .safetensors)."
+            "model/generator=spandrel trains published weights: set model.init_from=FILE (.pth, .safetensors)."
         )
     generator = load_trained(weights).generator
     if not isinstance(generator, SpandrelGenerator):
         raise UserError(
-            f"model.init_from={weights} holds no network of spandrel: leave model/generator=spandrel out, and "
-            "choose the model/generator that it was trained with."
+            f"model.init_from={weights} holds no network of spandrel: set the model/generator with which it was "
+            "trained instead of model/generator=spandrel."
         )
     state = {name.removeprefix(PREFIX): tensor for name, tensor in generator.state_dict().items()}
     again = build_foreign(state, find_weights(weights))
     if again.arguments != generator.arguments:
         kind = generator.arguments["architecture"]
         raise UserError(
-            f"model.init_from={weights}: spandrel does not know this variant of {kind} by its own weights, so that a "
-            "training of it could not be loaded again."
+            f"model.init_from={weights}: spandrel cannot detect this variant of {kind} from its weights, so the "
+            "trained network could not be loaded again. Use another network."
         )
     return generator.train()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tensors by name, and what the file says of them: nothing in one that others published."""
+    """Read tensors by name and metadata; files of other projects have no metadata."""
     if path.suffix in SUFFIXES:
         return read_foreign(path), {}
     if path.suffix != ".safetensors":
@@ -140,7 +142,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _build(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
     if arguments["blocks"] > len(tensors):
         raise ValueError(f"blocks={arguments['blocks']}, but there are {len(tensors)} tensors")
-    # Sizes are only claims until the tensors confirm them: a file must not make us allocate what it does not hold.
+    # Build on the meta device: a file must not make us allocate more than the tensors in it.
     with torch.device("meta"):
         generator = Generator(**arguments)
     generator.load_state_dict(tensors, assign=True)

@@ -1,6 +1,6 @@
-"""The model card (README.md) of a generator, from what its artifact says of it.
+"""Write the model card (README.md) of a generator from its artifact's metadata.
 
-An artifact may be a stranger's: its metadata become text, never HTML or Markdown.
+An artifact may be untrusted, so its metadata become plain text, never HTML or Markdown.
 """
 
 import math
@@ -14,7 +14,7 @@ from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 from srgan_lightning.metrics.score_format import format_score
 from srgan_lightning.utils.markdown import markdown_table, markdown_text
 
-#: By the class of the data group; `data.licence` in the metadata goes first.
+#: Licences by class of the data group; `data.licence` in the metadata has priority.
 LICENCES = {
     "CelebAData": "CelebA is for non-commercial research only, and its images may not be passed on; its makers ask "
     "that this be kept for what is made from it (mmlab.ie.cuhk.edu.hk/projects/CelebA.html).",
@@ -22,7 +22,7 @@ LICENCES = {
 }
 UNKNOWN_LICENCE = "Not recorded. Whoever publishes these weights should state it here."
 
-#: The same for the Hub, which knows neither of them by a name.
+#: Licence entries for the Hub, whose list of licences has none of these.
 HUB_LICENCES = {
     "CelebAData": {
         "license": "other",
@@ -78,11 +78,11 @@ Licence of the data: {licence}
 
 
 def model_card(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    """Write the card.
+    """Write the model card.
 
     Args:
-        arguments: the generator's.
-        metadata: its artifact's metadata, decoded; recipe, training, data, scores and protocol are told where present.
+        arguments: arguments of the generator.
+        metadata: decoded metadata of its artifact. Recipe, training, data, scores and protocol are shown if present.
 
     Returns:
         Markdown with the Hub's YAML header.
@@ -107,18 +107,18 @@ def model_card(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> str
 def hub_header(
     arguments: Mapping[str, Any], metadata: Mapping[str, Any], data_options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the Hub reads of a card, as `huggingface_hub.ModelCardData` writes it.
+    """Return the card's header for the Hub, in the layout of `huggingface_hub.ModelCardData`.
 
     Args:
-        arguments: the generator's.
-        metadata: its artifact's metadata.
+        arguments: arguments of the generator.
+        metadata: metadata of its artifact.
         data_options: the `data` entry of the metadata.
     """
     kind = str(data_options.get("set") or "unknown")[:100]
     unnamed = {"license": "other", "license_name": "see-model-card", "license_link": "README.md"}
     licence = unnamed if data_options.get("licence") else HUB_LICENCES.get(kind, {"license": "unknown"})
     header: dict[str, Any] = {"library_name": "srgan-lightning", **licence, "pipeline_tag": TASK}
-    if kind == "CelebAData":  # the only set that has a name beyond the machine that trained
+    if kind == "CelebAData":  # the only data set with a public name
         header["datasets"] = ["celeba"]
     header["tags"] = ["super-resolution", "srgan", "model_hub_mixin", "pytorch_model_hub_mixin"]
     scores = metadata.get("scores")
@@ -137,12 +137,12 @@ def hub_header(
 
 
 def _unlike_markup(text: str) -> str:
-    """A line whose beginning starts no heading, list or rule."""
+    """Escape the start of a line, so that it is no heading, list or rule."""
     return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", text)
 
 
 def bullets(values: Any) -> str:
-    """A list of `name: value`; values that are mappings go on one line."""
+    """Format a Markdown list of `name: value`; values that are mappings are put on one line."""
     if not values:
         return "Not recorded."
     if not isinstance(values, Mapping):
@@ -156,7 +156,7 @@ def bullets(values: Any) -> str:
 
 
 def score_table(scores: Any, protocol: Any) -> str:
-    """The model beside bicubic on the same validation images, and the protocol of the scores."""
+    """Format a table of the model's and bicubic's scores on the validation images, and the protocol."""
     if not isinstance(scores, Mapping) or any(_number(scores.get(name)) is None for name in METRIC_NAMES):
         return bullets(scores)
     rows = []
@@ -168,10 +168,10 @@ def score_table(scores: Any, protocol: Any) -> str:
 
 
 def by_kind_of_lr(scores: Any) -> str:
-    """The model's scores on each kind of LR, as a table; empty where the artifact has none.
+    """Format a table of the model's scores on each kind of LR; empty if the artifact has none.
 
     Args:
-        scores: by the kind of LR, numbers by name (`scores_by_lr` of the metadata).
+        scores: for each kind of LR, scores by name (`scores_by_lr` of the metadata).
     """
     if not isinstance(scores, Mapping) or not all(isinstance(row, Mapping) for row in scores.values()):
         return ""
@@ -184,5 +184,5 @@ def by_kind_of_lr(scores: Any) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number as float; None for anything else."""
+    """Return a finite number as float, and None for anything else."""
     return float(value) if type(value) in (int, float) and abs(value) < 1e9 and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Generators of a class of the user's, which the user names: no class is called because a file names it."""
+"""Build generators of user classes. A class is called only if the user names it, never because a file does."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,35 +12,35 @@ from srgan_lightning.utils.build_limit import BuildLimit
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.local_modules import with_working_directory
 
-#: The classes that the user of this process has named, as `module.Class`.
+#: Classes that the user has named in this process, as `module.Class`.
 _allowed: set[str] = set()
 
 
 def allow_architectures(names: str | Iterable[str] | None) -> None:
-    """Let files be built that name these classes, for as long as this process runs.
+    """Allow files to name these classes, until this process ends.
 
     Args:
-        names: one or several, as `module.Class`.
+        names: one or several classes as `module.Class`.
     """
     _allowed.update([names] if isinstance(names, str) else names or ())
 
 
 def build_own(architecture: str, arguments: Any, tensors: dict[str, Tensor], path: Path) -> SRModule:
-    """Build a generator of a class outside of this package.
+    """Build a generator of a class outside this package.
 
     Args:
-        architecture: the class, as the file says.
-        arguments: what it is called with, as the file says.
+        architecture: the class named in the file.
+        arguments: constructor arguments from the file.
         tensors: its weights.
-        path: the file, whose size bounds what is built.
+        path: the file; its size limits the memory for building.
 
     Raises:
-        UserError: the user has not named the class, or it cannot be imported, is no generator, or has other weights.
+        UserError: the user has not named the class, or it cannot be imported, is not a generator, or has other weights.
     """
     if architecture not in _allowed:
         raise UserError(
-            f"{path} holds a network of the class {architecture}, which is not of this package, and no class is called "
-            f"because a file names it. If it is yours, say so: --architecture {architecture}; for "
+            f"{path} holds a network of the class {architecture}, which is not part of this package. For safety, a "
+            f"file cannot choose the class. If the class is yours, add --architecture {architecture}; for "
             f"evaluate, architecture={architecture}."
         )
     try:
@@ -53,9 +53,9 @@ def build_own(architecture: str, arguments: Any, tensors: dict[str, Tensor], pat
             "working directory or installed."
         ) from error
     if not issubclass(kind, nn.Module):
-        raise UserError(f"--architecture {architecture} is no torch.nn.Module, as a generator is.")
+        raise UserError(f"--architecture {architecture} is not a torch.nn.Module: give the class of a generator.")
     try:
-        # Sizes are only claims until the tensors confirm them: a file must not make us allocate what it does not hold.
+        # A file must not make us allocate more than the tensors in it.
         with BuildLimit(path.stat().st_size, len(tensors)):
             generator = kind(**arguments)
         generator.load_state_dict(tensors)

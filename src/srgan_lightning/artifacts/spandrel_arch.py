@@ -1,4 +1,4 @@
-"""The generator as an architecture of spandrel, which chaiNNer, ComfyUI and others load models with."""
+"""Register the generator with spandrel, with which chaiNNer, ComfyUI and others load models."""
 
 from srgan_lightning.artifacts.artifact import SKIP_MARKER
 from srgan_lightning.networks import Generator
@@ -10,7 +10,7 @@ with needs_extra("spandrel"):
 
 
 class GeneratorArch(Architecture[Generator]):  # type: ignore[misc]  # Any where the package is absent
-    """Recognises an artifact by its tensors, and recovers the generator's arguments from them."""
+    """An architecture that recognises an artifact by its tensors, and derives the generator's arguments from them."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -19,7 +19,7 @@ class GeneratorArch(Architecture[Generator]):  # type: ignore[misc]  # Any where
             detect=KeyCondition.has_all(
                 "head.0.weight",
                 "head.1.weight",  # PReLU
-                KeyCondition.has_any("trunk.0.body.2.weight", "trunk.0.weight"),  # the latter without any block
+                KeyCondition.has_any("trunk.0.body.2.weight", "trunk.0.weight"),  # the second for 0 blocks
                 "upsampler.0.weight",
                 "upsampler.2.weight",  # PReLU
                 "tail.weight",
@@ -30,7 +30,7 @@ class GeneratorArch(Architecture[Generator]):  # type: ignore[misc]  # Any where
         channels = len(state_dict["head.0.weight"])
         blocks = get_seq_len(state_dict, "trunk") - 2  # a convolution and BatchNorm follow
         scale = 2 ** (get_seq_len(state_dict, "upsampler") // 3)  # convolution, PixelShuffle, PReLU each
-        # Spandrel hands over no metadata, and the skip has no weights: the artifact names it in a marker.
+        # Spandrel passes no metadata, and the skip has no weights: the artifact has a marker tensor for it.
         skips = [name.removeprefix(SKIP_MARKER) for name in state_dict if name.startswith(SKIP_MARKER)]
         generator = Generator(channels, blocks, scale, *skips)
         return ImageModelDescriptor(
@@ -49,5 +49,5 @@ class GeneratorArch(Architecture[Generator]):  # type: ignore[misc]  # Any where
 
 
 def install() -> None:
-    """Add the architecture to spandrel's main registry, which every `ModelLoader` uses; a second call does nothing."""
+    """Add the architecture to spandrel's main registry, which every `ModelLoader` uses; repeated calls do nothing."""
     MAIN_REGISTRY.add(ArchSupport.from_architecture(GeneratorArch()), ignore_duplicates=True)

@@ -1,1 +1,1 @@
-"""From files to batches of HR, and from HR to LR."""
+"""Load HR images in batches, and degrade HR to LR."""

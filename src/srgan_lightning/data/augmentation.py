@@ -1,7 +1,7 @@
-"""Flips, right-angle turns and colour orders: in batches, on the device that the images are on.
+"""Augment batches with flips, right-angle rotations and channel orders, on the device of the images.
 
-The numbers that select them come with the samples and follow from their seeds, so workers, processes and resumed runs
-all see the same images.
+Each sample carries the numbers that select them. They follow from the sample's seed, so all workers, processes and
+resumed runs see the same images.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from torch import Tensor
 def draw_augmentation(
     rng: np.random.Generator, hflip: bool, rotate: bool, shuffle_channels: bool, square: bool
 ) -> dict[str, object]:
-    """What is done to one sample.
+    """Draw the augmentation of one sample.
 
     Args:
-        rng: the sample's own.
+        rng: the sample's random generator.
         hflip: mirror half of the images.
-        rotate: turn by random right angles; by 180 degrees alone where the image is not square.
+        rotate: rotate by random right angles; only by 0 or 180 degrees if the image is not square.
         shuffle_channels: put red, green and blue in random order.
-        square: whether the image is.
+        square: whether the image is square.
 
     Returns:
-        `flip` (bool), `turns` (quarters to the left) and `order` (3,), as far as they are asked for.
+        `flip` (bool), `turns` (quarter turns to the left) and `order` (3,); only those that are switched on.
     """
     drawn: dict[str, object] = {}
     if hflip:
@@ -37,13 +37,13 @@ def draw_augmentation(
 
 
 def augment(images: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    """Mirror, then turn, then reorder colours, each image as its sample drew.
+    """Mirror, then rotate, then reorder the channels of each image, by the numbers of its sample.
 
-    Selects without asking the device for a value, so a GPU never waits.
+    It reads no value from the device, so a GPU never waits.
 
     Args:
-        images: (B, 3, H, W), of any type.
-        batch: `flip` (B,), `turns` (B,) and `order` (B, 3) from `draw_augmentation`; what is absent is not done.
+        images: (B, 3, H, W), of any dtype.
+        batch: `flip` (B,), `turns` (B,) and `order` (B, 3) from `draw_augmentation`; missing steps are skipped.
 
     Returns:
         (B, 3, H, W).
@@ -51,7 +51,7 @@ def augment(images: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
     if "flip" in batch:
         images = _where(batch["flip"], images.flip(-1), images)
     if "turns" in batch:
-        # A quarter to the left is a transposition and an upside-down; to the right, one and a mirroring.
+        # A quarter turn to the left is a transposition and a vertical flip; to the right, a horizontal flip instead.
         turns = batch["turns"]
         if images.shape[-1] == images.shape[-2]:
             images = _where(turns % 2 == 1, images.transpose(-2, -1), images)

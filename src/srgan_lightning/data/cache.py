@@ -1,4 +1,4 @@
-"""`data.cache=memmap`: images decoded once, kept as bytes in one file that all processes of a node map into memory."""
+"""`data.cache=memmap`: decode images once into one file, which all processes of a node map into memory."""
 
 import fcntl
 import json
@@ -24,23 +24,23 @@ from srgan_lightning.data.workers import worker_options
 from srgan_lightning.imaging.reading import ImageSource, Size
 from srgan_lightning.utils.errors import UserError
 
-# Beside each other in one folder per source:
+# Files in the folder of one source:
 PIXELS = "pixels.bin"  # uint8 (3, H, W) of each image, one after the other
 INDEX = "index.bin"  # int64 (images, 3): height, width and CRC-32 of each; height 0 for an image that cannot be read
 HEADER = "cache.json"  # format, number of images, bytes of pixels, CRC-32 of the index
 FORMAT = 1
-FLUSH = 64 << 20  # bytes of pixels between two writes of the index, from which a killed build resumes
-AGAIN = "Delete that folder, and it will be built again."
+FLUSH = 64 << 20  # bytes of pixels between writes of the index; a killed build resumes from the last write
+AGAIN = "Delete that folder: the cache is then built again."
 
 
 class CachedSource:
-    """A source whose images are read from a cache, as views of mapped memory: a crop copies its own pixels alone.
+    """A source that reads images from a cache as views of mapped memory, so that a crop copies only its own pixels.
 
-    Never write into what `read` returns: the mapping is read-only, and writing ends the process with SIGSEGV.
+    Never write into the result of `read`: the mapping is read-only, so writing ends the process with SIGSEGV.
 
     Args:
-        source: what was cached; still gives names and fingerprint.
-        folder: the cache.
+        source: the cached source, for names and fingerprint.
+        folder: folder of the cache.
 
     Raises:
         UserError: the cache is damaged.
@@ -56,23 +56,23 @@ class CachedSource:
             expected = {"format": FORMAT, "images": len(source), "index_crc32": zlib.crc32(index)}
             expected["bytes"] = (folder / PIXELS).stat().st_size
             if header != expected or len(self.index) != len(source) or expected["bytes"] != int(self.ends[-1]):
-                raise ValueError(f"{HEADER} says {header} but found {expected}")
+                raise ValueError(f"{HEADER} says {header}, but the files have {expected}")
             pixels = np.memmap(folder / PIXELS, np.uint8, "r")
         except (OSError, ValueError) as error:
             raise UserError(f"The image cache {folder} is damaged ({error}). {AGAIN}") from error
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch does not know read-only memory
+            warnings.simplefilter("ignore")  # torch warns about read-only memory
             self.pixels = torch.from_numpy(pixels)
 
     def __reduce__(self) -> tuple[type["CachedSource"], tuple[ImageSource, Path]]:
-        return type(self), (self.source, self.folder)  # a worker that is no fork maps the file itself
+        return type(self), (self.source, self.folder)  # a worker that was not forked maps the file itself
 
     def __len__(self) -> int:
         return len(self.source)
 
     @property
     def sizes(self) -> list[Size]:
-        """Of each image; 0 high for one that cannot be read."""
+        """Height and width of each image; height 0 if the image cannot be read."""
         return [(height, width) for height, width, _ in self.index.tolist()]
 
     def name(self, index: int) -> str:
@@ -81,7 +81,7 @@ class CachedSource:
     def read(self, index: int) -> Tensor:
         height, width, _ = self.index[index].tolist()
         if height == 0:
-            raise UserError(f"{self.name(index)} could not be read when it was cached in {self.folder}. {AGAIN}")
+            raise UserError(f"{self.name(index)} could not be read when {self.folder} was built. {AGAIN}")
         end = int(self.ends[index])
         return self.pixels[end - 3 * height * width : end].view(3, height, width)
 
@@ -95,7 +95,7 @@ class CachedSource:
         """Read all pixels and compare them with their checksums.
 
         Raises:
-            UserError: some differ.
+            UserError: a checksum differs.
         """
         readable = (index for index in range(len(self)) if self.index[index, 0])
         broken = [
@@ -111,16 +111,16 @@ class CachedSource:
 
 
 def cached(source: ImageSource, root: str | Path, workers: int, on_error: OnError = "raise") -> CachedSource:
-    """Open the cache of a source, and build it first where there is none.
+    """Open the cache of a source, and build it first if it does not exist.
 
-    It is found by the source's fingerprint, so that changed files or arguments make a new one. One process builds,
-    also of several runs on one machine, and the others wait for it.
+    The name is the source's fingerprint, so changed files or arguments lead to a new cache. One process builds it; all
+    other processes on the machine, also of other runs, wait.
 
     Args:
         source: the images.
         root: folder of all caches.
-        workers: processes that decode.
-        on_error: `skip` leaves images out that cannot be read; reading them from the cache raises UserError.
+        workers: number of processes that decode.
+        on_error: `skip` leaves out unreadable images; reading them from the cache raises UserError.
 
     Raises:
         UserError: an image cannot be read, the disk is too small, or the cache is damaged.
@@ -135,8 +135,8 @@ def cached(source: ImageSource, root: str | Path, workers: int, on_error: OnErro
                     folder.with_suffix(".partial").rename(folder)
     except OSError as error:
         raise UserError(
-            f"The image cache {folder} cannot be built: {error}. Free some space (what is done is kept), set "
-            "data.cache_dir to another disk, or data.cache=null."
+            f"The image cache {folder} cannot be built: {error}. Free some space (finished images are kept), set "
+            "data.cache_dir to another disk, or set data.cache=null."
         ) from error
     return CachedSource(source, folder)
 
@@ -144,7 +144,7 @@ def cached(source: ImageSource, root: str | Path, workers: int, on_error: OnErro
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
-        # The kernel lets go of it however the process ends; unlike flock's, forked workers do not hold it too.
+        # The kernel releases this lock however the process ends. Unlike with flock, forked workers do not hold it.
         fcntl.lockf(file, fcntl.LOCK_EX)
         yield
 
@@ -154,7 +154,7 @@ def _checksum(image: Tensor) -> int:
 
 
 class _Decoded(Dataset[tuple[Tensor, int]]):
-    """The images from `first` on, with their checksums."""
+    """The decoded images from index `first` on, with their checksums."""
 
     def __init__(self, source: ImageSource, first: int, on_error: OnError) -> None:
         self.source, self.first, self.on_error = source, first, on_error
@@ -174,7 +174,7 @@ class _Decoded(Dataset[tuple[Tensor, int]]):
 
 
 def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -> None:
-    """Decode in parallel and write in order. All that the index names is on the disk, so a later build can resume."""
+    """Decode in parallel and write in order. The index names only pixels on the disk, so a later build can resume."""
     folder.mkdir(exist_ok=True)
     with (folder / PIXELS).open("ab") as pixels, (folder / INDEX).open("ab") as index:
         done = _recover(folder, pixels.tell())
@@ -184,7 +184,7 @@ def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -
         loader = DataLoader(
             _Decoded(source, len(done), on_error),
             batch_size=None,
-            generator=torch.Generator(),  # its own: drawing from the global one would change the initial weights
+            generator=torch.Generator(),  # the global RNG must not advance: it initialises the weights
             **worker_options(workers),
         )
         images = iter(loader)  # workers are forked before the progress bar starts its thread
@@ -205,7 +205,7 @@ def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -
 
 
 def _save(pixels: BinaryIO, index: BinaryIO, rows: list[tuple[int, int, int]]) -> None:
-    _sync(pixels)  # before the index names them
+    _sync(pixels)  # the pixels must be on the disk before the index names them
     index.write(np.array(rows, np.int64).tobytes())
     _sync(index)
 
@@ -216,23 +216,24 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _recover(folder: Path, size: int) -> NDArray[np.int64]:
-    """The rows of the index, as far as they are whole and `size` bytes of pixels hold them."""
+    """Return the complete rows of the index whose pixels lie within `size` bytes."""
     content = (folder / INDEX).read_bytes()
     rows = np.frombuffer(content[: len(content) // 24 * 24], np.int64).reshape(-1, 3)
     return rows[np.cumsum(3 * rows[:, 0] * rows[:, 1]) <= size]
 
 
 def _check_space(source: ImageSource, folder: Path, remaining: int) -> None:
-    """Raise UserError unless the images that remain fit on the disk, by the size of some of them."""
+    """Raise UserError unless the remaining images fit on the disk, estimated from the size of some images."""
     sizes = []
     for index in np.linspace(0, len(source) - 1, min(len(source), 16)).astype(int).tolist():
         try:
             sizes.append(source.read(index).numel())
         except UserError:
-            continue  # reported when it is decoded
+            continue  # the error is reported when the image is decoded
     needed, free = int(np.mean(sizes or [0]) * remaining), shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
             f"data.cache=memmap needs about {needed / 1e9:.1f} GB in {folder.parent.absolute()}, where "
-            f"{free / 1e9:.1f} GB are free: free some, set data.cache_dir to another disk, or data.cache=null."
+            f"{free / 1e9:.1f} GB are free: free some space, set data.cache_dir to another disk, or set "
+            "data.cache=null."
         )

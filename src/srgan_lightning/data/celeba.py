@@ -1,4 +1,4 @@
-"""`data=celeba` and `data=celeba_native`: the official CelebA layout, unpacked or as its zip."""
+"""`data=celeba` and `data=celeba_native`: CelebA in its official layout, unpacked or as a zip archive."""
 
 import os
 import re
@@ -16,21 +16,21 @@ from srgan_lightning.utils.errors import UserError
 
 IMAGES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
 SPLITS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
-MAX_MEMBER = 2**28  # bytes of one file in the archive, as many as the largest image decodes to
+MAX_MEMBER = 2**28  # largest file in the archive in bytes: the size of the largest decoded image
 Fit = Literal["square", "squash", "native"]
 
 HOW_TO_GET = (
-    f"Put `{IMAGES}/` (or `{IMAGES}.zip`) and `{PARTITION}` into one folder and set data.root to it; they are the "
+    f"Put `{IMAGES}/` (or `{IMAGES}.zip`) and `{PARTITION}` into one folder and set data.root to it. They are the "
     "'Align&Cropped Images' and 'Train/Val/Test Partitions' of mmlab.ie.cuhk.edu.hk/projects/CelebA.html. Or try "
     "data.download=true. experiment=quickstart needs no data."
 )
 
 
 def find_celeba(root: str | Path) -> Path:
-    """The folder that holds the images and the partition file: `root`, or torchvision's `root/celeba`.
+    """Return the folder with the images and the partition file: `root`, or torchvision's `root/celeba`.
 
     Raises:
-        UserError: neither does.
+        UserError: neither folder has them.
     """
     for folder in (Path(root), Path(root) / "celeba"):
         if (folder / PARTITION).is_file() and ((folder / IMAGES).is_dir() or (folder / f"{IMAGES}.zip").is_file()):
@@ -40,10 +40,10 @@ def find_celeba(root: str | Path) -> Path:
 
 
 def read_line(line: str) -> tuple[str, int]:
-    """The file name and the number of the split on one line of the partition file.
+    """Parse one line of the partition file; return the file name and the number of the split.
 
     Raises:
-        ValueError: it is not `NAME.jpg 0|1|2`, or the name would lead out of the folder.
+        ValueError: the line is not `NAME.jpg 0|1|2`, or the name leads out of the folder.
     """
     fields = line.split()
     if len(fields) != 2:
@@ -56,7 +56,7 @@ def read_line(line: str) -> tuple[str, int]:
 
 
 def partition_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbers and texts of the lines that are not empty.
+    """Yield number and text of each line that is not empty.
 
     Raises:
         UserError: the file cannot be read.
@@ -64,15 +64,15 @@ def partition_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}. Get the file again.") from error
+        raise UserError(f"{path} cannot be read: {error}. Download the file again.") from error
     yield from ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
 
 
 def read_partition(path: Path, split: Split) -> list[str]:
-    """The file names of one split, in the file's order.
+    """Return the file names of one split, in the order of the file.
 
     Raises:
-        UserError: a line that is no name and split, a name that comes twice, or an empty split.
+        UserError: a line is invalid, a name is repeated, or the split is empty.
     """
     splits: dict[str, int] = {}
     for number, line in partition_lines(path):
@@ -81,24 +81,24 @@ def read_partition(path: Path, split: Split) -> list[str]:
             if name in splits:
                 raise ValueError("the name is on an earlier line too")
         except ValueError as error:
-            raise UserError(f"{path}, line {number}, {line[:80]!r}: {error}. Get the file again.") from error
+            raise UserError(f"{path}, line {number}, {line[:80]!r}: {error}. Download the file again.") from error
         splits[name] = part
     names = [name for name, part in splits.items() if part == SPLITS[split]]
     if not names:
-        raise UserError(f"{path} names no image of the {split} split ({SPLITS[split]}). Get the file again.")
+        raise UserError(f"{path} names no image of the {split} split ({SPLITS[split]}). Download the file again.")
     return names
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open an archive of images, for reading in memory alone; nothing is ever unpacked.
+    """Open an archive of images. Members are read into memory; nothing is unpacked to the disk.
 
     Raises:
-        UserError: it is broken, or a member's name would lead out of a folder.
+        UserError: the archive is broken, or the name of a member leads out of the folder.
     """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(f"{path} is not a whole zip archive ({error}): download it again.") from error
+        raise UserError(f"{path} is not a complete zip archive ({error}): download it again.") from error
     for member in archive.namelist():
         if member.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member) or ":" in member:
             archive.close()
@@ -107,14 +107,14 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
-    """One file of an archive.
+    """Read one file of an archive.
 
     Raises:
-        UserError: it is not there, damaged, or said to be larger than any photo.
+        UserError: the file is missing, damaged, or declared larger than any photo.
     """
     name = f"{archive.filename}:{member}"
     try:
-        size = archive.getinfo(member).file_size  # no more is unpacked, whatever the data hold
+        size = archive.getinfo(member).file_size  # zipfile never unpacks more than this
         if size > MAX_MEMBER:
             raise UserError(f"{name} unpacks to {size:,} bytes, more than any photo: it may be a decompression bomb.")
         return archive.read(member)
@@ -125,14 +125,14 @@ def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
 
 
 class CelebA:
-    """One split of CelebA, 178x218 photos brought to one size.
+    """One split of CelebA, whose 178x218 photos are cropped or resized to one size.
 
     Args:
         root: see `find_celeba`.
         split: official partition.
         size: (height, width) that `read` returns.
-        fit: `square` cuts the centre square and resizes it; `squash` resizes the whole photo and distorts it;
-            `native` cuts the centre and never resizes.
+        fit: `square` crops the centre square and resizes it; `squash` resizes the whole photo, which distorts it;
+            `native` crops the centre without resizing.
     """
 
     def __init__(self, root: str | Path, split: Split, size: tuple[int, int], fit: Fit) -> None:
@@ -154,7 +154,7 @@ class CelebA:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_zip": None}  # an open archive cannot travel to a worker
+        return {**self.__dict__, "_zip": None}  # an open archive cannot be sent to a worker
 
     def __len__(self) -> int:
         return len(self.names)
@@ -167,7 +167,7 @@ class CelebA:
         if folder.is_dir():
             return read_bytes(folder / name)
         path = folder.with_suffix(".zip")
-        # Opened anew in every process: forked workers would move one shared file position under each other's feet.
+        # Every process opens the archive itself, because forked workers would share one file position.
         if self._zip is None or self._zip[0] != os.getpid():
             self._zip = os.getpid(), open_zip(path)
         return read_member(self._zip[1], f"{IMAGES}/{name}")
@@ -185,7 +185,7 @@ class CelebA:
 
 
 def check_fit(size: Sequence[int] | None, fit: str) -> None:
-    """Raise UserError unless `fit_photo` can bring photos to that size (None: they stay as they are) in that way."""
+    """Raise UserError unless `size` (None: keep the photos' sizes) and `fit` are valid for `fit_photo`."""
     if fit not in get_args(Fit):
         raise UserError(f"data.fit={fit!r} is unknown: use square, squash or native.")
     if size is None:
@@ -197,13 +197,13 @@ def check_fit(size: Sequence[int] | None, fit: str) -> None:
 
 
 def fit_photo(photo: Tensor, size: tuple[int, int], fit: Fit, name: str) -> Tensor:
-    """Bring a photo to one size; see `CelebA`.
+    """Crop or resize a photo to one size; see `CelebA`.
 
     Args:
         photo: uint8 (3, H, W).
         size: (height, width) of the result.
         fit: `square`, `squash` or `native`.
-        name: the photo's, for errors.
+        name: name of the photo, for error messages.
 
     Raises:
         UserError: a `native` photo is too small.
@@ -213,7 +213,7 @@ def fit_photo(photo: Tensor, size: tuple[int, int], fit: Fit, name: str) -> Tens
         if photo.shape[2] < width or photo.shape[1] < height:
             raise UserError(
                 f"{name} is {photo.shape[2]}x{photo.shape[1]}, smaller than data.size {width}x{height}: "
-                "celeba_native never upsamples, so ask for less."
+                "celeba_native never upsamples, so set a smaller data.size."
             )
         return _cut_centre(photo, height, width)
     if fit == "square":
@@ -235,7 +235,7 @@ class CelebAData(SuperResolutionData):
         root: folder with `img_align_celeba/` or `img_align_celeba.zip`, and `list_eval_partition.txt`.
         size: (height, width) of HR.
         fit: see `CelebA`.
-        download: fetch the set to `root` through torchvision if it is not there.
+        download: download the set to `root` with torchvision if it is missing.
         **loader: see `SuperResolutionData`.
     """
 
@@ -258,14 +258,16 @@ class CelebAData(SuperResolutionData):
 
 
 def download_celeba(root: str | Path) -> None:
-    """Fetch CelebA to `root/celeba` through torchvision.
+    """Download CelebA to `root/celeba` with torchvision.
 
     Raises:
-        UserError: it failed; its Google Drive quota is often used up.
+        UserError: the download failed, often because its Google Drive quota is used up.
     """
     from torchvision import datasets
 
     try:
         datasets.CelebA(str(root), split="all", target_type="identity", download=True)
     except Exception as error:  # gdown, urllib, zip and quota errors all mean the same to the user
-        raise UserError(f"The download of CelebA failed ({error}); its quota is often used up. {HOW_TO_GET}") from error
+        raise UserError(
+            f"The download of CelebA failed ({error}). Its download quota is often used up. {HOW_TO_GET}"
+        ) from error

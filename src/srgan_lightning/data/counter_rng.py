@@ -1,8 +1,8 @@
-"""Random numbers that follow from one number per image: a counter-based generator.
+"""A counter-based RNG, whose random numbers follow from one number per image.
 
 torch's generators differ between devices, and give an image other numbers in another batch. Here every number is a hash
-of the image's `degradation_u`, of a name and, for noise, of the pixel's position. It does not depend on the batch, on
-what was drawn before, or on stages that are switched off.
+of the image's `degradation_u`, a name and, for noise, the pixel's position. It does not depend on the batch, on earlier
+draws, or on stages that are switched off.
 """
 
 import math
@@ -14,25 +14,25 @@ from torch import Tensor
 
 
 class CounterRNG:
-    """The random numbers of a batch.
+    """Random numbers for a batch.
 
     Args:
-        u: (B,) numbers in [0, 1), one for each image; their bits in float32 are the seeds.
+        u: (B,) numbers in [0, 1), one per image; their float32 bits are the seeds.
     """
 
     def __init__(self, u: Tensor) -> None:
         self.seeds = _mix(u.float().view(torch.int32))
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """(B,) numbers in [low, high), in steps of 2 ** -24 of the range."""
+        """Return (B,) numbers in [low, high), in steps of 2 ** -24 of the range."""
         return low + (high - low) * self._fraction(name)
 
     def chance(self, name: str, probability: float) -> Tensor:
-        """(B,) booleans, true with that probability."""
+        """Return (B,) booleans that are true with that probability."""
         return self._fraction(name) < probability
 
     def choice(self, name: str, weights: Sequence[float]) -> Tensor:
-        """(B,) indices into `weights`, each as frequent as its share of their sum."""
+        """Return (B,) indices of `weights`, drawn with probabilities proportional to the weights."""
         total, below = sum(weights), 0.0
         chosen = torch.zeros_like(self.seeds, dtype=torch.int64)
         fraction = self._fraction(name)
@@ -42,13 +42,13 @@ class CounterRNG:
         return chosen
 
     def normal(self, name: str, rows: Tensor, columns: Tensor, channels: int) -> Tensor:
-        """Standard normal numbers for pixels.
+        """Return standard normal numbers for pixels.
 
         Args:
-            name: of the field.
-            rows: (B, H) whole numbers below 65536; equal ones have equal numbers.
-            columns: (B, W) likewise.
-            channels: C.
+            name: name of the noise field.
+            rows: (B, H) row indices below 65536; equal indices get equal numbers.
+            columns: (B, W) column indices, likewise.
+            channels: number of channels C.
 
         Returns:
             (B, C, H, W).
@@ -56,7 +56,7 @@ class CounterRNG:
         of_row = _mix(self._key(name)[:, None] + rows.int() * 65537)
         channel = torch.arange(channels, device=rows.device, dtype=torch.int32)[:, None, None]
         bits = _mix(of_row[:, None, :, None] + (columns.int()[:, None, None, :] * channels + channel))
-        # 24 bits, at the middle of their interval, so that none is -1 or 1.
+        # 24 bits, at the middle of their interval, so that no number is -1 or 1.
         return torch.erfinv((bits >> 8).float().add_(0.5).mul_(2.0**-23)).mul_(math.sqrt(2))
 
     def _fraction(self, name: str) -> Tensor:
@@ -67,7 +67,7 @@ class CounterRNG:
 
 
 def _mix(bits: Tensor) -> Tensor:
-    """A permutation of 32 bits after which each depends on all (Wellons' lowbias32); int32, which every device has."""
+    """Mix 32 bits so that each depends on all (Wellons' lowbias32), in int32, which every device supports."""
     bits = (bits ^ (bits >> 16 & 0xFFFF)) * _signed(0x7FEB352D)
     bits = (bits ^ (bits >> 15 & 0x1FFFF)) * _signed(0x846CA68B)
     return bits ^ (bits >> 16 & 0xFFFF)

@@ -1,4 +1,4 @@
-"""The LightningDataModule that all data groups share."""
+"""The LightningDataModule behind all data groups."""
 
 import math
 from abc import abstractmethod
@@ -20,40 +20,40 @@ from srgan_lightning.utils.cores import share_of_cores, usable_cores
 from srgan_lightning.utils.errors import UserError
 
 Split = Literal["train", "val", "test"]
-MAX_WORKERS = 256  # each is a process of its own
+MAX_WORKERS = 256  # each worker is a process
 
 
 def check_seed(seed: int) -> None:
-    """Raise UserError for a seed that the random generators do not take."""
+    """Raise UserError for a seed that the random generators reject."""
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: give a whole number from 0 to {2**32 - 1}.")
 
 
 class SuperResolutionData(lightning.LightningDataModule):
-    """Ships uint8 HR to the device and makes float LR there; subclasses provide the sources of images.
+    """A data module that transfers uint8 HR to the device and degrades it to LR there. Subclasses provide the images.
 
-    Batches reach the modules as `hr` (B, 3, H, W) and `lr` (B, 3, H / scale, W / scale), float32 RGB in [0, 1], and
+    Modules receive batches with `hr` (B, 3, H, W) and `lr` (B, 3, H / scale, W / scale), float32 RGB in [0, 1], and
     `index` (B,).
 
     Args:
         degradation: makes LR from HR.
         batch_size: images per process and step.
-        val_batch_size: images per validation step; 1 where images differ in size.
+        val_batch_size: images per validation step; 1 if images differ in size.
         crop: side of the random square HR crop for training, or None for whole images.
         hflip: mirror half of the training images.
         rotate: turn training images by random right angles.
-        random_scale: shrink training images by a random factor between this and 1 before cropping; 1 leaves them.
-        shuffle_channels: put the colours of training images in random order.
-        num_workers: loader processes per training process; None takes the cores that are left, up to 8.
-        seed: fixes order, crops, flips and degradations of every epoch.
-        cache: `memmap` decodes all images once and keeps them as bytes on the disk; None decodes them every time.
+        random_scale: shrink training images by a random factor between this and 1 before cropping; 1 turns it off.
+        shuffle_channels: put the channels of training images in random order.
+        num_workers: loader processes per training process; None uses the free cores, up to 8.
+        seed: determines order, crops, flips and degradations of every epoch.
+        cache: `memmap` decodes all images once and stores their pixels on the disk; None decodes them every time.
         cache_dir: folder of all caches.
         verify_cache: compare the whole cache with its checksums first.
-        on_error: `raise` ends the run at an image that cannot be read or is too small, and names it; `skip` warns, and
-            takes another in its place.
+        on_error: `raise` stops the run at an image that cannot be read or is too small, and names it; `skip` warns and
+            replaces it by another image.
 
     Raises:
-        UserError: sizes do not fit together.
+        UserError: an option is out of its range, or sizes do not match.
     """
 
     #: Whether `cache` can keep its images.
@@ -90,10 +90,10 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.num_workers, self.seed = num_workers, seed
         self.cache, self.cache_dir, self.verify_cache = cache, cache_dir, verify_cache
         self.on_error: OnError = on_error
-        self.skipped = 0  # broken images that others stood in for, in this process
+        self.skipped = 0  # broken images replaced by others in this process
         self.sources: dict[str, ImageSource] = {}
         self.epoch, self.batches_seen = 0, 0  # where a resumed run continues
-        self.cores: int | None = None  # of this process, once others are there
+        self.cores: int | None = None  # this process's share of cores, once all processes run
         if cache not in (None, "memmap"):
             raise UserError(f"data.cache={cache!r} is unknown: use null or memmap.")
         if on_error not in ("raise", "skip"):
@@ -113,29 +113,29 @@ class SuperResolutionData(lightning.LightningDataModule):
 
     @property
     def min_lr_side(self) -> int:
-        """Pixels a side that LR must have."""
+        """Smallest side of LR in pixels."""
         return self.degradation.min_lr_side
 
     def min_side(self, split: Split) -> int:
-        """Pixels a side that HR must have: for the crop in training, else for the degradation and, after it, SSIM."""
+        """Return the smallest side of HR in pixels: for training the crop, otherwise what degradation and SSIM need."""
         lr_side = self.min_lr_side
         if split != "train":
-            # LR's side that leaves SSIM a window within the border of `scale` pixels.
+            # SSIM needs a window inside the border of `scale` pixels.
             lr_side = max(lr_side, math.ceil(SSIM_WINDOW / self.scale) + 2)
         elif self.crop is not None:
             return self.crop
         return lr_side * self.scale
 
     def check_common_size(self, height: int, width: int, setting: str) -> None:
-        """Raise UserError unless images that are all of that size can be trained and validated on."""
+        """Raise UserError unless images of this common size suit training and validation."""
         if self.crop is None:
             self.check_hr_size(height, width, setting)
         elif self.crop > min(height, width):
             raise UserError(f"data.crop={self.crop} is larger than {setting}={width}x{height} (width x height).")
         if min(height, width) < (needed := self.min_side("val")):
             raise UserError(
-                f"{setting}: HR of {width}x{height} pixels is too small to be degraded and scored in validation: give "
-                f"{needed} or more a side."
+                f"{setting}: HR of {width}x{height} pixels is too small to be degraded and scored in validation: use "
+                f"at least {needed} pixels per side."
             )
 
     def check_hr_size(self, height: int, width: int, setting: str) -> None:
@@ -143,19 +143,19 @@ class SuperResolutionData(lightning.LightningDataModule):
         if height % self.scale or width % self.scale:
             good = (max(height // self.scale, 1) * self.scale, max(width // self.scale, 1) * self.scale)
             raise UserError(
-                f"{setting}: HR of {width}x{height} pixels (width x height) cannot be divided by scale={self.scale}; "
-                f"{good[1]}x{good[0]} would do."
+                f"{setting}: HR of {width}x{height} pixels (width x height) cannot be divided by scale={self.scale}: "
+                f"use {good[1]}x{good[0]}, for example."
             )
         if min(height, width) // self.scale < self.min_lr_side:
             raise UserError(
                 f"{setting}: HR of {width}x{height} pixels gives LR of {width // self.scale}x{height // self.scale}, "
-                f"but this degradation's blur needs {self.min_lr_side} pixels a side: use larger HR, a "
+                f"but the blur of this degradation needs {self.min_lr_side} pixels per side: use larger HR, a "
                 "smaller degradation.kernel, or degradation=bicubic."
             )
 
     @abstractmethod
     def source(self, split: Split) -> ImageSource:
-        """Open one split; raises UserError when its data is missing or does not fit."""
+        """Open one split; raise UserError if its images are missing or have unsuitable sizes."""
 
     def prepare_data(self) -> None:
         """Build the caches, on the first process of each node."""
@@ -184,7 +184,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         images, needed = len(self.sources["train"]), self.batch_size * self._world_size
         if images < needed:
             raise UserError(
-                f"The training set has {images} images but one step takes {needed} "
+                f"The training set has {images} images, but one step needs {needed} "
                 f"(data.batch_size={self.batch_size} x {self._world_size} processes): lower data.batch_size."
             )
 
@@ -198,10 +198,10 @@ class SuperResolutionData(lightning.LightningDataModule):
 
     @property
     def workers(self) -> int:
-        """Loader processes of this process."""
+        """Number of loader processes of this training process."""
         if self.num_workers is not None:
             return self.num_workers
-        return min(max((self.cores or usable_cores()) - 1, 1), 8)  # the training process itself wants a core
+        return min(max((self.cores or usable_cores()) - 1, 1), 8)  # the training process itself needs a core
 
     def _loader(self, dataset: Dataset[Sample], sampler: DistributedSampler[Any], train: bool) -> DataLoader[Sample]:
         return DataLoader(
@@ -209,9 +209,9 @@ class SuperResolutionData(lightning.LightningDataModule):
             batch_size=self.batch_size if train else self.val_batch_size,
             sampler=sampler,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-            drop_last=train,  # batch statistics want full batches
+            drop_last=train,  # batch normalisation needs full batches
             persistent_workers=train and self.workers > 0,
-            # Its own: otherwise every epoch would draw from the global generator, whose state training saves.
+            # Otherwise every epoch would draw from the global RNG, whose state checkpoints save.
             generator=torch.Generator().manual_seed(self.seed),
             **worker_options(self.workers),
         )
@@ -232,12 +232,12 @@ class SuperResolutionData(lightning.LightningDataModule):
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = ValidationSet(self.sources[split], self.scale, self.on_error, self.min_side(split))
-        # Pads the processes to equal lengths with repeats, which `PSNRSSIM` drops again.
+        # The sampler repeats images so that all processes take equally many; `PSNRSSIM` drops the repeats.
         sampler: DistributedSampler[Any] = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
         return self._loader(dataset, sampler, train=False)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the order of the data stands, for checkpoints."""
+        """Return the position in the order of the data, for checkpoints."""
         if self.trainer is None:
             return {}
         done = int(self.trainer.fit_loop.epoch_loop.batch_progress.current.completed)

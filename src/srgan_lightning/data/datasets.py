@@ -1,4 +1,4 @@
-"""Training and validation views of an image source: what is cropped and how it varies, and by which seed."""
+"""Training and validation sets over an image source, with seeded crops and augmentation."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -15,27 +15,27 @@ from srgan_lightning.imaging.reading import ImageSource
 from srgan_lightning.utils.errors import UserError
 
 Sample = dict[str, Any]
-"""`hr`: uint8 (3, H, W); `lr`: the same, where the set has its own; `index`: int; `degradation_u`: float32 in [0, 1];
-`skipped`: how many broken images this sample replaces; for training also the entries of `draw_augmentation`."""
+"""`hr`: uint8 (3, H, W); `lr`: likewise, if the set has LR images; `index`: int; `degradation_u`: float32 in [0, 1];
+`skipped`: number of broken images that this sample replaces; for training also the entries of `draw_augmentation`."""
 
 OnError = Literal["raise", "skip"]
 
 GOLDEN = 0.6180339887498949
-TRIES = 20  # so many broken images in a row end a training all the same
+TRIES = 20  # after that many broken images in a row, training stops even with on_error=skip
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """The seed of one image in one epoch of a run."""
+    """Return the seed of one image in one epoch of a run."""
     return int(np.random.SeedSequence((seed, epoch, index)).generate_state(1)[0])
 
 
 class SeededSampler(DistributedSampler[Any]):
-    """Shuffles, and yields (index, seed): all that is random about a sample follows from these two numbers.
+    """A shuffling sampler of (index, seed), the two numbers that determine everything random about a sample.
 
-    So a sample is the same whichever worker, process or resumed run reads it. Lightning calls `set_epoch`.
+    So every worker, process and resumed run reads the same sample. Lightning calls `set_epoch`.
     """
 
-    #: An epoch, and how many of its samples a resumed run has already seen.
+    #: An epoch, and how many of its samples were used before the run was resumed.
     seen = (0, 0)
 
     def __iter__(self) -> Iterator[Any]:
@@ -45,12 +45,12 @@ class SeededSampler(DistributedSampler[Any]):
 
 
 class SourceView(Dataset[Sample]):
-    """What training and validation share: reading, and replacing an image that cannot be read.
+    """Base class of both sets: it reads images, and replaces those that cannot be read.
 
     Args:
         source: the images.
-        scale: LR is that many times smaller.
-        on_error: `raise` passes a broken image's UserError on; `skip` warns of it, once per process, and takes another.
+        scale: upscaling factor.
+        on_error: `raise` raises the UserError of a broken image; `skip` warns once per process and uses another image.
     """
 
     def __init__(self, source: ImageSource, scale: int, on_error: OnError = "raise") -> None:
@@ -78,19 +78,19 @@ class SourceView(Dataset[Sample]):
                 if index not in self.warned:
                     self.warned.add(index)
                     warnings.warn(f"data.on_error=skip: {error}", stacklevel=2)
-        raise UserError(f"data.on_error=skip: {skipped} images in turn cannot be used. The last: {last}")
+        raise UserError(f"data.on_error=skip: {skipped} images in a row cannot be used. The last one: {last}")
 
 
 class TrainingSet(SourceView):
-    """Random crops of a source's images, and how they vary; indexed by the (index, seed) of `SeededSampler`.
+    """Random crops of a source's images with their augmentation, indexed by the (index, seed) of `SeededSampler`.
 
     Args:
         source: the images.
-        scale: LR is that many times smaller; for paired sources crops stay aligned to it.
-        crop: side of the square HR crop in pixels, or None for whole images (all of one size then).
+        scale: upscaling factor; crops of paired sources are aligned to it.
+        crop: side of the square HR crop in pixels, or None for whole images, which must then have one size.
         hflip: mirror half of the images.
-        rotate: turn by random right angles, with `hflip` all eight symmetries of the square; for photos, not for faces.
-        random_scale: shrink each photo by a random factor between this and 1 before it is cropped; 1 leaves it.
+        rotate: rotate by random right angles; with `hflip`, all eight symmetries of the square. For photos, not faces.
+        random_scale: shrink each photo by a random factor between this and 1 before cropping; 1 turns it off.
         shuffle_channels: put red, green and blue in random order.
         on_error: see `SourceView`; the sample's seed decides which image replaces a broken one.
     """
@@ -122,13 +122,13 @@ class TrainingSet(SourceView):
         yield from np.random.default_rng((seed, index)).integers(len(self), size=TRIES).tolist()
 
     def make_sample(self, images: dict[str, Tensor], name: str, index: int, seed: int) -> Sample:
-        """A training sample: cropped images, and the numbers by which `augment` and the degradation vary them.
+        """Make a training sample: cropped images, and the numbers for `augment` and the degradation.
 
         Args:
-            images: `hr` uint8 (3, H, W), and `lr` where the source has its own.
-            name: the image's, for errors.
-            index: its number.
-            seed: the sample's own.
+            images: `hr` uint8 (3, H, W), and `lr` if the source has LR images.
+            name: name of the image, for error messages.
+            index: index of the image.
+            seed: seed of the sample.
         """
         rng = np.random.default_rng(seed)
         if self.crop is not None:
@@ -141,11 +141,11 @@ class TrainingSet(SourceView):
         height, width = images["hr"].shape[-2:]
         if min(height, width) < side:
             raise UserError(
-                f"{name} is {width}x{height} pixels, smaller than data.crop={side}: remove it or crop less."
+                f"{name} is {width}x{height} pixels, smaller than data.crop={side}: remove it or lower data.crop."
             )
         if "lr" not in images:
             window = side
-            if self.random_scale < 1:  # a larger window, resized to the crop: the same as cropping a shrunken photo
+            if self.random_scale < 1:  # resizing a larger window to the crop is the same as cropping a shrunken photo
                 window = min(round(side / rng.uniform(self.random_scale, 1)), height, width)
             top, left = int(rng.integers(height - window + 1)), int(rng.integers(width - window + 1))
             hr = images["hr"][:, top : top + window, left : left + window]
@@ -157,16 +157,16 @@ class TrainingSet(SourceView):
 
 
 class ValidationSet(SourceView):
-    """Whole images, cut at the right and bottom to multiples of the scale, each with a fixed `degradation_u`.
+    """Whole images, cropped at the right and bottom to multiples of the scale, each with a fixed `degradation_u`.
 
-    With `on_error=skip` the next image replaces a broken one, under its own index. `PSNRSSIM` counts an index once, so
-    the scores are those of the readable images, whatever the number of processes.
+    With `on_error=skip` the next image replaces a broken one, under its own index. `PSNRSSIM` counts each index once,
+    so the scores are those of the readable images for any number of processes.
 
     Args:
         source: the images.
-        scale: LR is that many times smaller.
+        scale: upscaling factor.
         on_error: see `SourceView`.
-        min_side: pixels that degradation and scores need a side; a smaller image is as good as broken.
+        min_side: smallest side in pixels for degradation and scores; smaller images are treated as broken.
     """
 
     def __init__(self, source: ImageSource, scale: int, on_error: OnError = "raise", min_side: int = 1) -> None:
@@ -182,10 +182,10 @@ class ValidationSet(SourceView):
         if min(height, width) < self.min_side:
             raise UserError(
                 f"{self.source.name(index)} is {width}x{height} pixels, too small to be degraded and scored: "
-                f"{self.min_side} pixels a side are needed. Remove it from the validation images."
+                f"{self.min_side} pixels per side are needed. Remove it from the validation images."
             )
         height, width = height - height % self.scale, width - width % self.scale
-        # The golden ratio's multiples spread evenly over [0, 1) however many images there are.
+        # Multiples of the golden ratio are spread evenly over [0, 1) for any number of images.
         sample: Sample = {
             "hr": images["hr"][:, :height, :width],
             "index": index,

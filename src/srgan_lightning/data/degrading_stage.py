@@ -20,29 +20,29 @@ WAYS = ("up", "down", "keep")
 
 @dataclass(frozen=True)
 class Stage:
-    """The options of one pass; ranges are uniform between their two numbers.
+    """The options of one pass. From a range, a value is drawn uniformly.
 
     Args:
         name: `first` or `second`, for messages and for the names of random numbers.
         blur_probability: share of the images that are filtered.
-        sinc_probability: share of these that a circular low-pass filter is used for.
-        kernels: weights of the kinds of the other kernels, from `KINDS`.
+        sinc_probability: share of the filtered images with a circular low-pass (sinc) filter.
+        kernels: weights of the kernel kinds for the other filtered images, from `KINDS`.
         sides: smallest and largest side of a kernel in pixels, odd.
         sigma: standard deviations in pixels.
-        beta_generalized: exponents of generalised Gaussians: half below 1, half above.
-        beta_plateau: likewise of plateaus.
+        beta_generalized: exponents of generalised Gaussians; half of the draws are below 1, half above.
+        beta_plateau: exponents of plateau kernels, drawn the same way.
         resize: weights of `up`, `down` and `keep`; None for no resizing.
-        factor: smallest and largest factor of a resizing, 1 between them.
+        factor: smallest and largest resizing factor, on both sides of 1.
         noise_probability: share of the images with noise.
-        gaussian_probability: share of these with Gaussian noise; the others have Poisson noise.
+        gaussian_probability: share of the noisy images with Gaussian noise; the others have Poisson noise.
         gaussian: standard deviations in levels of 255.
         poisson: factors of the Poisson noise.
-        grey_probability: share of the noise that is the same in all channels.
-        jpeg: lowest and highest quality; None for no file.
+        grey_probability: share of the noisy images whose noise is the same in all channels.
+        jpeg: lowest and highest quality; None for no compression.
         jpeg_probability: share of the images that are compressed.
 
     Raises:
-        UserError: a number out of its range, or an unknown kind.
+        UserError: a number is out of its range, or a kind is unknown.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Stage:
         limits |= {"gaussian": (0, 255), "poisson": (0, 100), "sides": (1, 101)}
         for name, (low, high) in limits.items():
             if check_range(f"{option}.{name}", getattr(self, name), low, high) is None:
-                raise UserError(f"{option}.{name}=null: give two numbers; a probability of 0 switches the stage off.")
+                raise UserError(f"{option}.{name}=null: give two numbers. A probability of 0 switches a stage off.")
         for side in self.sides:
             check_kernel(f"{option}.sides", side)  # type: ignore[arg-type]
         check_range(f"{option}.jpeg", self.jpeg, 1, 100)
@@ -86,16 +86,16 @@ class Stage:
 
     @property
     def most(self) -> float:
-        """The largest factor of a resizing."""
+        """Largest resizing factor."""
         return max(self.factor[1], 1.0) if self.resize is not None else 1.0
 
     def sides_of(self, rng: CounterRNG, name: str) -> Tensor:
-        """(B,) odd sides of kernels."""
+        """Return odd kernel sides (B,)."""
         low, high = (int(side) // 2 for side in self.sides)
         return rng.uniform(f"{self.name} {name} side", low, high + 1).floor() * 2 + 1
 
     def parameters_of(self, rng: CounterRNG) -> dict[str, Tensor]:
-        """What is done to each image: tensors (B,), 0 where the pass leaves the image as it is."""
+        """Draw the parameters of each image: tensors (B,), 0 where a step is skipped."""
 
         def uniform(name: str, bounds: Sequence[float]) -> Tensor:
             return rng.uniform(f"{self.name} {name}", *bounds)
@@ -142,7 +142,7 @@ class Stage:
         }
 
     def kernels_of(self, parameters: dict[str, Tensor]) -> Tensor:
-        """(B, K, K), K the largest side."""
+        """Return the blur kernels (B, K, K), with K the largest side."""
         sigma = torch.stack([parameters["sigma"], parameters["second_sigma"]], dim=1)
         plateau, sides = parameters["kind"] // 2 == 2, parameters["side"]
         bells = bell_kernels(sigma, parameters["angle"], parameters["beta"], plateau, sides, self.largest)

@@ -1,4 +1,4 @@
-"""A short name for the data that a run saw."""
+"""Identify the data of a run by a short hash."""
 
 import hashlib
 
@@ -6,13 +6,14 @@ from srgan_lightning.imaging.reading import ImageSource
 
 
 def fingerprint(source: ImageSource, times: bool = False) -> str:
-    """A hash of what a source reads and how: its arguments, the names of its images, the sizes of their files.
+    """Hash a source: its arguments, the names of its images and the sizes of their files.
 
-    The same set copied elsewhere keeps its fingerprint. No file is opened, so 160,000 photos take about a second.
+    A copy of the set in another folder has the same fingerprint. No file is opened, so 160,000 photos take about a
+    second.
 
     Args:
         source: the images.
-        times: also hash when each file was last changed, which finds a file replaced by one of the same size.
+        times: also hash the modification times, to detect a file replaced by one of the same size.
 
     Returns:
         16 hexadecimal digits.
@@ -25,5 +26,5 @@ def fingerprint(source: ImageSource, times: bool = False) -> str:
             stat = path.stat()
             digest.update(f"{stat.st_size} {stat.st_mtime_ns if times else ''}\n".encode())
         except OSError:
-            digest.update(b"missing\n")  # reported when it is read
+            digest.update(b"missing\n")  # the error is reported when the file is read
     return digest.hexdigest()[:16]

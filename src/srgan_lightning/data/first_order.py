@@ -1,4 +1,4 @@
-"""The degradation of a photo that was taken, shrunk and stored once: blur, another size, noise, JPEG."""
+"""First-order degradation of a photo that was taken, shrunk and stored once: blur, resize, noise, JPEG."""
 
 import math
 
@@ -17,25 +17,25 @@ from srgan_lightning.imaging.resampling import MODES, canvas_for, full_size, res
 
 
 class FirstOrder(Bicubic):
-    """Blur HR, shrink it to LR through another size, add Gaussian noise, and compress it as JPEG.
+    """Blur HR, shrink it to LR through a random intermediate size, add Gaussian noise, and compress it as JPEG.
 
-    Each image has its own degradation. With every stage switched off, LR is the bicubic one.
+    Parameters are drawn per image. With every stage switched off, LR is plain bicubic.
 
     Args:
-        scale: how many times smaller LR is.
-        clean_probability: share of the images that are bicubic and nothing else.
+        scale: factor by which LR is smaller.
+        clean_probability: share of the images that are plain bicubic.
         kernel: side of the blur kernel in HR pixels, odd.
-        sigma: standard deviations of the Gaussian in HR pixels, uniform between the two; None for no blur.
+        sigma: standard deviations of the Gaussian in HR pixels, drawn uniformly; None for no blur.
         blur_probability: share of the images that are blurred.
-        anisotropic: share of the blurred whose Gaussian has two sigmas and a random direction.
-        shrink: by which HR is shrunk to the size between, uniform between the two; None to go straight to LR's.
-        noise: standard deviations in levels of 255, uniform between the two; None for none.
+        anisotropic: share of the blurred images whose Gaussian has two sigmas and a random direction.
+        shrink: factors by which HR is shrunk to the intermediate size, drawn uniformly; None for no intermediate size.
+        noise: standard deviations in levels of 255, drawn uniformly; None for no noise.
         noise_probability: share of the images with noise.
-        jpeg: lowest and highest quality, 1 to 100, uniform between; None for no file.
+        jpeg: lowest and highest quality, 1 to 100, drawn uniformly; None for no JPEG.
         jpeg_probability: share of the images that are compressed.
 
     Raises:
-        UserError: a number out of its range.
+        UserError: a number is out of its range.
     """
 
     label = "first order"
@@ -87,7 +87,7 @@ class FirstOrder(Bicubic):
 
     @full_precision()
     def forward(self, hr: Tensor, u: Tensor) -> Tensor:
-        """Degrade; see `Bicubic.forward`."""
+        """Degrade HR to LR; see `Bicubic.forward`."""
         clean = self.downsample(hr)
         parameters = self.parameters_of(u)
         lr = self._shrunk(self._blurred(hr, parameters), parameters)
@@ -119,7 +119,7 @@ class FirstOrder(Bicubic):
         return resize(lr, between, size // self.scale, lr_side, mode, antialias=True)
 
     def describe(self, u: Tensor) -> list[str]:
-        """The degradation of each image in words."""
+        """Describe the degradation of each image in words, from its `degradation_u` (B,)."""
         values = {name: value.tolist() for name, value in self.parameters_of(u).items()}
         texts: list[str] = []
         for number in range(len(u)):

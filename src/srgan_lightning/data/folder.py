@@ -1,4 +1,4 @@
-"""`data=folder`: any folders of photos; `data=pairs`: matching folders of LR and HR."""
+"""`data=folder`: folders of photos; `data=pairs`: matching folders of LR and HR images."""
 
 import re
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ class ImageFolder:
     """The images below a folder, recursively, in the order of their paths.
 
     Args:
-        folder: where they are.
-        setting: the option that named it, for errors.
+        folder: the folder.
+        setting: the option that named the folder, for error messages.
     """
 
     def __init__(self, folder: str | Path, setting: str) -> None:
         self.root, self.paths = Path(folder), find_images(folder, setting)
-        self.sizes: list[Size] = []  # of each, once `readable_sizes` has looked
+        self.sizes: list[Size] = []  # of each image, once `readable_sizes` has read the headers
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -40,7 +40,7 @@ class ImageFolder:
         return decode(self.encoded(index), str(self.paths[index]))
 
     def keep(self, wanted: list[bool]) -> None:
-        """Leave the others out."""
+        """Keep the images whose entry in `wanted` is true."""
         self.paths = list(compress(self.paths, wanted))
         self.sizes = list(compress(self.sizes, wanted))
 
@@ -51,13 +51,13 @@ class ImageFolder:
         return type(self).__name__
 
 
-#: A whole command, because `data=` beside experiment=quickstart wants folders again.
+#: A whole command, because experiment=quickstart together with a `data=` option would need folders again.
 WITHOUT = " Without photos, `python -m srgan_lightning.train experiment=quickstart` trains on faces that it draws."
 
 
 def _required(value: str | None, setting: str) -> str:
     if value is None:
-        raise UserError(f"{setting} is not set: give the folder, {setting}=PATH.{WITHOUT}")
+        raise UserError(f"{setting} is not set: give a folder, {setting}=PATH.{WITHOUT}")
     if not Path(value).is_dir():
         raise no_such_folder(value, setting, WITHOUT)
     return value
@@ -69,7 +69,7 @@ class FolderData(SuperResolutionData):
     Args:
         train_dir: HR photos for training, searched recursively.
         val_dir: HR photos for validation.
-        test_dir: HR photos for the final test; None takes `val_dir`.
+        test_dir: HR photos for the final test; None uses `val_dir`.
         **loader: see `SuperResolutionData`.
     """
 
@@ -86,15 +86,15 @@ class FolderData(SuperResolutionData):
 
 
 def readable_sizes(images: ImageFolder, paths: Sequence[Path], on_error: OnError) -> list[Size]:
-    """The sizes of files by their headers; images whose header cannot be read are left out with `on_error=skip`.
+    """Read the sizes of image files from their headers.
 
     Args:
-        images: what they are left out of.
-        paths: one file of each image.
+        images: the images; with `skip`, those with an unreadable header are removed from it.
+        paths: one file per image.
         on_error: `raise` or `skip`.
 
     Raises:
-        UserError: a header cannot be read, or, with `skip`, none can.
+        UserError: a header cannot be read; with `skip`, only if no header can.
     """
     sizes: list[Size | None] = []
     reason = ""
@@ -111,14 +111,14 @@ def readable_sizes(images: ImageFolder, paths: Sequence[Path], on_error: OnError
 
 
 def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size], split: Split, setting: str) -> None:
-    """See to it that every image is large enough and, where no crop is cut, that all are of one size.
+    """Check that every image is large enough and, for training without crops, that all have one size.
 
     Args:
-        data: says what is needed; with its `on_error=skip` images that are too small are left out.
-        images: of one split.
-        sizes: theirs.
-        split: which.
-        setting: the option that named them.
+        data: the data module, for crop, smallest sides and `on_error`; with `skip`, small images are left out.
+        images: the images of one split.
+        sizes: their sizes.
+        split: the split.
+        setting: the option that named the folder.
 
     Raises:
         UserError: sizes do not fit.
@@ -128,7 +128,9 @@ def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size
     elif data.crop is not None:
         side, purpose, advice = data.crop, f"cut data.crop={data.crop} from", "Remove them, or lower data.crop"
     elif len(set(sizes)) > 1:
-        raise UserError(f"{setting}: the images differ in size, so batches need equal crops: set data.crop, say 96.")
+        raise UserError(
+            f"{setting}: the images differ in size, so batches need equal crops: set data.crop, such as data.crop=96."
+        )
     else:
         data.check_hr_size(*sizes[0], setting)
         return
@@ -137,7 +139,7 @@ def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size
         return
     path, (height, width) = small[0]
     reason = (
-        f"{path} is {width}x{height} pixels, too small to {purpose} ({side} pixels a side are needed; {len(small)} "
+        f"{path} is {width}x{height} pixels, too small to {purpose} ({side} pixels per side are needed; {len(small)} "
         f"of {len(images)} files are too small). {advice}."
     )
     if data.on_error == "raise":
@@ -148,13 +150,13 @@ def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size
 def _leave_out(images: ImageFolder, wanted: list[bool], reason: str) -> None:
     if not all(wanted):
         if not any(wanted):
-            raise UserError(f"No image of {images.root} can be used. {reason}")
+            raise UserError(f"No image in {images.root} can be used. {reason}")
         rank_zero_warn(f"data.on_error=skip: {wanted.count(False)} of {len(wanted)} images left out. {reason}")
         images.keep(wanted)
 
 
 def pair_key(path: Path, scale: int) -> str:
-    """The part of a stem that LR and HR share: `baby`, `baby_LR`, `babyx4`, `baby_LRBI_x4` and `baby_HR` are one."""
+    """Return the stem without suffixes of LR or HR: `baby` for `baby_LR`, `babyx4`, `baby_LRBI_x4` and `baby_HR`."""
     stem, previous = path.stem, ""
     while stem != previous:
         previous, stem = stem, re.sub(rf"[_-]?(x{scale}|LRBI|LR|HR)$", "", stem) or stem
@@ -167,8 +169,8 @@ def _by_key(paths: Sequence[Path], scale: int) -> dict[str, Path]:
         key = pair_key(path, scale)
         if key in found:
             raise UserError(
-                f"{found[key]} and {path} share the stem {key!r}, by which LR and HR are matched: rename one, or "
-                "remove it."
+                f"{found[key]} and {path} share the stem {key!r}, by which LR and HR are matched: rename or remove "
+                "one of them."
             )
         found[key] = path
     return found
@@ -180,9 +182,9 @@ class PairedFolders(ImageFolder):
     Args:
         hr_dir: HR images.
         lr_dir: LR images.
-        scale: how many times smaller LR is.
-        setting: the option that named `hr_dir`; errors about LR call theirs `lr`.
-        on_error: `skip` leaves pairs out of which a file's header cannot be read.
+        scale: factor by which LR is smaller.
+        setting: the option that named `hr_dir`; errors about LR replace `hr` in it by `lr`.
+        on_error: `skip` leaves out pairs with an unreadable header.
 
     Raises:
         UserError: a file has no partner, two share a stem, or sizes do not fit.
@@ -197,22 +199,22 @@ class PairedFolders(ImageFolder):
             example = f"{hr[lonely[0]]} has no LR" if lonely else f"{lr[min(lr.keys() - hr.keys())]} has no HR"
             raise UserError(
                 f"{setting}={hr_dir} ({len(hr)} HR) and {lr_dir} ({len(lr)} LR) do not match: {example} of its name. "
-                "Each LR needs an HR of the same stem, and the other way round."
+                "Each LR image needs an HR image with the same stem, and vice versa."
             )
         self.lr_paths = [lr[pair_key(path, scale)] for path in self.paths]
         self.sizes = readable_sizes(self, self.paths, on_error)
         lr_sizes = readable_sizes(self, self.lr_paths, on_error)
         pairs = zip(self.sizes, lr_sizes, self.paths, self.lr_paths, strict=True)
         for hr_size, lr_size, hr_path, lr_path in pairs:
-            # HR may have a rest of less than `scale` pixels, which is cut off.
+            # HR may have a remainder of fewer than `scale` pixels, which is cropped.
             if any(hr // scale != lr for hr, lr in zip(hr_size, lr_size, strict=True)):
                 raise UserError(
-                    f"{lr_path} is {lr_size[1]}x{lr_size[0]} but {hr_path} is {hr_size[1]}x{hr_size[0]}: with "
-                    f"scale={scale} LR must be {hr_size[1] // scale}x{hr_size[0] // scale}. Mend the pair or set scale."
+                    f"{lr_path} is {lr_size[1]}x{lr_size[0]}, but {hr_path} is {hr_size[1]}x{hr_size[0]}: with "
+                    f"scale={scale} LR must be {hr_size[1] // scale}x{hr_size[0] // scale}. Fix the pair or set scale."
                 )
 
     def read_lr(self, index: int) -> Tensor:
-        """The LR image, uint8 RGB (3, H / scale, W / scale)."""
+        """Return the LR image as uint8 RGB (3, H / scale, W / scale)."""
         return decode(read_bytes(self.lr_paths[index]), str(self.lr_paths[index]))
 
     def keep(self, wanted: list[bool]) -> None:
@@ -224,7 +226,7 @@ class PairedFolders(ImageFolder):
 
 
 class PairedData(SuperResolutionData):
-    """LR and HR as they are on disk; of the degradation, the scale alone is used.
+    """Pairs of LR and HR images from the disk; only the scale of the degradation is used.
 
     Args:
         train_hr_dir: HR images for training, searched recursively.
@@ -249,10 +251,11 @@ class PairedData(SuperResolutionData):
         super().__init__(**loader)
         if self.augmentation["random_scale"] != 1:
             raise UserError(
-                "data.random_scale does not go with data=pairs: LR made by others cannot be shrunk in step."
+                "data.random_scale does not work with data=pairs: LR images from files cannot be shrunk to match HR. "
+                "Set data.random_scale=1."
             )
         if self.cache is not None:
-            raise UserError("data.cache does not go with data=pairs: it keeps HR alone. Set data.cache=null.")
+            raise UserError("data.cache does not work with data=pairs: it stores only HR. Set data.cache=null.")
         val = (val_hr_dir, val_lr_dir)
         self.dirs: dict[Split, tuple[str | None, str | None]]
         self.dirs = {"train": (train_hr_dir, train_lr_dir), "val": val, "test": val}

@@ -1,4 +1,4 @@
-"""Float32 without TF32, which a GPU may use for matrix products and convolutions."""
+"""Turn off TF32, which a GPU may use for matrix products and convolutions in float32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Compute in float32 proper: TF32 keeps 10 bits, and LR would differ from that of a CPU by whole levels."""
+    """Compute in full float32: with TF32's 10 bits, LR would differ from a CPU's by whole levels of 255."""
     matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False

@@ -1,7 +1,7 @@
-"""JPEG compression of a batch: libjpeg on the CPU, its arithmetic in torch on other devices.
+"""JPEG compression of a batch, with libjpeg on the CPU and the same arithmetic in torch on other devices.
 
-A loop over libjpeg is twice as fast on a CPU, but other devices would wait for two copies. For them the same steps are
-taken in float32: within 1.5 levels of libjpeg's pixels on average, on photos a third of a level.
+On a CPU a loop over libjpeg is twice as fast, but a GPU would wait for two copies. So it computes the same steps in
+float32. The mean difference from libjpeg is at most 1.5 levels of 255, on photos a third of a level.
 """
 
 import math
@@ -31,22 +31,22 @@ CHROMINANCE = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 8,) * 4,
 )
-#: JFIF's YCbCr, and back.
+#: From RGB to JFIF's YCbCr, and back.
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 TO_RGB = ((1, 0, 1.402), (1, -0.344136286, -0.714136286), (1, 1.772, 0))
 MIDDLE = 128  # zero of the chroma planes
 
 
 def jpeg_compress(images: Tensor, quality: Tensor, size: Tensor | None = None) -> Tensor:
-    """Compress each image with its own quality, with chroma halved (4:2:0), and read it back.
+    """Compress each image with its own quality and halved chroma (4:2:0), and decompress it.
 
     Args:
-        images: (B, 3, H, W) in [0, 1]; rounded to 8 bits where compressed.
-        quality: (B,) 1 to 100, rounded down; below 1 leaves an image as it is.
-        size: (B, 2) heights and widths of the images within it, whose borders are repeated; None for H and W.
+        images: (B, 3, H, W) in [0, 1]; compressed images are rounded to 8 bits.
+        quality: (B,) 1 to 100, rounded down; an image with a quality below 1 stays unchanged.
+        size: (B, 2) heights and widths of the images on the canvas (see `imaging.resampling`); None for H and W.
 
     Returns:
-        (B, 3, H, W), multiples of 1/255 where compressed; borders are repeated.
+        (B, 3, H, W), compressed images in multiples of 1/255; borders are repeated.
     """
     if images.device.type == "cpu":
         return by_libjpeg(images, quality, size)
@@ -54,7 +54,7 @@ def jpeg_compress(images: Tensor, quality: Tensor, size: Tensor | None = None) -
 
 
 def by_libjpeg(images: Tensor, quality: Tensor, size: Tensor | None = None) -> Tensor:
-    """`jpeg_compress` by one file for each image."""
+    """Compute `jpeg_compress` with libjpeg, one file per image."""
     results = list(images)
     sizes = [images.shape[-2:]] * len(images) if size is None else size.tolist()
     for number, ((height, width), q) in enumerate(zip(sizes, quality.tolist(), strict=True)):
@@ -68,13 +68,13 @@ def by_libjpeg(images: Tensor, quality: Tensor, size: Tensor | None = None) -> T
 
 
 def by_arithmetic(images: Tensor, quality: Tensor, size: Tensor | None = None) -> Tensor:
-    """`jpeg_compress` by tensor operations: the same on every device, and without a wait."""
+    """Compute `jpeg_compress` with tensor operations: the same on every device, and without a sync."""
     size = full_size(images) if size is None else size
     height, width = images.shape[-2:]
     padded = F.pad(images.contiguous(), (0, -width % 16, 0, -height % 16), mode="replicate").mul(255).round()
     ycc = torch.einsum("oc,bchw->bohw", padded.new_tensor(TO_YCC), padded).round()  # chroma about zero
     luma, chroma = ycc[:, :1], ycc[:, 1:]
-    # Four pixels in one; libjpeg rounds halves down and up by turns.
+    # Average four pixels; libjpeg rounds halves down and up alternately.
     bias = torch.tensor([0.25, 0.5], device=images.device).repeat(chroma.shape[-1] // 4)
     chroma = (F.avg_pool2d(chroma, 2) + bias).floor()
     strength = quality.floor().clamp(min=1)[:, None, None]
@@ -89,12 +89,12 @@ def by_arithmetic(images: Tensor, quality: Tensor, size: Tensor | None = None) -
 
 
 def _through_blocks(planes: Tensor, table: tuple[tuple[int, ...], ...], strength: Tensor) -> Tensor:
-    """Quantise the cosine transform of each block of 8x8.
+    """Quantise the cosine transform of each 8x8 block.
 
     Args:
-        planes: (B, C, H, W) about zero, H and W multiples of 8.
-        table: of quality 50.
-        strength: (B, 1, 1), in percent of it.
+        planes: (B, C, H, W) centred at zero, H and W multiples of 8.
+        table: quantisation table of quality 50.
+        strength: (B, 1, 1) factor for the table in percent.
 
     Returns:
         (B, C, H, W), whole numbers from -128 to 127.
@@ -111,7 +111,7 @@ def _through_blocks(planes: Tensor, table: tuple[tuple[int, ...], ...], strength
 
 
 def _cosines() -> Tensor:
-    """(64, 64): the orthonormal cosine transform of a flattened block."""
+    """Return the matrix (64, 64) of the orthonormal cosine transform of a flattened block."""
     k = torch.arange(8, dtype=torch.float64)
     one = torch.cos((2 * k[None, :] + 1) * k[:, None] * (math.pi / 16)) / 2
     one[0] /= math.sqrt(2)

@@ -1,4 +1,4 @@
-"""Blur kernels, and filtering each image with its own."""
+"""Make blur kernels, and filter each image with its own kernel."""
 
 import math
 
@@ -8,15 +8,16 @@ from torch import Tensor
 
 
 def bell_kernels(sigma: Tensor, angle: Tensor, beta: Tensor, plateau: Tensor, sides: Tensor, largest: int) -> Tensor:
-    """Gaussians, generalised Gaussians and plateaus, by the squared distance q in units of sigma.
+    """Make Gaussian, generalised Gaussian and plateau kernels.
 
-    A kernel is exp(-q^beta / 2), a plateau 1 / (1 + q^beta); beta = 1 makes the first a Gaussian.
+    With q the squared distance in units of sigma, a generalised Gaussian is exp(-q^beta / 2), which for beta = 1 is the
+    Gaussian. A plateau is 1 / (1 + q^beta).
 
     Args:
-        sigma: (B, 2) standard deviations in pixels, along the kernel's own axes.
-        angle: (B,) by which these are turned, in radians.
+        sigma: (B, 2) standard deviations in pixels along the axes of the kernel.
+        angle: (B,) rotation of these axes in radians.
         beta: (B,) exponents.
-        plateau: (B,) which are plateaus.
+        plateau: (B,) true for plateaus.
         sides: (B,) odd sides in pixels, at most `largest`.
         largest: side of the result, odd.
 
@@ -32,7 +33,7 @@ def bell_kernels(sigma: Tensor, angle: Tensor, beta: Tensor, plateau: Tensor, si
 
 
 def sinc_kernels(cutoff: Tensor, sides: Tensor, largest: int) -> Tensor:
-    """Circular low-pass filters, which ring like a codec's or a camera's sharpening.
+    """Make circular low-pass filters, which cause ringing like that of codecs and sharpening.
 
     Args:
         cutoff: (B,) radians per pixel, up to pi.
@@ -49,7 +50,7 @@ def sinc_kernels(cutoff: Tensor, sides: Tensor, largest: int) -> Tensor:
 
 
 def where_kernels(chosen: Tensor, kernels: Tensor, others: Tensor | None = None) -> Tensor:
-    """The kernels that are chosen (B,), else the others; by default those that change nothing."""
+    """Return the kernels where `chosen` (B,) is true, elsewhere `others`, by default identity kernels."""
     if others is None:
         others = torch.zeros_like(kernels)
         others[:, kernels.shape[-1] // 2, kernels.shape[-1] // 2] = 1
@@ -67,7 +68,7 @@ def filter_images(images: Tensor, kernels: Tensor) -> Tensor:
     radius, groups = kernels.shape[-1] // 2, batch * channels
     flat = F.pad(images.contiguous(), (radius,) * 4, mode="replicate")
     flat = flat.view(1, groups, height + 2 * radius, width + 2 * radius)
-    # Convolution flips the kernel, conv2d does not; a turned plateau or Gaussian is symmetric about its centre.
+    # conv2d does not flip the kernel, as a convolution does. These kernels are symmetric about their centre.
     flat = F.conv2d(flat, kernels.repeat_interleave(channels, dim=0)[:, None], groups=groups)
     return flat.view(batch, channels, height, width)
 

@@ -7,7 +7,7 @@ from srgan_lightning.data.counter_rng import CounterRNG
 from srgan_lightning.imaging.resampling import places
 
 LUMA = (0.299, 0.587, 0.114)
-PHOTONS = 256  # of white
+PHOTONS = 256  # number of photons for white
 
 
 def add_noise(
@@ -17,11 +17,11 @@ def add_noise(
 
     Args:
         images: (B, 3, H, W); clamped first.
-        size: (B, 2) heights and widths of the images within it, whose borders are repeated.
-        rng: the random numbers of the batch.
-        name: of the stage.
-        gaussian: (B,) standard deviation in levels of 255; 0 for none.
-        poisson: (B,) factor of the Poisson noise; 0 for none.
+        size: (B, 2) heights and widths of the images on the canvas (see `imaging.resampling`).
+        rng: the RNG of the batch.
+        name: name of the stage.
+        gaussian: (B,) standard deviation in levels of 255; 0 for no Gaussian noise.
+        poisson: (B,) factor of the Poisson noise; 0 for no Poisson noise.
         grey: (B,) whether the noise is the same in all channels.
     """
     grey = grey[:, None, None, None]
@@ -36,15 +36,16 @@ def add_noise(
 
 
 def poisson_noise(images: Tensor, normal: Tensor) -> Tensor:
-    """What photon counting adds to images, of which white is 256 photons.
+    """Return the noise of photon counting, with 256 photons for white.
 
-    Real-ESRGAN takes as many photons as the image has different levels, rounded up to a power of two: mostly 256, but
-    a single level more, by rounding, can double it. The counts are made from normal numbers by the first two terms of
-    Cornish and Fisher's expansion: mean, variance and skewness are Poisson's, and no device needs its own sampler.
+    Real-ESRGAN uses as many photons as the image has different levels, rounded up to a power of two. That is mostly
+    256, but one level more, from rounding, doubles it. Here the counts follow from normal numbers by the first two
+    terms of the Cornish-Fisher expansion, which have Poisson's mean, variance and skewness. So every device gives the
+    same noise, without a Poisson sampler.
 
     Args:
         images: (B, C, H, W) in [0, 1].
-        normal: of the same shape.
+        normal: standard normal numbers of the same shape.
     """
     mean = images * PHOTONS
     count = (mean + mean.sqrt() * normal + (normal.square() - 1) / 6).round_().clamp_(min=0)

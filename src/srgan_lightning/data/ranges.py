@@ -1,4 +1,4 @@
-"""Checks of the options of degradations."""
+"""Check the options of degradations."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from srgan_lightning.utils.errors import UserError
 
 
 def check_range(option: str, value: Sequence[float] | None, low: float, high: float) -> tuple[float, float] | None:
-    """Two numbers between `low` and `high`, the lower first, or None; raises UserError."""
+    """Return the value, two numbers between `low` and `high` in ascending order or None; else raise UserError."""
     if value is None:
         return None
     if (
@@ -21,14 +21,14 @@ def check_range(option: str, value: Sequence[float] | None, low: float, high: fl
 
 
 def check_share(option: str, value: float) -> float:
-    """A number from 0 to 1; raises UserError."""
+    """Return the value, a number from 0 to 1; else raise UserError."""
     if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UserError(f"{option}={value}: give a share between 0 and 1.")
     return float(value)
 
 
 def check_kernel(option: str, value: int) -> int:
-    """An odd side of at most 101 pixels; raises UserError."""
+    """Return the value, an odd kernel side of at most 101 pixels; else raise UserError."""
     if not isinstance(value, int) or not 1 <= value <= 101 or value % 2 == 0:
-        raise UserError(f"{option}={value}: give an odd side of the kernel, from 1 to 101.")
+        raise UserError(f"{option}={value}: give an odd kernel side from 1 to 101.")
     return value

@@ -1,4 +1,4 @@
-"""The degradation of a photo that was shrunk and stored twice, as photos from the network are (Real-ESRGAN)."""
+"""Second-order degradation (Real-ESRGAN) of a photo that was shrunk and stored twice, like photos from the web."""
 
 import math
 from collections.abc import Mapping
@@ -23,19 +23,19 @@ Parameters = dict[str, dict[str, Tensor]]
 
 
 class SecondOrder(Bicubic):
-    """Two passes of blur, resizing, noise and JPEG; the second ends at LR's size, with a sinc filter.
+    """Two passes of blur, resizing, noise and JPEG; the second pass ends at LR's size, with a sinc filter.
 
-    Half of the images are resized to LR before the second JPEG, half after it. Each image has its own degradation.
+    Half of the images are resized to LR before the second JPEG, half after it. Parameters are drawn per image.
 
     Args:
-        scale: how many times smaller LR is.
-        clean_probability: share of the images that are bicubic and nothing else.
+        scale: factor by which LR is smaller.
+        clean_probability: share of the images that are plain bicubic.
         first: options of the first pass, on HR; see `Stage`.
-        second: of the second; its resizing is relative to LR's size.
-        final_sinc_probability: share of the images that end with a sinc filter.
+        second: options of the second pass, whose resizing is relative to LR's size.
+        final_sinc_probability: share of the images with a sinc filter at the end.
 
     Raises:
-        UserError: an option out of its range, or unknown.
+        UserError: an option is out of its range, or unknown.
     """
 
     label = "second order"
@@ -68,7 +68,7 @@ class SecondOrder(Bicubic):
 
     @full_precision()
     def forward(self, hr: Tensor, u: Tensor) -> Tensor:
-        """Degrade; see `Bicubic.forward`."""
+        """Degrade HR to LR; see `Bicubic.forward`."""
         clean, rng, parameters = self.downsample(hr), CounterRNG(u), self.parameters_of(u)
         size, end = full_size(hr), parameters["end"]
         hr_side, lr_side = (hr.shape[-2], hr.shape[-1]), (clean.shape[-2], clean.shape[-1])
@@ -85,7 +85,7 @@ class SecondOrder(Bicubic):
         return torch.where(end["clean"][:, None, None, None], round_to_8_bits(clean), lr)
 
     def describe(self, u: Tensor) -> list[str]:
-        """The degradation of each image in words."""
+        """Describe the degradation of each image in words, from its `degradation_u` (B,)."""
         parameters = self.parameters_of(u)
         values = {part: {name: t.tolist() for name, t in of.items()} for part, of in parameters.items()}
         texts: list[str] = []
@@ -107,14 +107,14 @@ def _stage(name: str, options: Mapping[str, Any] | None) -> Stage:
     known = [key for key in Stage.__dataclass_fields__ if key != "name"]
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise UserError(f"degradation.{name}: unknown options {', '.join(unknown)}; known are {', '.join(known)}.")
+        raise UserError(f"degradation.{name}: unknown options {', '.join(unknown)}; use {', '.join(known)}.")
     return Stage(name, **given)
 
 
 def _pass(
     images: Tensor, size: Tensor, side: tuple[int, int], stage: Stage, parameters: dict[str, Tensor], rng: CounterRNG
 ) -> tuple[Tensor, Tensor]:
-    """Blur, resize and add noise; gives images and their new sizes, which are `side` times each image's factor."""
+    """Blur, resize and add noise; return the images and their new sizes, `side` times each image's factor."""
     if stage.blur_probability:
         images = filter_images(images, stage.kernels_of(parameters))
     new_size = (size.new_tensor(side) * parameters["factor"][:, None]).floor().long().clamp(min=1)
@@ -131,7 +131,7 @@ def _compress(images: Tensor, size: Tensor, stage: Stage, quality: Tensor) -> Te
 
 
 def _words(parameters: dict[str, Any]) -> list[str]:
-    """A pass before its JPEG."""
+    """Describe a pass without its JPEG."""
     p, words = parameters, []
     if p["blurred"]:
         turned = f" x {p['second_sigma']:.1f}" if p["second_sigma"] != p["sigma"] else ""

@@ -1,4 +1,4 @@
-"""index.json of a folder of shards, checked before litdata acts on what it says."""
+"""Check index.json of a folder of shards before litdata uses it."""
 
 import json
 import os
@@ -13,22 +13,22 @@ from srgan_lightning.utils.errors import UserError
 INDEX = "index.json"
 FORMATS = {"image": "bytes", "name": "str", "index": "int"}
 PICKLED = (
-    "These shards hold pickled Python objects, which could execute code, and were not written by "
-    "`python -m srgan_lightning.make_shards`: write them anew with it."
+    "These shards hold pickled Python objects, which could execute code. They were not written by "
+    "`python -m srgan_lightning.make_shards`: write them again with it."
 )
-#: A name that stays in the folder it is joined to.
+#: A file name that cannot lead out of its folder.
 PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def fetch_index(url: str, folder: str) -> Path:
-    """Copy the index of a folder of shards.
+    """Copy the index of a folder of shards; return the copy.
 
     Args:
-        url: a local folder or an address that litdata reads.
-        folder: where the copy goes.
+        url: a local folder or a URL that litdata reads.
+        folder: folder for the copy.
 
     Raises:
-        Exception: of many kinds, whatever the object store raises.
+        Exception: any error of the object store.
     """
     target = Path(folder, INDEX)
     get_downloader(url, folder, []).download_file(os.path.join(url, INDEX), str(target))
@@ -36,17 +36,18 @@ def fetch_index(url: str, folder: str) -> Path:
 
 
 def check_index(path: Path, folder: Path | None = None) -> None:
-    """Refuse an index that `make_shards` did not write so.
+    """Refuse an index that is not as `make_shards` writes it.
 
-    litdata joins the names of shards and the time of writing to the path of its cache, and downloads to there.
+    This is for safety: litdata appends the names of shards and the time of writing to the path of its cache, and
+    downloads to there.
 
     Args:
         path: the index.
-        folder: the shards, if they are local: each must be there and as long as the index says.
+        folder: folder of the shards if they are local; each must exist and have the size in the index.
 
     Raises:
-        UserError: it holds pickled objects.
-        ValueError: anything else is wrong; says what.
+        UserError: the shards hold pickled objects.
+        ValueError: the index is invalid in another way.
     """
     try:
         index = json.loads(path.read_bytes())
@@ -59,13 +60,13 @@ def check_index(path: Path, folder: Path | None = None) -> None:
     if "pickle" in formats.values():
         raise UserError(PICKLED)
     if formats != FORMATS or any(config.get(key) for key in ("compression", "encryption", "format")):
-        raise ValueError(f"{INDEX} describes other data than make_shards writes")
+        raise ValueError(f"{INDEX} describes data that make_shards does not write")
     _check_name(index.get("updated_at", "0"), "updated_at")
     if not sizes:
         raise ValueError(f"{INDEX} lists no shards")
     for name, count, size in sizes:
         _check_name(name, "filename")
-        # A shard starts with its number of images and where each begins, 4 bytes each.
+        # A shard starts with the number of images and the offset of each, 4 bytes per number.
         if not (type(count) is int and type(size) is int and count > 0 and 4 * (count + 2) <= size):
             raise ValueError(f"{INDEX} says that {name} holds {count!r} images in {size!r} bytes")
         if folder is not None:
@@ -74,11 +75,11 @@ def check_index(path: Path, folder: Path | None = None) -> None:
 
 def _check_name(name: Any, key: str) -> None:
     if not (isinstance(name, str) and PLAIN.fullmatch(name)):
-        raise ValueError(f"{INDEX} says {key}={name!r}, which is no plain name and could lead out of the folder")
+        raise ValueError(f"{INDEX} has {key}={name!r}, which is not a plain name and could lead out of the folder")
 
 
 def _check_file(path: Path, size: int) -> None:
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
     if path.stat().st_size < size:
-        raise ValueError(f"{path.name} is {path.stat().st_size} bytes long, not {size}")
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {size}")

@@ -1,4 +1,4 @@
-"""Writing the shards that `data=streaming` reads."""
+"""Write the shards that `data=streaming` reads."""
 
 import json
 import shutil
@@ -17,12 +17,12 @@ from srgan_lightning.data.workers import worker_options
 from srgan_lightning.imaging.reading import EncodedSource, decode
 from srgan_lightning.utils.errors import UserError
 
-#: What the shards beside it were made of, so that a command that was killed does not make them twice.
+#: Records the source of the shards, so that a repeated command does not write finished shards again.
 RECORD = "source.json"
 
 
 class _Checked(Dataset[tuple[str, bytes]]):
-    """Names and encoded images, each of which has been decoded once; no bytes for those that cannot be."""
+    """Names and encoded images, each decoded once as a check; empty bytes for images that cannot be decoded."""
 
     def __init__(self, source: EncodedSource, order: list[int], on_error: OnError) -> None:
         self.source, self.order, self.on_error = source, order, on_error
@@ -45,13 +45,12 @@ class _Checked(Dataset[tuple[str, bytes]]):
 
 
 def finished_shards(source: EncodedSource, folder: str | Path, shard_size: str, order_seed: int | None) -> int | None:
-    """The number of images that an earlier run has written to a folder; None if the folder is not there.
+    """Return the number of images that an earlier run wrote to a folder; None if the folder does not exist.
 
-    Args:
-        source: see `write_shards`, as the others.
+    Args: see `write_shards`.
 
     Raises:
-        UserError: the folder holds anything else than `write_shards` would write there.
+        UserError: the folder holds something other than the same call of `write_shards` would write.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -61,8 +60,8 @@ def finished_shards(source: EncodedSource, folder: str | Path, shard_size: str, 
         if record["made_of"] == _made_of(source, shard_size, order_seed):
             return int(record["images"])
     except (OSError, ValueError, TypeError, LookupError):
-        pass  # not of this command, or of a version that kept no record
-    raise UserError(f"output: {folder} is there already, and holds other data. Give a new folder.")
+        pass  # not written by this command, or by a version without a record
+    raise UserError(f"output: {folder} exists already and holds other data. Give a new folder.")
 
 
 def _made_of(source: EncodedSource, shard_size: str, order_seed: int | None) -> dict[str, Any]:
@@ -72,30 +71,30 @@ def _made_of(source: EncodedSource, shard_size: str, order_seed: int | None) -> 
 def write_shards(
     source: EncodedSource, folder: str | Path, shard_size: str, order_seed: int | None, workers: int, on_error: OnError
 ) -> int:
-    """Write the encoded images of a source as shards of litdata; the folder appears when all are written.
+    """Write the encoded images of a source as litdata shards; the folder appears when all are written.
 
     Args:
-        source: the images, as bytes.
-        folder: where; must not be there yet.
-        shard_size: bytes of a shard, such as 64MB.
-        order_seed: of the random order that they are written in, since training mixes within a shard and its
-            neighbours alone; None keeps their order.
-        workers: processes that read and check.
-        on_error: `skip` leaves images out that cannot be read.
+        source: the images, as encoded bytes.
+        folder: the new folder; must not exist.
+        shard_size: size of a shard, such as 64MB.
+        order_seed: seed of the random order of the images. Training only mixes images within a shard and its
+            neighbours. None keeps the source's order.
+        workers: number of processes that read and check.
+        on_error: `skip` leaves out images that cannot be read.
 
     Returns:
         The number of images written.
 
     Raises:
-        UserError: the folder is there, the images have no bytes of their own, or one cannot be read.
+        UserError: the folder exists, the source has no encoded images, or an image cannot be read.
     """
     if not hasattr(source, "encoded") or hasattr(source, "read_lr"):
-        raise UserError("make_shards takes data=folder, data=celeba and data=celeba_native: files of HR images.")
+        raise UserError("make_shards needs files of HR images: use data=folder, data=celeba or data=celeba_native.")
     if "://" in str(folder) or Path(folder).exists():
-        raise UserError(f"output: {folder} is there already, or no local folder. Give a new one.")
+        raise UserError(f"output: {folder} exists already, or is not a local folder. Give a new local folder.")
     folder = Path(folder)
     partial = folder.with_name(f"{folder.name}.partial")
-    if partial.exists():  # of a run that was killed
+    if partial.exists():  # left by a killed run
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     made_of = _made_of(source, shard_size, order_seed)

@@ -1,4 +1,4 @@
-"""`data=streaming`: shards written by `make_shards`, on a disk or in an object store, read through litdata."""
+"""`data=streaming`: read shards of `make_shards` from a disk or an object store with litdata."""
 
 import logging
 import os
@@ -32,10 +32,10 @@ logging.getLogger("litdata").setLevel(logging.WARNING)  # it logs its cache in e
 
 
 class _Refused(Serializer):  # type: ignore[misc]  # litdata is untyped
-    """Replaces litdata's pickle: shards of others never execute code."""
+    """A replacement for litdata's pickle serializer, so that untrusted shards never execute code."""
 
     def serialize(self, data: Any) -> tuple[bytes, str | None]:
-        raise UserError("These shards are for images alone.")
+        raise UserError("These shards can only hold images.")
 
     def deserialize(self, data: bytes) -> Any:
         raise UserError(PICKLED)
@@ -48,16 +48,16 @@ SERIALIZERS = {"pickle": _Refused()}
 
 
 class Shards:
-    """The images of a folder of shards, by number; made for validation, which reads them in their order.
+    """The images in a folder of shards, by index; made for validation, which reads them in order.
 
     Args:
-        url: a folder, or one in an object store such as s3://bucket/shards/val.
-        setting: the option that named it, for errors.
-        size: (height, width) that `read` brings images to, or None for images as they are.
-        fit: how; see `CelebA`.
+        url: a folder, or a URL in an object store such as s3://bucket/shards/val.
+        setting: the option that named it, for error messages.
+        size: (height, width) to which `read` crops or resizes images, or None for their own size.
+        fit: how to reach `size`; see `CelebA`.
 
     Raises:
-        UserError: no shards of images are there.
+        UserError: there are no shards of images.
     """
 
     def __init__(self, url: str, setting: str, size: tuple[int, int] | None, fit: Fit) -> None:
@@ -69,14 +69,14 @@ class Shards:
                 index = fetch_index(url, folder)
                 check_index(index, local)
                 dataset = StreamingDataset(url, serializers=SERIALIZERS, index_path=str(index))
-            #: A folder, or that of litdata's cache with the address: opening it again fetches no other index.
+            #: The folder, or litdata's cache folder for the URL. Opening it again uses the checked index.
             self.place = dataset.input_dir
-            check_index(Path(self.place.path, INDEX))  # an earlier run may have left another in the cache
+            check_index(Path(self.place.path, INDEX))  # an earlier run may have left another index in the cache
         except UserError:
             raise
-        except Exception as error:  # litdata passes on whatever its object stores raise
+        except Exception as error:  # litdata raises whatever its object stores raise
             raise UserError(
-                f"{setting}={url}: no shards can be read there ({_reason(error)}). Write some with "
+                f"{setting}={url}: no shards can be read there ({_reason(error)}). Write shards with "
                 "`python -m srgan_lightning.make_shards data=folder output=shards ...`, or copy them again."
             ) from error
         self.chunks = list(zip(dataset.subsampled_files, dataset.region_of_interest, strict=True))
@@ -89,10 +89,10 @@ class Shards:
         return self.count
 
     def name(self, index: int) -> str:
-        return f"{index:09d}"  # what make_shards found it under is told by errors; to ask for all would read all
+        return f"{index:09d}"  # errors give the file's name; reading all names here would read all shards
 
     def read(self, index: int) -> Tensor:
-        # Opened anew in every process: forked workers would move one shared file position under each other's feet.
+        # Every process opens the shards itself, because forked workers would share one file position.
         with self.reading():
             if self._opened is None or self._opened[0] != os.getpid():
                 self._opened = os.getpid(), StreamingDataset(self.place, serializers=SERIALIZERS)
@@ -100,19 +100,19 @@ class Shards:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Make a UserError of whatever litdata raises for shards that are damaged or cannot be fetched."""
+        """Turn litdata's errors for damaged or unavailable shards into a UserError."""
         try:
             yield
         except (UserError, StopIteration):
             raise
         except Exception as error:
             raise UserError(
-                f"The shards in {self.url} cannot be read ({_reason(error)}). Copy them again, or write them anew "
+                f"The shards in {self.url} cannot be read ({_reason(error)}). Copy them again, or write them again "
                 "with `python -m srgan_lightning.make_shards`."
             ) from error
 
     def decode(self, item: dict[str, Any]) -> Tensor:
-        """The image of a shard's item, uint8 RGB (3, H, W)."""
+        """Decode the image of a shard's item to uint8 RGB (3, H, W)."""
         name = f"{item['name']} in {self.url}"
         image = decode(item["image"], name)
         return image if self.size is None else fit_photo(image, self.size, self.fit, name)
@@ -125,28 +125,28 @@ class Shards:
 
 
 def _reason(error: Exception) -> str:
-    """An error in one line."""
+    """Format an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 class ShardStream(StreamingDataset):  # type: ignore[misc]
-    """Training samples in litdata's order: shards in random order, shared out to processes and workers, and shuffled.
+    """Training samples in litdata's order: shards in random order, split among processes and workers, and shuffled.
 
-    The order follows from the seed, the epoch and the numbers of processes and workers; what is random about a sample
-    follows from the seed, the epoch and its number in the shards, whichever process reads it.
+    The order follows from the seed, the epoch and the numbers of processes and workers. The randomness of a sample
+    follows from the seed, the epoch and its index in the shards, so any process reads the same sample.
 
     Args:
         shards: the images.
-        view: how samples are made of them.
-        seed: the run's.
-        cache_size: of the disk that shards of an object store are kept on, such as 100GB; None for litdata's default.
+        view: makes samples from images.
+        seed: the run's seed.
+        cache_size: most disk space for shards of an object store, such as 100GB; None for litdata's default.
     """
 
     def __init__(self, shards: Shards, view: TrainingSet, seed: int, cache_size: str | None) -> None:
         super().__init__(
             shards.place,
             shuffle=True,
-            drop_last=True,  # all processes take as many steps
+            drop_last=True,  # all processes take equally many steps
             seed=seed,
             max_cache_size=cache_size,
             serializers=SERIALIZERS,
@@ -162,14 +162,14 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
 
 
 class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
-    """litdata's loader, whose position is set from outside.
+    """litdata's loader with a position that is set from outside.
 
-    By itself it counts iterators that ran to their end, but Lightning drops some unused, and leaves others when it has
-    counted the epoch's batches.
+    litdata counts exhausted iterators as epochs. But Lightning drops some iterators unused, and leaves others once it
+    has counted the epoch's batches.
 
     Args:
         stream: the samples.
-        seen: an epoch, and how many of its batches a resumed run has already seen.
+        seen: an epoch, and how many of its batches were used before the run was resumed.
         **options: see `torch.utils.data.DataLoader`.
     """
 
@@ -177,7 +177,7 @@ class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
         super().__init__(stream, **options)
         self.seen = seen
         self.set_epoch(seen[0])
-        self.sampler.set_epoch = self.set_epoch  # Lightning sets the epoch of samplers alone
+        self.sampler.set_epoch = self.set_epoch  # Lightning only sets the epoch of samplers
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -185,7 +185,7 @@ class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
     def __iter__(self) -> Iterator[Any]:
         self.restore = False
         self.dataset.reset_state_dict()
-        self.current_epoch = self.epoch  # litdata's begins at 1, and is raised when the iteration starts
+        self.current_epoch = self.epoch  # litdata counts from 1, and adds 1 when the iteration starts
         batches = self.seen[1] if self.epoch == self.seen[0] else 0
         if batches >= len(self):
             return iter(())
@@ -199,24 +199,24 @@ class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
         return super().__iter__()  # type: ignore[no-any-return]
 
     def state_dict(self) -> dict[str, Any]:
-        return {}  # the data module keeps the place
+        return {}  # the data module saves the position
 
     def load_state_dict(self, obj: dict[str, Any]) -> None:
         pass
 
 
 class StreamingData(SuperResolutionData):
-    """Images that are read from shards one after the other, and so may outgrow the disk.
+    """Images read from shards one after the other, so the data set may be larger than the disk.
 
-    A resumed run continues within the epoch where it stopped, exactly with as many processes and workers and the same
-    batch size; with others, the rest of that epoch repeats some images and leaves others out.
+    A resumed run continues within its epoch. With the same batch size and numbers of processes and workers it continues
+    exactly; otherwise the rest of that epoch repeats some images and omits others.
 
     Args:
-        train_dir: shards to train on, a folder or a URL.
-        val_dir: shards to validate on.
-        test_dir: shards for the final test; None takes `val_dir`.
-        size: (height, width) that images are brought to; None leaves them as they are.
-        fit: how; see `CelebA`.
+        train_dir: shards for training, a folder or a URL.
+        val_dir: shards for validation.
+        test_dir: shards for the final test; None uses `val_dir`.
+        size: (height, width) to which images are cropped or resized; None keeps their sizes.
+        fit: how to reach `size`; see `CelebA`.
         cache_size: see `ShardStream`.
         **loader: see `SuperResolutionData`.
     """
@@ -236,8 +236,8 @@ class StreamingData(SuperResolutionData):
         super().__init__(**loader)
         if self.cache is not None or self.on_error != "raise":
             raise UserError(
-                "data.cache and data.on_error=skip do not go with data=streaming: make_shards has already read every "
-                "image, and leaves broken ones out."
+                "data.cache and data.on_error=skip do not work with data=streaming: make_shards has read every image "
+                "and left out broken ones. Set data.cache=null and data.on_error=raise."
             )
         check_fit(size, fit)
         if size is not None:
@@ -248,7 +248,7 @@ class StreamingData(SuperResolutionData):
     def source(self, split: Split) -> Shards:
         setting, url = f"data.{split}_dir", self.dirs[split]
         if url is None:
-            raise UserError(f"{setting} is not set: give the shards, {setting}=PATH or s3://BUCKET/PATH.")
+            raise UserError(f"{setting} is not set: give the shards, such as {setting}=PATH or s3://BUCKET/PATH.")
         return Shards(url, setting, self.size, self.fit)
 
     def train_dataloader(self) -> DataLoader[Sample]:

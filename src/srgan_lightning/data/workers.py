@@ -1,4 +1,4 @@
-"""Loader processes: how they start, the signals that they ignore, and how they end."""
+"""Start and end loader processes, and let them ignore signals."""
 
 import multiprocessing
 import os
@@ -7,40 +7,40 @@ import sys
 from multiprocessing.util import Finalize
 from typing import Any
 
-#: Named, because the process's own default may not serve: joblib makes it loky, whose queues need loky's processes, and
-#: Python 3.14 makes it forkserver. A forked worker starts in milliseconds and shares the list of images; the others
-#: import torch for seconds, and would again at every validation. A worker never uses CUDA, which no fork survives.
-#: macOS has no safe fork.
+#: Set explicitly, because the default may not work: joblib sets it to loky, whose queues need loky's processes, and
+#: Python 3.14 to forkserver. A forked worker starts in milliseconds and shares the list of images. Other workers
+#: import torch, which takes seconds, at every validation. Forking is safe since workers never use CUDA. macOS has no
+#: safe fork.
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 def ignore_signals_in_worker(worker: int) -> None:
-    """Leave the signals of a whole job to the training process, which needs its workers in order to end well."""
+    """Ignore signals to the whole job, because the training process needs its workers to stop cleanly."""
     os.setpgid(0, 0)  # Ctrl-C goes to the process group
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
 
 def kill_workers() -> None:
-    """Kill the workers that an exiting process still has.
+    """Kill the remaining workers of an exiting process.
 
-    An error's traceback keeps their loader alive, as a validation that was cut short does. Python ends such workers by
-    the SIGTERM that they ignore, and would wait for them without end.
+    The traceback of an error, or an interrupted validation, can keep a loader alive. Python would send its workers
+    SIGTERM, which they ignore, and wait for them forever.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch would report each as a worker that has died
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # otherwise PyTorch would report each as a crashed worker
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
 
 
 def worker_options(workers: int) -> dict[str, Any]:
-    """What a DataLoader takes for its workers.
+    """Return the options of a DataLoader for its workers.
 
     Args:
-        workers: loader processes; 0 loads in the process itself.
+        workers: number of loader processes; 0 loads in the training process.
     """
     if workers:
-        Finalize(None, kill_workers, exitpriority=0)  # before Python's own end of them, in any kind of process
+        Finalize(None, kill_workers, exitpriority=0)  # runs before Python's cleanup of processes
     return {
         "num_workers": workers,
         "multiprocessing_context": START_METHOD if workers else None,

@@ -1,1 +1,1 @@
-"""Pictures as files and as tensors: reading, writing, resizing, rounding."""
+"""Read, write, resize and round images."""

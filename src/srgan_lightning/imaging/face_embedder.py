@@ -1,4 +1,4 @@
-"""Faces as vectors, by an ONNX network that the user names."""
+"""Turn faces into identity vectors with an ONNX network that the user provides."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,23 +14,23 @@ from srgan_lightning.utils.onnx_files import onnx_session, read_onnx
 
 SETTING = "identity.model"
 SIDE = 112  # of ArcFace's and SFace's input
-#: Levels: x becomes (x - LEVELS) / LEVELS, as the embedders of InsightFace get it.
+#: Input normalisation of InsightFace's embedders, in levels of 255: x becomes (x - LEVELS) / LEVELS.
 LEVELS = 127.5
 
 
 class FaceEmbedder:
-    """An ONNX network from faces to vectors whose directions say who it is, such as OpenCV's SFace or ArcFace.
+    """An ONNX network that maps faces to vectors whose direction identifies a person, such as SFace or ArcFace.
 
     Args:
         model: the file. Its first input is (N, 3, H, W), its first output (N, D).
-        mean: in levels of 255, taken from the picture; None: 127.5, or 0 where the network itself begins with a
-            subtraction and a multiplication, as SFace does (InsightFace tells them apart the same way).
-        std: in levels, the divisor after that; None: 127.5, or 1.
-        bgr: it wants blue, green, red.
-        crop: share of the shorter side that a square in the middle has, which is taken for an aligned face.
+        mean: in levels of 255, subtracted from the image. None: 127.5, or 0 if the network itself starts with a
+            subtraction and a multiplication, as SFace does (InsightFace's rule).
+        std: in levels of 255, the divisor after the subtraction. None: 127.5, or 1 for such networks.
+        bgr: the network expects blue, green, red.
+        crop: side of a central square, as a share of the shorter side. The square is treated as an aligned face.
 
     Raises:
-        UserError: the file is unusable or hostile, or has another kind of input; an option is out of its range.
+        UserError: the file is unusable or hostile, the network's input has another shape, or an option is out of range.
     """
 
     def __init__(
@@ -43,18 +43,22 @@ class FaceEmbedder:
     ) -> None:
         if model is None:
             raise UserError(
-                "metrics=[identity] needs a face embedder: identity.model=FILE.onnx, such as OpenCV's SFace "
-                "(face_recognition_sface_2021dec.onnx of its model zoo)."
+                "metrics=[identity] needs a face embedder: set identity.model=FILE.onnx, such as OpenCV's SFace "
+                "(face_recognition_sface_2021dec.onnx from its model zoo)."
             )
         if not 0 < crop <= 1 or std == 0:
-            raise UserError(f"identity.crop={crop}, identity.std={std}: crop is above 0 and up to 1, std is not 0.")
+            raise UserError(
+                f"identity.crop={crop}, identity.std={std}: give a crop above 0 and up to 1, and a std other than 0."
+            )
         graph = read_onnx(model, SETTING)
         self.setting = f"{SETTING}={model}"
         self.session = onnx_session(graph, self.setting)
         first = self.session.get_inputs()[0]
         shape: Sequence[Any] = first.shape
         if len(self.session.get_inputs()) != 1 or first.type != "tensor(float)" or len(shape) != 4 or shape[1] != 3:
-            raise UserError(f"{self.setting} takes {first.type} of {shape}: an embedder takes one float (N, 3, H, W).")
+            raise UserError(
+                f"{self.setting} takes {first.type} of {shape}: use an embedder with one float input (N, 3, H, W)."
+            )
         self.input = first.name
         self.size = tuple(side if isinstance(side, int) else SIDE for side in shape[2:])
         begins = {node.op_type for node in graph.graph.node[:8]}
@@ -64,21 +68,24 @@ class FaceEmbedder:
         self.bgr, self.crop = bgr, crop
 
     def __call__(self, faces: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] to (B, D) on the CPU.
+        """Map (B, 3, H, W) RGB in [0, 1] to vectors (B, D) on the CPU.
 
         Raises:
-            UserError: the network fails, or gives no finite vector.
+            UserError: the network fails, or returns no finite vector.
         """
         side = max(1, round(self.crop * min(faces.shape[-2:])))
         square = round_to_8_bits(center_crop(faces.float().cpu(), [side, side]))
         levels = 255 * resize_bicubic(square, (self.size[0], self.size[1])).clamp(0, 1)
         x = (levels - self.mean) / self.std
         x = x.flip(1) if self.bgr else x
-        try:  # one by one: many embedders are made for one image
+        try:  # one by one: many embedders accept one image only
             rows = [self.session.run(None, {self.input: row[None].numpy()})[0] for row in x]
         except Exception as error:  # the runtime's errors have no public base class
             raise UserError(f"{self.setting} fails on a face: {str(error)[:300]}") from error
         vectors = torch.from_numpy(np.stack([np.asarray(row, np.float32).reshape(-1) for row in rows]))
         if vectors.shape[1] < 2 or not vectors.isfinite().all():
-            raise UserError(f"{self.setting} gives {tuple(vectors.shape[1:])} numbers for a face, or not finite ones.")
+            raise UserError(
+                f"{self.setting} returns {tuple(vectors.shape[1:])} numbers for a face, or NaN or infinity: use a face "
+                "embedder."
+            )
         return vectors

@@ -1,4 +1,4 @@
-"""Image files in and out: every kind kept as far as its format can, and no file ever half written."""
+"""Read and write image files, keeping depth, alpha and metadata where the format allows; files are written whole."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ class Format:
     """What a file format can hold.
 
     Args:
-        name: as PIL calls it.
+        name: PIL's name of the format.
         longest: most pixels per side.
-        alpha: has an alpha channel.
-        grey16: has 16 bits in grey.
-        metadata: has EXIF and a colour profile.
-        copied: bytes that encoding takes for a pixel, beside the picture's own: 4 for PIL's copy of it.
+        alpha: can have an alpha channel.
+        grey16: can have 16 bits in grey.
+        metadata: can have EXIF and a colour profile.
+        copied: bytes per pixel that encoding needs beside the picture itself: 4 for PIL's copy of it.
         options: for PIL's `save`.
     """
 
@@ -53,25 +53,24 @@ FORMATS = {
 
 
 class TooManyPixelsError(UserError):
-    """An image that could be read, and is larger than its reader allows."""
+    """A readable image with more pixels than allowed."""
 
 
 def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a file.
 
     Args:
-        path: of the file.
-        max_pixels: most that it may have, at most `MAX_PIXELS`; a larger one is not decoded.
+        path: the file.
+        max_pixels: most pixels, up to `MAX_PIXELS`; a larger image is not decoded.
 
     Raises:
-        UserError: it is no image, or is cut short.
+        UserError: it is not an image, or is truncated.
         TooManyPixelsError: it has too many pixels.
     """
     with opened(path, "it") as image:
         if image.width * image.height > max_pixels:
             raise TooManyPixelsError(
-                f"it has {image.width}x{image.height} pixels, more than the {max_pixels:,} that are taken: shrink or "
-                "crop it."
+                f"it has {image.width}x{image.height} pixels, more than the {max_pixels:,} allowed: shrink or crop it."
             )
         if is_png16(path):
             return read_png16(path, image)
@@ -87,15 +86,15 @@ def check_writable(path: Path, height: int, width: int) -> None:
     form = FORMATS[path.suffix.lower()]
     if max(height, width) > form.longest:
         raise UserError(
-            f"its result, {width}x{height} pixels, does not fit {form.name}, which ends at {form.longest} a side: "
-            "use --format png."
+            f"its result has {width}x{height} pixels; {form.name} allows at most {form.longest} per side: use "
+            "--format png."
         )
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Encode by the suffix of `path`; the file appears whole or not at all.
+    """Encode a picture in the format of the suffix of `path`; the file appears whole or not at all.
 
-    What the format cannot hold is left out, with a note in `picture.notes`.
+    Parts that the format cannot store are dropped, with a note in `picture.notes`.
 
     Raises:
         UserError: the file cannot be written.
@@ -119,22 +118,22 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 
 def partial_name(path: Path) -> str:
-    """What a file is called while it is written.
+    """Return the name of a file while it is written.
 
-    Always the same, so that a run that resumes a killed one also cleans up after it, and never too long for a folder.
+    It depends on the name alone, so that a resumed run also cleans up after the killed one, and is never too long.
     """
     return f".{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:16]}.partial"
 
 
 def _fit(picture: Picture, form: Format) -> None:
-    """Take away from a picture what a format cannot hold."""
+    """Drop the parts of a picture that a format cannot store, in place."""
     if picture.alpha is not None and not form.alpha:
         picture.alpha = None
-        picture.notes.append(f"its alpha channel is left out: {form.name} has none")
+        picture.notes.append(f"its alpha channel is left out: {form.name} cannot store one")
     whole = form is PNG or (form.grey16 and picture.stacked().shape[2] == 1)
     if picture.colour.dtype == np.uint16 and not whole:
         picture.to_8_bits()
         picture.notes.append(f"its 16 bits are rounded to 8 for {form.name}")
     if (picture.icc or picture.exif) and not form.metadata:
         picture.icc = picture.exif = None
-        picture.notes.append(f"its EXIF and colour profile are left out: {form.name} has neither")
+        picture.notes.append(f"its EXIF and colour profile are left out: {form.name} cannot store them")

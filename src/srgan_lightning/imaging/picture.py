@@ -1,4 +1,4 @@
-"""Images of any kind as arrays of pixels, with what travels along: alpha, ICC profile, EXIF."""
+"""Decoded images as arrays of pixels, with their alpha, ICC profile and EXIF."""
 
 import io
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from srgan_lightning.utils.errors import UserError
 
 Pixels = NDArray[Any]  # (H, W, channels), uint8 or uint16
 
-# EXIF tags that describe how the pixels are stored, not the photo: sizes, strips and tiles of the file that was read.
+# EXIF tags about the storage of the pixels in the original file, not about the photo: sizes, strips and tiles.
 STORAGE_TAGS = [*range(254, 260), 262, 266, *range(273, 275), *range(277, 282), 284, 317, 320, *range(322, 326)]
 STORAGE_TAGS += [338, 339, 347, 513, 514, *range(529, 533), 700, 33723, 34377, 34675]
 EXIF_IFD, EXIF_WIDTH, EXIF_HEIGHT = 0x8769, 0xA002, 0xA003
@@ -26,9 +26,9 @@ class Picture:
     Args:
         colour: (H, W, 1) grey or (H, W, 3) RGB, uint8 or uint16.
         alpha: (H, W, 1) of the same type, or None.
-        icc: the colour profile, as files hold it.
-        exif: the EXIF block, as files hold it, without orientation.
-        notes: what of the original could not be kept, in words.
+        icc: the colour profile, encoded as in files.
+        exif: the EXIF block, encoded as in files, without orientation.
+        notes: messages about parts of the original that could not be kept.
     """
 
     colour: Pixels
@@ -39,12 +39,12 @@ class Picture:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels, alpha included."""
+        """Return height, width and channels, including alpha."""
         height, width, channels = self.colour.shape
         return height, width, channels + (self.alpha is not None)
 
     def stacked(self, rows: slice = slice(None)) -> Pixels:
-        """Colour and alpha of some rows in one array, (H, W, 1 to 4)."""
+        """Return colour and alpha of some rows in one array, (H, W, 1 to 4)."""
         if self.alpha is None:
             return self.colour[rows]
         return np.concatenate([self.colour[rows], self.alpha[rows]], axis=2)
@@ -57,20 +57,20 @@ class Picture:
 
 
 def split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
-    """(H, W, 1 to 4) into colour and alpha."""
+    """Split (H, W, 1 to 4) into colour and alpha."""
     return (pixels[..., :-1], pixels[..., -1:]) if pixels.shape[2] in (2, 4) else (pixels, None)
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """A PIL image of any mode, turned upright by its EXIF orientation; of several frames, the first.
+    """Convert a PIL image of any mode, turned upright by its EXIF orientation; only the first of several frames.
 
     Raises:
-        UserError: a mode without a range of values (F), or that PIL cannot convert to RGB (LAB).
+        UserError: the mode has no fixed range (F), or PIL cannot convert it to RGB (LAB).
     """
     notes = ["only its first frame is upscaled"] if getattr(image, "n_frames", 1) > 1 else []
     icc, exif = image.info.get("icc_profile"), _photo_exif(image, notes)
     image = upright(image)
-    if image.mode == "I" or image.mode.startswith("I;16"):  # 32 bits are how PIL holds 16-bit PGM files
+    if image.mode == "I" or image.mode.startswith("I;16"):  # PIL reads 16-bit PGM files as 32 bits
         grey = np.array(image).clip(0, 65535).astype(np.uint16)
         return Picture(grey[..., None], None, icc, exif, notes)
     if image.mode == "CMYK":
@@ -93,9 +93,9 @@ def from_pil(image: Image.Image) -> Picture:
 
 
 def to_pil(picture: Picture) -> Image.Image:
-    """A PIL image of mode L, LA, RGB, RGBA or I;16, with profile and EXIF in its `info`.
+    """Convert to a PIL image of mode L, LA, RGB, RGBA or I;16, with profile and EXIF in its `info`.
 
-    PIL has no mode for 16 bits in colour or with alpha: `Picture.to_8_bits` comes before.
+    PIL has no mode for 16 bits in colour or with alpha: call `Picture.to_8_bits` first.
     """
     pixels = picture.stacked()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -111,15 +111,15 @@ def _photo_exif(image: Image.Image, notes: list[str]) -> bytes | None:
     try:
         own = image.getexif()
         if orientation(image) == 1:
-            own.pop(ORIENTATION, None)  # where it is text, PIL could not write it
-        exif.load(own.tobytes())  # a copy: the image's own must still say how it is turned
+            own.pop(ORIENTATION, None)  # PIL cannot write an orientation that is text
+        exif.load(own.tobytes())  # a copy: the image's own EXIF must keep its orientation
         for tag in STORAGE_TAGS:
             exif.pop(tag, None)
         if EXIF_IFD in exif:
             for tag in (EXIF_WIDTH, EXIF_HEIGHT):  # the size before upscaling
                 exif.get_ifd(EXIF_IFD).pop(tag, None)
         return exif.tobytes() if len(exif) else None
-    except Exception:  # PIL raises nearly anything over damaged EXIF; the pixels may be whole all the same
+    except Exception:  # PIL raises many types for damaged EXIF; the pixels may be intact
         notes.append("its EXIF is damaged and is left out")
         return None
 
@@ -129,10 +129,10 @@ def _cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         try:
             srgb = ImageCms.createProfile("sRGB")
             converted = ImageCms.profileToProfile(image, io.BytesIO(icc), srgb, outputMode="RGB")
-            assert converted is not None, "only a conversion in place gives nothing"
+            assert converted is not None, "only a conversion in place returns None"
             return converted
         except (ImageCms.PyCMSError, OSError):
-            pass  # a damaged profile, or one of other inks: the plain formula is the best there is
+            pass  # the profile is damaged or of other inks: PIL's plain formula is the best left
     return image.convert("RGB")
 
 

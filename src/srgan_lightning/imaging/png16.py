@@ -1,4 +1,4 @@
-"""PNG files: those of 16 bits, which PIL reads in grey only, and a writer that needs no second copy of the pixels."""
+"""Read 16-bit colour PNG files, which PIL cuts to 8 bits, and write PNG without a second copy of the pixels."""
 
 import struct
 import zlib
@@ -14,12 +14,12 @@ from srgan_lightning.imaging.picture import Picture, Pixels, from_pil, split_alp
 from srgan_lightning.imaging.reading import orientation
 
 STRIP = 64  # rows compressed at a time
-LEVEL = 4  # of zlib: for upscaled photos, 3 to 4 times as fast as its default of 6, and files 4% larger
-PIECE = 2**20  # bytes unpacked at a time
+LEVEL = 4  # of zlib: for upscaled photos 3 to 4 times as fast as its default of 6, with files 4% larger
+PIECE = 2**20  # bytes decompressed at a time
 
 
 def is_png16(path: Path) -> bool:
-    """Whether a file begins as a PNG of 16 bits does."""
+    """Check whether a file starts with the header of a 16-bit PNG."""
     with path.open("rb") as file:
         start = file.read(25)
     return len(start) == 25 and start[:8] == b"\x89PNG\r\n\x1a\n" and start[12:16] == b"IHDR" and start[24] == 16
@@ -30,7 +30,7 @@ def read_png16(path: Path, image: Image.Image) -> Picture:
 
     Args:
         path: the file.
-        image: the same file, opened by PIL: it knows the profile, EXIF and orientation.
+        image: the same file opened by PIL, for its profile, EXIF and orientation.
     """
     _check_length(path, image.width * image.height)
     with path.open("rb") as file:
@@ -46,8 +46,8 @@ def read_png16(path: Path, image: Image.Image) -> Picture:
 
 
 def _check_length(path: Path, count: int) -> None:
-    """Raise ValueError if the data unpack to much more than `count` pixels: pypng would first unpack them all."""
-    left = 12 * count + 2**10  # four channels; at most 15 / 8 bytes for each row tell its filter
+    """Raise ValueError if the data decompress to much more than `count` pixels; pypng would decompress them all."""
+    left = 12 * count + 2**10  # four channels of 16 bits, and at most 15 / 8 filter bytes per row
     with path.open("rb") as file:
         chunks = png.Reader(file).chunks()
         decompressor = zlib.decompressobj()
@@ -62,8 +62,8 @@ def _check_length(path: Path, count: int) -> None:
 def write_png(file: IO[bytes], picture: Picture) -> None:
     """Encode a picture of 8 or 16 bits with its profile and EXIF, a strip of rows at a time.
 
-    For upscaled photos, filter Up everywhere gives files a tenth smaller than PIL's choice of filters, in two thirds of
-    the time.
+    All rows use filter Up: for upscaled photos, files are 10% smaller than with PIL's choice of filters, and take two
+    thirds of the time.
     """
     height, width, channels = picture.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
@@ -81,15 +81,15 @@ def write_png(file: IO[bytes], picture: Picture) -> None:
 
 
 def _compressed(picture: Picture) -> Iterator[bytes]:
-    """zlib data of the rows, each as its difference from the row above (filter type 2, Up)."""
+    """Yield zlib data of the rows, each coded as the difference from the row above (filter type 2, Up)."""
     height, width, channels = picture.shape
     compressor = zlib.compressobj(LEVEL)
     above = np.zeros((1, width * channels * picture.colour.itemsize), np.uint8)
     for start in range(0, height, STRIP):
         strip = picture.stacked(slice(start, start + STRIP))
-        strip = strip.astype(strip.dtype.newbyteorder(">"))  # as PNG has it
+        strip = strip.astype(strip.dtype.newbyteorder(">"))  # PNG is big-endian
         rows = strip.reshape(len(strip), -1).view(np.uint8)
-        differences = rows - np.concatenate([above, rows[:-1]])  # modulo 256, as PNG has it
+        differences = rows - np.concatenate([above, rows[:-1]])  # modulo 256, as PNG requires
         yield compressor.compress(np.pad(differences, ((0, 0), (1, 0)), constant_values=2).tobytes())
         above = rows[-1:]
     yield compressor.flush()

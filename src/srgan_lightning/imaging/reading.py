@@ -1,4 +1,4 @@
-"""Reading images, and the protocol every source of them follows."""
+"""Read images safely, and define the protocol of image sources."""
 
 import io
 import os
@@ -15,18 +15,18 @@ from torch import Tensor
 
 from srgan_lightning.utils.errors import UserError, printable
 
-try:  # deprecated since torchvision 0.29: PIL does alone once it is gone
+try:  # deprecated since torchvision 0.29: once it is removed, PIL decodes everything
     from torchvision.io import decode_jpeg
 except ImportError:
     decode_jpeg = None
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
-#: The only decoders that a file may reach. PIL goes by the content, not by the name, and has decoders that nobody needs
-#: here: EPS starts Ghostscript, a program of its own. MPO, which some cameras write, is read as JPEG.
+#: The only decoders that a file may reach. PIL chooses by content, not by name, and has risky decoders that are not
+#: needed here: EPS starts Ghostscript, another program. MPO, which some cameras write, is read as JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF")
 MAX_PIXELS = 89_478_485  # PIL's own threshold for decompression bombs: 256 MB of RGB
 
-#: What is lost of images that are not plain 8-bit RGB, by PIL's mode.
+#: How images that are not 8-bit RGB are converted, by PIL's mode.
 CONVERSIONS = {
     "L": "greyscale, read as RGB of equal channels",
     "1": "black and white, read as RGB of equal channels",
@@ -51,19 +51,19 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """A short name that a person finds the image by."""
+        """Return a short name by which a person finds the image."""
         ...
 
     def read(self, index: int) -> Tensor:
-        """The image, uint8 RGB (3, H, W)."""
+        """Return the image as uint8 RGB (3, H, W)."""
         ...
 
     def files(self) -> Sequence[Path]:
-        """The files that the images are read from, if any."""
+        """Return the files from which the images are read, if any."""
         ...
 
     def describe(self) -> str:
-        """What `read` does to them: the class and its arguments, without paths."""
+        """Describe what `read` does to the files: the class and its arguments, without paths."""
         ...
 
 
@@ -71,13 +71,13 @@ class EncodedSource(ImageSource, Protocol):
     """A source of image files."""
 
     def encoded(self, index: int) -> bytes:
-        """The file's content."""
+        """Return the file's content."""
         ...
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """PIL image of any mode to uint8 RGB (3, H, W); 16 bits are rounded to 8."""
-    if image.mode.startswith("I"):  # PIL would cut values above 255 off
+    """Convert a PIL image of any mode to uint8 RGB (3, H, W); 16 bits are rounded to 8."""
+    if image.mode.startswith("I"):  # PIL would clip values above 255
         image = Image.fromarray(np.round(np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
     pixels = np.array(image.convert("RGB"))  # a copy: PIL's own buffer is read-only
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
@@ -85,14 +85,14 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 @contextmanager
 def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
-    """Open an image file and read its header. The one place that opens images: of `FORMATS`, and not too large.
+    """Open an image file and read its header. Everything that opens images does so here, with the checks for safety.
 
     Args:
         file: a path or a binary file.
-        name: what an error calls it.
+        name: its name in error messages.
 
     Raises:
-        UserError: it has more than `MAX_PIXELS`, or is none of `FORMATS`, which may also turn out inside the `with`.
+        UserError: it has more than `MAX_PIXELS`, or is none of `FORMATS`. Damage may also be found inside the `with`.
     """
     try:
         with warnings.catch_warnings():
@@ -103,8 +103,8 @@ def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
                 yield image
     except Image.DecompressionBombError as error:
         raise UserError(
-            f"{name} has more pixels than the maximum of {MAX_PIXELS:,}, and may be a decompression bomb: cut it up, "
-            "or remove it."
+            f"{name} has more pixels than the maximum of {MAX_PIXELS:,}, and may be a decompression bomb: crop it or "
+            "remove it."
         ) from error
     except UserError:
         raise
@@ -112,7 +112,7 @@ def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
         known = f"its format is unknown; supported are {', '.join(FORMATS)}"
         reason = known if _has_content(file) else "it is empty"
         raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace it.") from error
-    except Exception as error:  # decoders raise nearly anything over damaged data
+    except Exception as error:  # decoders raise many types for damaged data
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name} cannot be read as an image: {reason}. Remove or replace the file.") from error
 
@@ -124,60 +124,60 @@ def _has_content(file: str | Path | IO[bytes]) -> bool:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an image, 1 to 8; 1 (upright) where there is none, or none of these, such as text."""
+    """Return the EXIF orientation of an image, 1 to 8; 1 (upright) if it is missing or invalid, such as text."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # PIL raises nearly anything over damaged EXIF; the pixels may be whole all the same
+    except Exception:  # PIL raises many types for damaged EXIF; the pixels may be intact
         return 1
     return int(value) if value in range(1, 9) else 1
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned upright by its EXIF orientation; the image itself, not a copy, where it is upright already."""
+    """Turn an image upright by its EXIF orientation; return the same object if it is upright already."""
     return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def open_image(file: str | Path | IO[bytes], name: str) -> Image.Image:
-    """Decode a whole image, upright by its EXIF orientation, in a mode that `to_tensor` takes.
+    """Decode an image, upright by its EXIF orientation, in a mode that `to_tensor` accepts.
 
     Args:
         file: a path or a binary file.
-        name: what an error calls it.
+        name: its name in error messages.
 
     Raises:
-        UserError: it is no image, is cut short, or is larger than `MAX_PIXELS`.
+        UserError: it is not an image, is truncated, or is larger than `MAX_PIXELS`.
     """
     with opened(file, name) as image:
         image.load()
         turned = upright(image)
-        # Here, where an error names the file: some modes, such as LAB, have no way to RGB.
+        # Converted here, where an error names the file: some modes, such as LAB, cannot become RGB.
         return turned if turned.mode in CONVERSIONS else turned.convert("RGB")
 
 
 def decode(data: bytes, name: str) -> Tensor:
-    """An encoded image, upright by its EXIF orientation, as uint8 RGB (3, H, W).
+    """Decode an encoded image, upright by its EXIF orientation, to uint8 RGB (3, H, W).
 
-    JPEG goes through torchvision, which gives the pixels of PIL with fewer copies, in half the time. PIL reads the
-    header first, and all that is unusual or broken.
+    torchvision decodes plain JPEG to the same pixels as PIL in half the time, with fewer copies. PIL reads the header
+    first, and decodes everything that is unusual or damaged.
 
     Args:
         data: the file's content.
-        name: what an error calls it.
+        name: its name in error messages.
 
     Raises:
-        UserError: it is no image, or is cut short.
+        UserError: it is not an image, or is truncated.
     """
     with opened(io.BytesIO(data), name) as image:
         plain = image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1
     if plain and decode_jpeg is not None:
-        with suppress(RuntimeError):  # PIL has a clearer message, or can read it
+        with suppress(RuntimeError):  # PIL can read it, or has a clearer message
             pixels: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
             return pixels
     return to_tensor(open_image(io.BytesIO(data), name))
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content; raises UserError."""
+    """Return a file's content; raise UserError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -185,7 +185,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def no_such_folder(folder: str | Path, setting: str, otherwise: str = "") -> UserError:
-    """The error for a folder that is not there; `otherwise` is what to do without one."""
+    """Return the error for a missing folder; `otherwise` says what to do without one."""
     return UserError(
         f"{setting}={folder}: no such folder (looked in {Path(folder).absolute()}). Point {setting} at a folder of "
         f"photos.{otherwise}"
@@ -193,10 +193,10 @@ def no_such_folder(folder: str | Path, setting: str, otherwise: str = "") -> Use
 
 
 def files_below(folder: str | Path) -> list[Path]:
-    """All files below a folder, sorted; links to folders are followed.
+    """Return all files below a folder, sorted; links to folders are followed.
 
-    Each folder is entered once, by its own name before that of a link to it, so links in a circle end. What cannot be
-    read is left out with a warning.
+    Each folder is entered once, so circular links end. Its own path is preferred to a link's. Unreadable folders are
+    left out with a warning.
     """
     found: list[Path] = []
     entered: set[tuple[int, int]] = set()
@@ -222,14 +222,14 @@ def _warn_left_out(error: OSError) -> None:
 
 
 def find_images(folder: str | Path, setting: str) -> list[Path]:
-    """All image files below a folder, sorted.
+    """Return all image files below a folder, sorted.
 
     Args:
-        folder: searched recursively, links to folders too.
-        setting: the option that named it, for the error.
+        folder: searched recursively, following links to folders.
+        setting: the option that named the folder, for error messages.
 
     Raises:
-        UserError: there is no such folder, or no image in it.
+        UserError: the folder does not exist, or has no image.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -243,10 +243,10 @@ def find_images(folder: str | Path, setting: str) -> list[Path]:
 
 
 def image_size(path: Path) -> Size:
-    """The size of a file as it will be decoded; reads its header alone.
+    """Return the size of an image as it will be decoded, reading only its header.
 
     Raises:
-        UserError: it is no image, or is larger than `MAX_PIXELS`.
+        UserError: it is not an image, or is larger than `MAX_PIXELS`.
     """
     with opened(path, str(path)) as image:
         width, height = image.size

@@ -1,23 +1,23 @@
-"""Images of different sizes in one batch, and resizing each by its own factor.
+"""Batches of images of different sizes, each resized by its own factor.
 
-The images lie at the top left of a common canvas. Beyond its own size each repeats its last row and column, as filters
-and JPEG would do at a border; so what lies there changes nothing within it.
+Each image lies at the top left of a common canvas. Beyond its own size it repeats its last row and column, as filters
+and JPEG do at a border. So the rest of the canvas does not change the image.
 """
 
 import torch
 from torch import Tensor
 
-#: Torch's `interpolate` by these names; an image picks one by its index.
+#: Modes of torch's `interpolate`; each image selects one by index.
 MODES = ("area", "bilinear", "bicubic")
 
 
 def full_size(images: Tensor) -> Tensor:
-    """(B, 2) heights and widths of images that fill their canvas."""
+    """Return the heights and widths (B, 2) of images that fill their canvas."""
     return torch.tensor(images.shape[-2:], device=images.device).expand(len(images), 2)
 
 
 def canvas_for(sizes: Tensor, bound: tuple[int, int]) -> tuple[int, int]:
-    """Height and width that hold all `sizes` (B, 2): the least on the CPU; elsewhere the bound, without a wait."""
+    """Return height and width that hold all `sizes` (B, 2): the least on the CPU; on a GPU `bound`, to avoid a sync."""
     if sizes.device.type != "cpu":
         return bound
     height, width = sizes.amax(dim=0).tolist()
@@ -25,7 +25,7 @@ def canvas_for(sizes: Tensor, bound: tuple[int, int]) -> tuple[int, int]:
 
 
 def places(size: Tensor, canvas: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The row (B, H) and column (B, W) of its image that each row and column of a canvas shows."""
+    """Return, for each row (B, H) and column (B, W) of a canvas, the row or column of the image that it shows."""
     rows, columns = (torch.arange(side, device=size.device) for side in canvas)
     return torch.minimum(rows, size[:, :1] - 1), torch.minimum(columns, size[:, 1:] - 1)
 
@@ -44,10 +44,10 @@ def resize(
 
     Args:
         images: (B, C, H, W).
-        size: (B, 2) heights and widths of the images within it.
-        new_size: (B, 2) likewise, of the result.
+        size: (B, 2) heights and widths of the images on the canvas `images`.
+        new_size: (B, 2) heights and widths of the results.
         canvas: height and width of the result's canvas.
-        mode: (B,) indices into `MODES`.
+        mode: (B,) indices of `MODES`.
         antialias: widen the bilinear and bicubic kernels when shrinking, as PIL does.
 
     Returns:
@@ -61,7 +61,7 @@ def resize(
 
 
 def _weights(old: Tensor, new: Tensor, old_side: int, new_side: int, mode: Tensor, antialias: bool) -> Tensor:
-    """(B, new_side, old_side): how much of each old pixel is in each new one."""
+    """Return (B, new_side, old_side): the weight of each old pixel in each new one."""
     old, new = old[:, None, None], new[:, None, None]
     i = torch.minimum(torch.arange(new_side, device=old.device)[None, :, None], new - 1)
     j = torch.arange(old_side, device=old.device)[None, None, :]

@@ -1,4 +1,4 @@
-"""Resizing arrays of pixels by any factor, a strip of rows at a time, so that photos of any size take little memory."""
+"""Resize arrays of pixels by any factor, a strip of rows at a time, so that large photos take little memory."""
 
 import math
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ Floats = NDArray[np.float32]
 
 
 def resized_strips(pixels: NDArray[np.generic], size: tuple[int, int]) -> Iterator[tuple[slice, Floats]]:
-    """Antialiased bicubic interpolation (a = -0.5), the same as `imaging.ops.resize_bicubic`.
+    """Resize by antialiased bicubic interpolation (a = -0.5), like `imaging.ops.resize_bicubic`.
 
     Args:
         pixels: (H, W, C) numbers of any type.
         size: height and width of the result.
 
     Yields:
-        Rows of the result, and what they hold: (rows, width, C) float32, not clamped or rounded.
+        A slice of rows of the result, and their values (rows, width, C) in float32, not clamped or rounded.
     """
     height, width = size
     ratio = pixels.shape[0] / height
@@ -39,7 +39,7 @@ def resized_strips(pixels: NDArray[np.generic], size: tuple[int, int]) -> Iterat
 
 
 def resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize (H, W, C) to (*size, C) of the same type, rounded and clamped to its range."""
+    """Resize (H, W, C) to (*size, C) of the same dtype, rounded and clamped to its range."""
     result = np.empty((*size, pixels.shape[2]), pixels.dtype)
     for rows, strip in resized_strips(pixels, size):
         result[rows] = to_depth(strip, pixels.dtype)

@@ -1,4 +1,4 @@
-"""Cutting an image into tiles that can be upscaled one by one, with the result of the whole image."""
+"""Cut an image into tiles that are upscaled one by one, with the same result as the whole image."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,37 +11,36 @@ Box = tuple[slice, slice]  # rows, columns
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of an image in LR pixels.
+    """A part of an image, in LR pixels.
 
     Args:
-        core: what this tile contributes to the result; the cores of all tiles cover each pixel once.
-        crop: the core and its surroundings, which the network looks at.
+        core: the part of the result that this tile provides; the cores of all tiles cover each pixel once.
+        crop: the core with its surroundings, the network's input.
     """
 
     core: Box
     crop: Box
 
     def target(self, scale: int) -> Box:
-        """Where the core lies in the whole result, in SR pixels."""
+        """Return the core's place in the whole result, in SR pixels."""
         return _scaled(self.core, (0, 0), scale)
 
     def kept(self, scale: int) -> Box:
-        """Where the core lies in the result of the crop, in SR pixels."""
+        """Return the core's place in the result of the crop, in SR pixels."""
         return _scaled(self.core, (self.crop[0].start, self.crop[1].start), scale)
 
 
 def tiles(height: int, width: int, tile: int, overlap: int, multiple: int = 1) -> Iterator[Tile]:
     """Cut an image into parts of nearly equal size.
 
-    A crop ends where the image ends: the network pads with zeros there and only there, as it does on the whole image.
+    Crops end at the borders of the image. So the network pads with zeros only there, as it does on the whole image.
 
     Args:
         height: of the image, in LR pixels.
         width: of the image, in LR pixels.
         tile: longest side of a core; 0 for the whole image at once.
-        overlap: how far a crop reaches beyond its core on each side, in LR pixels.
-        multiple: crops begin at multiples of this; then cores may be longer than `tile` by less than that, and overlaps
-            too.
+        overlap: width of the surroundings of a core on each side, in LR pixels.
+        multiple: crops begin at multiples of this; cores and overlaps may then be longer by less than this number.
     """
     for rows, seen_rows in _cut(height, tile, overlap, multiple):
         for columns, seen_columns in _cut(width, tile, overlap, multiple):
@@ -58,14 +57,14 @@ def run_tiled(
         image: (B, C, H, W).
         scale: how many times larger the result is.
         tile: see `tiles`.
-        overlap: see `tiles`; from `function`'s radius on, the result is that of one call with the whole image.
+        overlap: see `tiles`; from `function`'s receptive radius on, the result equals one call with the whole image.
         multiple: see `tiles`.
     """
     height, width = image.shape[-2:]
     result: Tensor | None = None
     for part in tiles(height, width, tile, overlap, multiple):
         piece = function(image[..., part.crop[0], part.crop[1]])
-        if result is None:  # only now is the number of channels known
+        if result is None:  # the number of channels is unknown before
             result = piece.new_empty((*piece.shape[:2], scale * height, scale * width))
         rows, columns = part.kept(scale)
         target_rows, target_columns = part.target(scale)

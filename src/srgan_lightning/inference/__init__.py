@@ -1,1 +1,1 @@
-"""Trained generators: their files, and what is done with them."""
+"""Upscale and evaluate with trained generators."""

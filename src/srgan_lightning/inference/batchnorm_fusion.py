@@ -1,4 +1,4 @@
-"""BatchNorm's fixed scale and shift, taken into the convolutions before it: fewer passes over memory at inference."""
+"""Fold BatchNorm's fixed scale and shift into the convolutions before it, for fewer passes over memory at inference."""
 
 import copy
 from typing import TypeVar
@@ -11,15 +11,15 @@ from srgan_lightning.networks import Generator
 from srgan_lightning.networks.contract import SRModule, run_padded, trial_image
 
 Network = TypeVar("Network", bound=SRModule)
-#: Greatest difference between the images of a network and of its folded copy.
+#: Largest difference between the outputs of a network and of its folded copy.
 TOLERANCE = 1e-4
 
 
 def fold_batchnorm(generator: Network) -> Network:
-    """A copy in eval mode that gives the same images (to about 1e-6) with its BatchNorm layers folded away.
+    """Return a copy in eval mode with BatchNorm layers folded away, whose output is the same to about 1e-6.
 
-    A network that uses layers of an `nn.Sequential` in its own order would not survive it: what is not the package's
-    own is tried, and copied as it is where folding changes the image.
+    Folding would break a network that uses the layers of an `nn.Sequential` in another order. So networks from outside
+    this package are tried, and copied without folding if the output changes.
     """
     folded = copy.deepcopy(generator).eval()
     found = False
@@ -40,7 +40,7 @@ def fold_batchnorm(generator: Network) -> Network:
 @torch.no_grad()
 def _same(generator: SRModule, folded: SRModule) -> bool:
     lr = trial_image(generator)
-    plain = copy.deepcopy(generator).eval()  # and not the given one, which may be in training
+    plain = copy.deepcopy(generator).eval()  # a copy, because the given network may be in training
     try:
         return torch.allclose(run_padded(plain, lr), run_padded(folded, lr), rtol=TOLERANCE, atol=TOLERANCE)
     except RuntimeError:

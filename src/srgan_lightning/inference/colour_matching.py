@@ -1,23 +1,23 @@
-"""The colours of LR for SR: a GAN may tint whole areas, which no detail that it adds is worth."""
+"""Give SR the colours of LR, because a GAN may tint whole areas."""
 
 import numpy as np
 
 from srgan_lightning.imaging.picture import Pixels
 from srgan_lightning.imaging.resizing import Floats, resized_strips, to_depth
 
-#: In LR pixels. At x4 the low frequencies are those of five levels in SR pixels, as in the paper.
+#: Dilations in LR pixels. At x4 the low frequencies are those of five wavelet levels in SR pixels, as in the paper.
 DILATIONS = (1, 2, 4)
 
 
 def match_colours(sr: Pixels, lr: Pixels) -> None:
-    """Replace the low frequencies of SR by those of LR, in place; what is finer than some 13 SR pixels at x4 stays.
+    """Replace the low frequencies of SR by those of LR, in place; at x4, detail finer than about 13 SR pixels stays.
 
-    The wavelet colour fix of StableSR (Wang et al. 2023, section 3.4). Its low frequencies are taken at the size of LR,
-    of SR as antialiased bicubic downsampling shows it, which costs a fraction and needs no second large image.
+    This is the wavelet colour fix of StableSR (Wang et al. 2023, section 3.4). Here the low frequencies are computed at
+    the size of LR, with SR downsampled by antialiased bicubic, which is much faster and needs no second large image.
 
     Args:
         sr: (scale * H, scale * W, C), uint8 or uint16.
-        lr: (H, W, C) of the same type.
+        lr: (H, W, C) of the same dtype.
     """
     small = np.concatenate([strip for _, strip in resized_strips(sr, (lr.shape[0], lr.shape[1]))])
     correction = low_frequencies(lr.astype(np.float32) - small)
@@ -26,7 +26,7 @@ def match_colours(sr: Pixels, lr: Pixels) -> None:
 
 
 def low_frequencies(pixels: Floats) -> Floats:
-    """What is left of (H, W, C) after the levels of an à-trous wavelet transform with the kernel 1/4, 1/2, 1/4."""
+    """Return the low-pass part of (H, W, C) of an à-trous wavelet transform with the kernel 1/4, 1/2, 1/4."""
     for dilation in DILATIONS:
         for axis in (0, 1):
             sides = [(dilation, dilation) if side == axis else (0, 0) for side in range(3)]

@@ -1,4 +1,4 @@
-"""The picture that people compare by: LR bicubically enlarged | SR | HR, whole and in a crop."""
+"""Draw grids for comparison: LR (bicubic) | SR | HR, as whole images and as crops."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,28 +23,28 @@ def comparison_grid(pictures: list[Pictures]) -> Tensor:
         pictures: evaluated images of any sizes.
 
     Returns:
-        (3, H, W) in [0, 1], with titles: per row LR up, SR, HR, each fitted into 256 pixels, then their centres,
+        (3, H, W) in [0, 1], with titles: per row bicubic, SR and HR, each fitted into 256 pixels, then their centres,
         enlarged 4 times.
     """
     rows: list[list[Tensor]] = []
     for picture in pictures:
         views = [picture.bicubic[0], picture.sr[0].clamp(0, 1), picture.hr[0]]
-        # Nearest: a zoom must show pixels, not smooth them.
+        # Nearest-neighbour, because a zoom must show pixels without smoothing.
         zoomed = [resize(_centre(view), [SIDE, SIDE], interpolation=0) for view in views]
         rows.append([*map(_fit, views), *zoomed])
     return draw_grid(rows, TITLES)
 
 
 def weights_grid(names: Sequence[str], pictures: Sequence[Sequence[Pictures]]) -> Tensor:
-    """Draw what several generators make of the same images, side by side.
+    """Draw the results of several generators for the same images side by side.
 
     Args:
-        names: of the generators.
-        pictures: for each generator, of the same images in the same order.
+        names: names of the generators.
+        pictures: for each generator, its results for the same images in the same order.
 
     Returns:
-        (3, H, W) in [0, 1], with titles: LR bicubically enlarged, each generator's SR, HR. Each image has two rows:
-        whole, fitted into 256 pixels, and its part of most detail, enlarged 4 times.
+        (3, H, W) in [0, 1], with titles: bicubic, each generator's SR, HR. Each image has two rows: the whole image,
+        fitted into 256 pixels, and the crop with the most detail, enlarged 4 times.
     """
     rows: list[list[Tensor]] = []
     for versions in zip(*pictures, strict=True):
@@ -58,7 +58,7 @@ def weights_grid(names: Sequence[str], pictures: Sequence[Sequence[Pictures]]) -
 
 
 def _detailed(hr: Tensor) -> tuple[int, int, int]:
-    """Top, left and side of the square of SIDE / ZOOM pixels in (1, 3, H, W) whose fine detail is strongest."""
+    """Return top, left and side of the square of SIDE / ZOOM pixels in (1, 3, H, W) with the most fine detail."""
     side = min(SIDE // ZOOM, *hr.shape[-2:])
     small = resize_bicubic(hr, (-(-hr.shape[-2] // 2), -(-hr.shape[-1] // 2)))
     detail = (hr - resize_bicubic(small, (hr.shape[-2], hr.shape[-1]))).square().mean(dim=1)
@@ -68,7 +68,7 @@ def _detailed(hr: Tensor) -> tuple[int, int, int]:
 
 
 def _fit(image: Tensor) -> Tensor:
-    """Shrink to at most SIDE pixels a side, and centre on white."""
+    """Shrink to at most SIDE pixels per side, and centre on white."""
     height, width = image.shape[-2:]
     factor = min(1.0, SIDE / max(height, width))
     if factor < 1:
@@ -77,34 +77,34 @@ def _fit(image: Tensor) -> Tensor:
 
 
 def _centre(image: Tensor) -> Tensor:
-    """The middle SIDE / ZOOM pixels; an image that is smaller is centred on white."""
+    """Crop the central SIDE / ZOOM pixels; centre a smaller image on white."""
     side = SIDE // ZOOM
     image = center_crop(image, [min(side, image.shape[-2]), min(side, image.shape[-1])])
     return centred(image, side, side)
 
 
 def grid_files(path: str, sets: Sequence[str], weights: Sequence[str]) -> list[Path]:
-    """A file for the grid of each set and weights, all of them distinct.
+    """Return a distinct file for the grid of each pair of set and weights.
 
     Args:
-        path: the file of a single grid, whose name those of several begin with.
+        path: the file of a single grid; the names of several grids start with its name.
         sets: folders of images, in the order of the grids.
-        weights: names or files of generators; each set has a grid for each.
+        weights: names or files of generators; each set has one grid per generator.
 
     Returns:
-        Such as grid_Set5_srresnet-x4.png; folders of one name are told apart by those that they are in.
+        Files such as grid_Set5_srresnet-x4.png; folders with the same name get their parents' names too.
     """
     target = Path(path)
     if len(sets) * len(weights) == 1:
         return [target]
     names = [f"{of_set}_{name}" for of_set in _short_names(sets) for name in short_weights(weights)]
-    if len(set(names)) < len(names):  # one set given twice, or files that differ in their ending alone
+    if len(set(names)) < len(names):  # a set was given twice, or files differ only in their suffix
         names = [f"{number}_{name}" for number, name in enumerate(names, start=1)]
     return [target.with_stem(f"{target.stem}_{name}") for name in names]
 
 
 def weights_grid_files(path: str, sets: Sequence[str]) -> list[Path]:
-    """A file for each set's `weights_grid`, such as grid_Set5_all.png."""
+    """Return a file for each set's `weights_grid`, such as grid_Set5_all.png."""
     target, names = Path(path), _short_names(sets)
     if len(set(names)) < len(names):
         names = [f"{number}_{name}" for number, name in enumerate(names, start=1)]
@@ -113,12 +113,12 @@ def weights_grid_files(path: str, sets: Sequence[str]) -> list[Path]:
 
 
 def short_weights(weights: Sequence[str]) -> list[str]:
-    """Names of generators that fit over a column, and tell them apart."""
+    """Return short and distinct names of generators, for the titles of columns."""
     return _short_names([str(Path(name).with_suffix("")) for name in weights])
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
-    """The ends of paths, as long as it takes to set them apart, where they differ at all."""
+    """Return the shortest ends of paths that are distinct for different paths."""
     parts = [tuple(part for part in Path(path).parts if part != "/") for path in paths]
     depth = 1
     while len({each[-depth:] for each in parts}) < len(set(parts)):

@@ -1,4 +1,4 @@
-"""What upscaling costs: time, memory and weights, measured for all generators on one image in turns."""
+"""Measure time, memory and weights of upscaling, for all generators alternately on the same image."""
 
 import statistics
 import time
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-#: Side of LR in pixels: one image of this size keeps a CPU busy, and a larger one a GPU.
+#: Side of LR in pixels, large enough to keep a CPU or a GPU busy.
 CPU_SIDE, GPU_SIDE = 64, 256
 ROUNDS = 3
 
 
 class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no annotations
-    """Counts the bytes of all tensors that are made inside and still alive, and keeps the most.
+    """A context that records the peak size in bytes of all living tensors created inside it.
 
-    The memory of the process would also show what earlier work has left to the allocator.
+    The memory of the process would include memory that the allocator kept from earlier work.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
                 key = storage._cdata
-                if key not in known and key not in self.alive:  # views and results in place share what is there
+                if key not in known and key not in self.alive:  # views and in-place results share memory
                     self.alive[key] = storage.nbytes()
                     self.now += storage.nbytes()
                     weakref.finalize(storage, self._free, key)
@@ -49,7 +49,7 @@ class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
 
 
 def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
-    """The most memory that the tensors of a call take at one time; on CUDA, all that its allocator gave out."""
+    """Return the peak memory in bytes of the tensors of a call; on CUDA as counted by its allocator."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -67,16 +67,16 @@ def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
 def measure_costs(
     upscalers: Mapping[str, Callable[[Tensor], Tensor]], device: torch.device, scale: int
 ) -> dict[str, dict[str, float]]:
-    """Seconds and megabytes for a megapixel of SR.
+    """Measure seconds and megabytes per megapixel of SR.
 
     Args:
-        upscalers: by name, from LR (1, 3, h, w) to SR on the CPU.
-        device: where they run.
-        scale: how many times as large SR is.
+        upscalers: functions by name from LR (1, 3, h, w) to SR on the CPU.
+        device: the device on which they run.
+        scale: upscaling factor.
 
     Returns:
-        By name, `seconds_per_megapixel`, the median of a few calls in turns after one that does not count, and
-        `megabytes_per_megapixel`, the peak beside the weights.
+        By name, `seconds_per_megapixel`, the median of a few alternating calls after a warm-up, and
+        `megabytes_per_megapixel`, the peak without the weights.
     """
     side = GPU_SIDE if device.type == "cuda" else CPU_SIDE
     lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -86,7 +86,7 @@ def measure_costs(
     for number in range(1 + ROUNDS):  # the first is the warm-up
         for name, upscale in upscalers.items():
             start = time.perf_counter()
-            upscale(lr)  # its result is on the CPU: nothing is left to wait for
+            upscale(lr)  # the result is on the CPU, so no synchronisation is needed
             if number:
                 seconds[name].append(time.perf_counter() - start)
     return {
@@ -99,5 +99,5 @@ def measure_costs(
 
 
 def count_weights(network: nn.Module) -> int:
-    """Numbers that a network has learnt: parameters, and not the statistics of BatchNorm."""
+    """Count the learnt parameters of a network, without BatchNorm statistics."""
     return sum(parameter.numel() for parameter in network.parameters())

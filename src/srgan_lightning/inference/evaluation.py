@@ -1,4 +1,4 @@
-"""Scores of a generator on a set of images, image by image, beside bicubic on the same LR."""
+"""Score a generator and bicubic interpolation on a set of images."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,12 +19,12 @@ Upscaler = Callable[[Tensor], Tensor]
 
 
 class EvaluationSet:
-    """HR images and their LR, given or made.
+    """HR images with their LR, from files or degraded.
 
     Args:
         hr_dir: HR images, searched recursively.
-        lr_dir: their LR by stem, or None.
-        degradation: makes LR where it is not given; its `scale` is the set's.
+        lr_dir: their LR images, matched by stem, or None.
+        degradation: makes LR if `lr_dir` is None; its `scale` is also used for given LR.
 
     Raises:
         UserError: folders or files are missing, unreadable, too small or do not match.
@@ -38,13 +38,13 @@ class EvaluationSet:
         else:
             self.source = PairedFolders(hr_dir, lr_dir, self.scale, "hr_dir")
         self.view = ValidationSet(self.source, self.scale)
-        self.bicubic: dict[str, list[float]] = {}  # its scores by image, made once for all weights that are compared
+        self.bicubic: dict[str, list[float]] = {}  # bicubic's scores by image, computed once for all weights
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __iter__(self) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Name, LR and HR of each image, (1, 3, H, W) in [0, 1]."""
+        """Yield name, LR and HR of each image, (1, 3, H, W) in [0, 1]."""
         for index in range(len(self)):
             sample = self.view[index]
             hr = sample["hr"][None] / 255
@@ -52,7 +52,7 @@ class EvaluationSet:
             if min(hr.shape[-2:]) < SSIM_WINDOW + 2 * self.scale:
                 raise UserError(
                     f"{name} in {self.name} is {hr.shape[-1]}x{hr.shape[-2]} pixels: SSIM needs {SSIM_WINDOW} pixels "
-                    f"besides a border of {self.scale}. Remove it from the set."
+                    f"inside a border of {self.scale}. Remove it from the set."
                 )
             lr = (
                 sample["lr"][None] / 255
@@ -62,7 +62,7 @@ class EvaluationSet:
             yield name, lr, hr
 
     def remarks(self) -> list[str]:
-        """What was done to images that are not plain 8-bit RGB of a size that the scale divides."""
+        """Describe conversions of images that are not 8-bit RGB, or whose size is not a multiple of the scale."""
         said: list[str] = []
         for index, path in enumerate(self.source.paths):
             with opened(path, str(path)) as image:
@@ -77,7 +77,7 @@ class EvaluationSet:
 
 
 def bicubic_upscaler(scale: int) -> Upscaler:
-    """The baseline: antialiased bicubic, (B, 3, H, W) to (B, 3, scale * H, scale * W)."""
+    """Return the baseline, bicubic interpolation from (B, 3, H, W) to (B, 3, scale * H, scale * W)."""
     return lambda lr: resize_bicubic(lr, (scale * lr.shape[-2], scale * lr.shape[-1]))
 
 
@@ -90,10 +90,11 @@ def evaluate_set(
     Args:
         upscale: maps LR (1, 3, h, w) in [0, 1] to SR (1, 3, scale * h, scale * w) on the CPU.
         images: the set.
-        seen: called with the pictures of every image, for grids and further metrics.
+        seen: called with the pictures of every image, for grids and other metrics.
 
     Returns:
-        `n`, the mean of each score by name (of bicubic as `bicubic_` + name), and `images`, the same for each.
+        `n`; the mean of each score by name, with the prefix `bicubic_` for bicubic; and `images`, a list with the
+        scores of each image.
     """
     bicubic = bicubic_upscaler(images.scale)
     rows: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What is done to a result after the network: its colours, and a size that is no power of two."""
+"""Postprocess the network's result: match colours, and resize to any size."""
 
 import math
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ MAX_FACTOR, MAX_SIDE = 64, 2**20
 
 @dataclass(frozen=True)
 class Finish:
-    """Colours and size of results.
+    """Options for the colours and size of results.
 
     Args:
-        outscale: how many times as high and wide as the input, any number above 0, or None for the generator's scale.
-        size: width and height in pixels that the result fits into, its proportions kept; or None.
-        match_colours: give it the low frequencies of the input.
+        outscale: factor for width and height, any number above 0; None for the generator's scale.
+        size: width and height in pixels into which the result is fitted with its aspect ratio; or None.
+        match_colours: give the result the low frequencies of the input.
 
     Raises:
-        UserError: a number is out of its range, or there are both `outscale` and `size`.
+        UserError: a number is out of its range, or both `outscale` and `size` are given.
     """
 
     outscale: float | None = None
@@ -30,21 +30,21 @@ class Finish:
 
     def __post_init__(self) -> None:
         if self.outscale is not None and self.size is not None:
-            raise UserError("outscale and size contradict each other: leave one of them out.")
-        if self.outscale is not None and not 0 < self.outscale <= MAX_FACTOR:  # nor NaN
+            raise UserError("outscale and size contradict each other: remove one of them.")
+        if self.outscale is not None and not 0 < self.outscale <= MAX_FACTOR:  # also refuses NaN
             raise UserError(f"outscale={self.outscale:g}: give a factor above 0 and up to {MAX_FACTOR}.")
         if self.size is not None and not all(0 < side <= MAX_SIDE for side in self.size):
             width, height = self.size
             raise UserError(f"size={width}x{height}: give a width and a height of 1 to {MAX_SIDE:,} pixels.")
 
     def suffix(self, scale: int) -> str:
-        """What is added to the names of results, such as `_x4` or `_x2.5` or `_640x480`."""
+        """Return the suffix for the names of results, such as `_x4`, `_x2.5` or `_640x480`."""
         if self.size is not None:
             return "_{}x{}".format(*self.size)
         return f"_x{scale if self.outscale is None else self.outscale:g}"
 
     def size_of(self, height: int, width: int, scale: int) -> tuple[int, int]:
-        """Height and width of the result of an image of some height and width."""
+        """Return height and width of the result for an image of this height and width."""
         if self.size is not None:
             factor = min(self.size[0] / width, self.size[1] / height)
         else:
@@ -52,10 +52,10 @@ class Finish:
         return max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5))
 
     def apply(self, sr: Picture, lr: Picture) -> Picture:
-        """Finish the network's result.
+        """Apply the options to the network's result.
 
         Args:
-            sr: may be changed.
+            sr: the result; may be changed in place.
             lr: the input.
         """
         if self.match_colours:

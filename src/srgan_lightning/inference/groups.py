@@ -1,4 +1,4 @@
-"""Small images of equal size, which an accelerator upscales together: one of them does not keep a GPU busy."""
+"""Group small images of equal size for upscaling in one batch, because a single one does not keep a GPU busy."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ from srgan_lightning.imaging.reading import Size, image_size
 from srgan_lightning.inference.inputs import Job
 from srgan_lightning.utils.errors import UserError
 
-#: LR pixels in one pass.
+#: LR pixels per batch.
 GPU_PIXELS = 2**17
 
 
 def group_pixels(device: torch.device) -> int:
-    """How many LR pixels of several images a device gets at a time; 0 on a CPU, which one image keeps busy.
+    """Return the most LR pixels per batch for a device; 0 for a CPU, which one image keeps busy.
 
-    Batches are no faster there (0.99 to 1.09 times), and a batch adds up in another order than one image.
+    On a CPU batches are no faster (0.99 to 1.09 times), and a batch sums in another order than one image.
     """
     return 0 if device.type == "cpu" else GPU_PIXELS
 
 
 def grouped(jobs: Sequence[Job], pixels: int) -> list[list[Job]]:
-    """Jobs of equal size together, as far as `pixels` go; by the files' headers, which 0 leaves unread.
+    """Group jobs of equal image size, read from the files' headers, with at most `pixels` per group; 0: no groups.
 
     Returns:
-        All jobs, each once. Larger images and unreadable files are alone.
+        All jobs, each once. Larger images and unreadable files form groups of one.
     """
     if not pixels:
         return [[job] for job in jobs]
@@ -35,7 +35,7 @@ def grouped(jobs: Sequence[Job], pixels: int) -> list[list[Job]]:
         try:
             size = image_size(job.source)
         except (UserError, OSError):
-            size = (pixels, 1)  # reported when it is its turn
+            size = (pixels, 1)  # a group of one; the error is reported when the file is read
         waiting[size].append(job)
         if (len(waiting[size]) + 1) * size[0] * size[1] > pixels:
             groups.append(waiting.pop(size))

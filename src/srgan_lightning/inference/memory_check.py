@@ -1,4 +1,4 @@
-"""How much memory a picture and its result take, judged by the file's header; tiles bound the network's alone."""
+"""Estimate the memory for a picture and its result from the file's header. Tiles only limit the network's memory."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from srgan_lightning.utils.memory import available_memory, gigabytes
 
 
 def check_room(source: Path, target: Path, scale: int, share: int = 1, finish: Finish = Finish()) -> None:  # noqa: B008
-    """Refuse what cannot be upscaled before any work on it.
+    """Refuse an image that cannot be upscaled, before any work on it.
 
     Args:
         source: the image file.
-        target: where its result goes; its ending says which format.
-        scale: how many times as high and wide the network's result is.
-        share: how many processes use the memory.
+        target: the file for the result; its suffix determines the format.
+        scale: upscaling factor of the network.
+        share: number of processes that share the memory.
         finish: colours and size of the result.
 
     Raises:
-        UserError: the file is no image, its result exceeds its format's size, or both do not fit into memory.
+        UserError: the file is not an image, the result is too large for its format, or both do not fit into memory.
     """
     with opened(source, "it") as image:
         width, height = image.size if orientation(image) < 5 else image.size[::-1]
@@ -40,28 +40,28 @@ def check_room(source: Path, target: Path, scale: int, share: int = 1, finish: F
         raise UserError(
             f"it has {width}x{height} pixels: with its result of {result[1]}x{result[0]} it takes "
             f"{gigabytes(needed)} of memory, and {gigabytes(available)} are available.{advice} Free some memory, lower "
-            "--jobs, or cut it up."
+            "--jobs, or crop the image."
         )
 
 
 def memory_needed(
     pixels: int, channels: int, depth: int, scale: int, form: Format, result: int | None = None, matched: bool = False
 ) -> int:
-    """Bytes that the input, the result and their copies take at most at one time, without the network's.
+    """Return the peak memory in bytes of the input, the result and their copies, without the network.
 
     Args:
-        pixels: of the input.
-        channels: 1 to 4.
-        depth: bytes of a channel, 1 or 2.
+        pixels: pixels of the input.
+        channels: number of channels, 1 to 4.
+        depth: bytes per channel, 1 or 2.
         scale: see `check_room`.
-        form: of the result. PNG is written strip by strip; for the others PIL copies it whole.
-        result: pixels of the result, where it is resized.
-        matched: its colours are matched to those of the input.
+        form: format of the result. PNG is written in strips; for other formats PIL copies the whole result.
+        result: pixels of the result if it is resized.
+        matched: whether colours are matched to the input.
     """
     held, network = channels * depth, scale**2 * pixels
     result = network if result is None else result
-    reading = pixels * (4 + 4 + held)  # by PIL, as decoded, and turned upright or converted; and as an array
-    matching = 4 * 4 * channels * pixels if matched else 0  # float32: input, SR at its size, and their difference twice
+    reading = pixels * (4 + 4 + held)  # PIL's image, its copy, and the array
+    matching = 4 * 4 * channels * pixels if matched else 0  # float32: input, SR at its size, and two differences
     resizing = held * (network + (result if result != network else 0))
     together = held if form is not PNG and channels in (2, 4) else 0  # colour and alpha in one array
     writing = result * (held + together + form.copied)

@@ -1,4 +1,4 @@
-"""Pictures through pipes: `-` as an input or an output, by way of files in a folder that is removed afterwards."""
+"""Read and write pictures through pipes (`-`), with files in a temporary folder."""
 
 import shutil
 import sys
@@ -14,24 +14,24 @@ from srgan_lightning.imaging.reading import opened
 from srgan_lightning.utils.errors import UserError
 
 PIPE = "-"
-MAX_BYTES = 2**30  # of a picture that is piped in; the largest that can be read have less
+MAX_BYTES = 2**30  # largest piped picture; above the largest that can be read
 SUFFIXES = {form.name: suffix for suffix, form in reversed(FORMATS.items())}  # .jpg, not .jpeg
 
 
 @dataclass(frozen=True)
 class PipedFiles:
-    """Files in place of pipes.
+    """Inputs and output with files instead of pipes.
 
     Args:
-        inputs: what the user named, files in place of `-`.
-        output: the same.
+        inputs: the user's inputs, with a file instead of `-`.
+        output: the user's output, with a file instead of `-`.
     """
 
     inputs: list[str]
     output: Path
 
     def shown(self, text: str) -> str:
-        """A text for people, with pipes in place of their files."""
+        """Replace the files of pipes in a message by the names of the pipes."""
         for path, name in ((self.inputs[0], "standard input"), (str(self.output), "standard output")):
             if "srgan-pipe-" in path:
                 text = text.replace(path, name)
@@ -40,23 +40,23 @@ class PipedFiles:
 
 @contextmanager
 def piped(inputs: Sequence[str], output: Path, form: str) -> Iterator[PipedFiles]:
-    """Give files for `-`; at the end of the `with`, what lies in the output's goes to standard output.
+    """Replace `-` by files, and write the output file to standard output at the end of the `with`.
 
-    All other output of the program goes to standard error meanwhile, where a picture goes to standard output.
+    If a picture goes to standard output, all other output of the program goes to standard error.
 
     Args:
-        inputs: as given; with `-` anywhere, one alone.
-        output: as given.
+        inputs: the user's inputs; if `-` is used, only one is allowed.
+        output: the user's output.
         form: `same`, or the format of the result.
 
     Raises:
-        UserError: a pipe is a terminal or closed, or holds no picture; there are several inputs.
+        UserError: a pipe is a terminal, is closed or holds no picture, or there are several inputs.
     """
     if PIPE not in (*inputs, str(output)):
         yield PipedFiles(list(inputs), output)
         return
     if len(inputs) > 1:
-        raise UserError(f"A pipe takes one picture: with {PIPE}, give one input and no more.")
+        raise UserError(f"A pipe holds one picture: with {PIPE}, give exactly one input.")
     with TemporaryDirectory(prefix="srgan-pipe-") as folder:
         if inputs[0] == PIPE:
             inputs = [str(_receive(Path(folder)))]
@@ -65,7 +65,7 @@ def piped(inputs: Sequence[str], output: Path, form: str) -> Iterator[PipedFiles
             return
         to = sys.stdout
         if to.isatty():
-            raise UserError(f"-o {PIPE} writes a picture to standard output, which is a terminal: redirect it.")
+            raise UserError(f"-o {PIPE} writes a picture to standard output, which is a terminal: redirect the output.")
         suffix = Path(inputs[0]).suffix.lower() if form == "same" else f".{form}"
         result = Path(folder) / f"result{suffix if suffix in FORMATS else '.png'}"
         with redirect_stdout(sys.stderr):
@@ -75,16 +75,16 @@ def piped(inputs: Sequence[str], output: Path, form: str) -> Iterator[PipedFiles
 
 
 def _receive(folder: Path) -> Path:
-    """Standard input as a file whose ending is that of its format."""
+    """Write standard input to a file with the suffix of its format."""
     if sys.stdin.isatty():
         raise UserError(
-            f"{PIPE} reads a picture from standard input, which is a terminal: pipe one in, or name a file."
+            f"{PIPE} reads a picture from standard input, which is a terminal: pipe a picture in, or give a file."
         )
     received = folder / "stdin"
     with received.open("wb") as file:
         while piece := sys.stdin.buffer.read(2**20):
             if file.tell() + len(piece) > MAX_BYTES:
-                raise UserError(f"Standard input holds more than {MAX_BYTES // 2**20} MB: no picture has as much.")
+                raise UserError(f"Standard input is larger than {MAX_BYTES // 2**20} MB, the limit for a picture.")
             file.write(piece)
     with opened(received, "Standard input") as image:
         suffix = SUFFIXES.get(str(image.format), ".png")

@@ -1,4 +1,4 @@
-"""Upscaling many files with Lightning's `Trainer.predict`: one process or several, broken files noted and passed by."""
+"""Upscale many files with Lightning's `Trainer.predict`, in one or several processes; broken files are reported."""
 
 import sys
 from collections import defaultdict
@@ -24,12 +24,12 @@ from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError, printable
 from srgan_lightning.utils.logging import silence_lightning
 
-#: Threads that encode and write results; results of more bytes than these are written before the next is made.
+#: Most threads that encode and write results; results larger than SMALL_BYTES are written before the next image.
 MAX_THREADS, SMALL_BYTES = 4, 2**25
 
 
 class UpscalingModule(LightningModule):
-    """Reads and upscales this process's share of the jobs; on accelerators, small images of equal size together."""
+    """A module that reads and upscales this process's share of the jobs; on a GPU, small equal images in batches."""
 
     def __init__(self, jobs: Sequence[Job], upscaler: TiledUpscaler) -> None:
         super().__init__()
@@ -38,13 +38,13 @@ class UpscalingModule(LightningModule):
         self.generator = upscaler.generator  # a submodule, so that the Trainer moves it to its device
 
     def predict_dataloader(self) -> DataLoader[list[Job]]:
-        """Every n-th job; Lightning's own sampler would repeat some to make the shares equal."""
+        """Load every n-th job; Lightning's sampler would repeat jobs to make the shares equal."""
         share = self.jobs[self.trainer.global_rank :: self.trainer.world_size]
         groups: Any = grouped(share, group_pixels(self.device))
         return DataLoader(groups, batch_size=1, collate_fn=_single)
 
     def transfer_batch_to_device(self, batch: list[Job], device: torch.device, dataloader_idx: int) -> list[Job]:
-        return batch  # paths; the tiles travel one by one
+        return batch  # paths; tiles are moved to the device one by one
 
     def predict_step(self, batch: list[Job], batch_idx: int) -> list[Picture | UserError]:
         results: dict[int, Picture | UserError] = {}
@@ -56,7 +56,7 @@ class UpscalingModule(LightningModule):
                 picture = read_picture(job.source)
                 alike[picture.colour.shape, picture.colour.dtype][number] = picture
             except UserError as error:
-                results[number] = error  # reported at the end; the other files go on
+                results[number] = error  # reported at the end, after the other files
         for pictures in alike.values():
             results |= zip(pictures, self._upscaled(list(pictures.values())), strict=True)
         return [results[number] for number in range(len(batch))]
@@ -67,17 +67,17 @@ class UpscalingModule(LightningModule):
         except UserError as error:
             if len(pictures) == 1:
                 return [error]
-        return [self._upscaled([picture])[0] for picture in pictures]  # whichever it is that fails
+        return [self._upscaled([picture])[0] for picture in pictures]  # to find the one that fails
 
 
 class ImageWriter(BasePredictionWriter):
-    """Writes each result as soon as it is there, small ones in threads while the next are made.
+    """A callback that writes each result at once; small ones in threads, while the next images are upscaled.
 
     Args:
-        fingerprint: of the upscaler, for the record of what made each result.
+        fingerprint: fingerprint of the upscaler, recorded for each result.
 
     Attributes:
-        failures: what is wrong with each broken file, by its path; after the run, those of all processes.
+        failures: error messages by path of the broken file; after the run, those of all processes.
     """
 
     def __init__(self, fingerprint: str) -> None:
@@ -97,25 +97,25 @@ class ImageWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        self._finish()  # results of two batches are held at most
+        self._finish()  # hold the results of at most two batches
         for job, result in zip(batch, prediction, strict=True):
             if isinstance(result, UserError):
                 self.failures[str(job.source)] = str(result)
             else:
                 self.pending.append((job, self.threads.submit(self._write, job, result)))
-        # `check_room` has judged a large picture alone, not beside the next.
+        # `check_room` checked the memory for one large picture, not for two at a time.
         if any(isinstance(result, Picture) and result.colour.nbytes > SMALL_BYTES for result in prediction):
             self._finish()
 
     def _write(self, job: Job, result: Picture) -> None:
         write_picture(job.target, result)
-        with suppress(OSError):  # a result that is not in the record counts as made by whatever resumes
+        with suppress(OSError):  # without a record, --resume takes the result as its own
             add_to_record(job.target, self.fingerprint)
         if result.notes:
             print(printable(f"{job.source}: {'; '.join(result.notes)}."), file=sys.stderr, flush=True)
 
     def _finish(self) -> None:
-        """Wait for the files that are being written."""
+        """Wait until all pending files are written."""
         for job, written in self.pending:
             try:
                 written.result()
@@ -138,26 +138,26 @@ def upscale_files(
     """Upscale all jobs.
 
     Args:
-        jobs: at least one.
-        upscaler: its generator is on the CPU.
-        device: with several processes, of its kind one for each.
-        processes: how many share the jobs.
-        progress: show a bar.
+        jobs: at least one job.
+        upscaler: the upscaler, with its generator on the CPU.
+        device: the device; with several GPU processes, each uses one GPU.
+        processes: number of processes that share the jobs.
+        progress: show a progress bar.
 
     Returns:
-        What is wrong with each broken file, by its path.
+        Error messages by path of the broken file.
 
     Raises:
-        UserError: there are not as many devices as processes.
+        UserError: there are fewer devices than processes.
     """
     processes = min(processes, len(jobs))
     if device.type != "cpu" and processes > 1 and (device.index is not None or processes > torch.cuda.device_count()):
         raise UserError(
-            f"--jobs {processes} with --device {device}: each process needs a GPU of its own, and here are "
-            f"{torch.cuda.device_count()}. Lower --jobs, and name no single GPU."
+            f"--jobs {processes} with --device {device}: each process needs its own GPU, and this machine has "
+            f"{torch.cuda.device_count()}. Lower --jobs, and use --device cuda without a number."
         )
     if device.type == "cpu" and processes > 2 * usable_cores():
-        raise UserError(f"--jobs {processes}: this machine's cores are enough for {2 * usable_cores()}.")
+        raise UserError(f"--jobs {processes} is too many for this machine's cores: use at most {2 * usable_cores()}.")
     silence_lightning()
     writer = ImageWriter(upscaler.fingerprint())
     trainer = Trainer(

@@ -1,15 +1,15 @@
-"""Which weights and options made the results in a folder: a small file beside them, for `upscale --resume`."""
+"""Record in a folder of results which weights and options made them, for `upscale --resume`."""
 
 import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-NAME = ".srgan_upscale.jsonl"  # a line for each result: its name, and the fingerprint of what made it
+NAME = ".srgan_upscale.jsonl"  # a line per result with its name and the upscaler's fingerprint
 
 
 def add_to_record(result: Path, fingerprint: str) -> None:
-    """Note what made a result; processes that share a folder may do so at once.
+    """Record the fingerprint of the upscaler of a result; several processes may write at once.
 
     Raises:
         OSError: the record cannot be written.
@@ -19,14 +19,12 @@ def add_to_record(result: Path, fingerprint: str) -> None:
 
 
 def read_records(results: Iterable[Path]) -> dict[Path, str]:
-    """The fingerprint of what made each result, for those that it is known of."""
+    """Return the recorded fingerprints of results; results without a record are left out."""
     known: dict[Path, str] = {}
     for folder in {result.parent for result in results}:
         with suppress(OSError):
             for line in (folder / NAME).read_text(encoding="ascii", errors="replace").splitlines():
-                with suppress(
-                    ValueError, TypeError, RecursionError
-                ):  # a line that was cut by a kill, or written by hand
+                with suppress(ValueError, TypeError, RecursionError):  # a line cut off by a kill, or written by hand
                     name, fingerprint = json.loads(line)
-                    known[folder / str(name)] = str(fingerprint)  # of several, the last holds
+                    known[folder / str(name)] = str(fingerprint)  # the last line of a result counts
     return known

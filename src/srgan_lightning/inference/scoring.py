@@ -1,4 +1,4 @@
-"""Generators scored on sets of images, beside bicubic."""
+"""Evaluate generators and bicubic interpolation on sets of images."""
 
 import json
 from collections.abc import Mapping
@@ -35,23 +35,23 @@ from srgan_lightning.utils.files import write_text
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Score by a composed configuration.
+    """Evaluate by a composed configuration.
 
     Args:
-        cfg: `conf/evaluate.yaml`.
+        cfg: the configuration of `conf/evaluate.yaml`.
 
     Returns:
-        What `json=` is given: `protocol` and `results`, one for each pair of set and weights.
+        The content of the `json=` file: `protocol` and `results`, one for each pair of set and weights.
 
     Raises:
-        UserError: weights, images or settings that do not fit.
+        UserError: weights, images or settings are invalid or do not match.
     """
     console, device = Console(), find_device(cfg.device)
     allow_architectures(_listed(cfg.architecture))
     degradation = instantiate(cfg.degradation)
     hr_dirs, lr_dirs = _listed(cfg.hr_dir), _listed(cfg.lr_dir)
     if lr_dirs and len(lr_dirs) != len(hr_dirs):
-        raise UserError(f"lr_dir names {len(lr_dirs)} folders, hr_dir {len(hr_dirs)}: give one LR folder for each set.")
+        raise UserError(f"lr_dir has {len(lr_dirs)} folders, hr_dir {len(hr_dirs)}: give one LR folder per HR folder.")
     sets = [
         EvaluationSet(hr, lr, degradation) for hr, lr in zip(hr_dirs, lr_dirs or [None] * len(hr_dirs), strict=True)
     ]
@@ -107,10 +107,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
 
 def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool) -> Upscaler:
-    """A function from LR to SR, both (1, 3, ...) on the CPU.
+    """Return a function from LR to SR, both (1, 3, ...) on the CPU.
 
     Raises:
-        UserError: the weights are unavailable, or are made for another scale.
+        UserError: the weights are unavailable, or have another scale.
     """
     if weights == "bicubic":
         return bicubic_upscaler(scale)
@@ -126,7 +126,7 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
 
 
 def _costs(upscalers: Mapping[str, Upscaler], device: torch.device, scale: int) -> dict[str, dict[str, float]]:
-    """What each generator costs, by name and `metrics.tables.COSTS`."""
+    """Return each generator's costs, by name and `metrics.tables.COSTS`."""
     costs = measure_costs(upscalers, device, scale)
     return {
         name: {"weights_count": 0 if name == "bicubic" else count_weights(load_trained(name).generator), **cost}
@@ -135,7 +135,7 @@ def _costs(upscalers: Mapping[str, Upscaler], device: torch.device, scale: int) 
 
 
 def write_grid(target: Path, grid: Tensor) -> Path:
-    """Write a grid, and give its file."""
+    """Write a grid, and return its file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     save_image(grid, target)
     return target

@@ -1,4 +1,4 @@
-"""One result from the eight views of an image: a little better, for eight times the work."""
+"""Average over the eight flips and rotations of an image: slightly better results for eight times the work."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def self_ensemble(upscale: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Average over the eight flips and turns of the image (Timofte et al. 2016): eight times the work.
+    """Return a function that averages over the eight flips and rotations of an image (Timofte et al. 2016).
 
     Args:
         upscale: maps (B, C, H, W) to (B, C, scale * H, scale * W) for images of any size.

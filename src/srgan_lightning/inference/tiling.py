@@ -1,4 +1,4 @@
-"""Upscaling whole images in tiles that overlap as far as the generator sees."""
+"""Upscale whole images in tiles that overlap by the generator's receptive radius."""
 
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -9,24 +9,24 @@ from torch import Tensor, nn
 from srgan_lightning.imaging.tiles import run_tiled
 from srgan_lightning.networks.contract import SRModule, run_padded, traits_of
 
-#: Side of a tile in LR pixels for scores.
+#: Side of a tile in LR pixels when scoring.
 TILE = 256
-#: The overlap of tiles in LR pixels where the generator sees farther than this, or nobody knows how far; the result
-#: is then near that of the whole image, and not equal to it.
+#: Overlap of tiles in LR pixels if the receptive radius is larger than this or unknown. The result is then close to
+#: that of the whole image, but not equal.
 OVERLAP = 64
-#: Side of the strips that are put through a generator to measure how far it sees, in LR pixels.
+#: Width in LR pixels of the strips for measuring a generator's receptive radius.
 STRIP_DEPTH = 16
-#: Greatest difference of two results that are the same but for rounding, as a share of the greatest value.
+#: Largest rounding difference of two equal results, as a share of the largest value.
 SAME = 1e-4
 
 _measured: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 
 
 def super_resolve(generator: SRModule, lr: Tensor) -> Tensor:
-    """Upscale whole images, in tiles where these give the same image with less memory.
+    """Upscale whole images; large ones in tiles to save memory, if the result is the same.
 
     Args:
-        generator: in eval mode.
+        generator: a network in eval mode.
         lr: (B, 3, H, W) RGB in [0, 1].
 
     Returns:
@@ -39,18 +39,18 @@ def super_resolve(generator: SRModule, lr: Tensor) -> Tensor:
 
 
 def tile_multiple(generator: SRModule) -> int:
-    """What tiles begin at multiples of, in LR pixels."""
+    """Return the number of LR pixels at whose multiples tiles begin."""
     traits = traits_of(generator)
     return traits.tile_multiple or traits.side_multiple
 
 
 def receptive_radius(generator: SRModule) -> int | None:
-    """How far tiles have to look beyond their edges for the result of the whole image, in LR pixels.
+    """Return the overlap in LR pixels with which tiles give the result of the whole image.
 
-    Where the generator does not say it, it is measured once.
+    If the generator does not declare its receptive radius, it is measured once.
 
     Returns:
-        None where it is farther than `OVERLAP`, as with attention over the whole image, or depends on the values.
+        The overlap; None if it exceeds `OVERLAP`, as with attention over the whole image, or depends on the values.
     """
     traits = traits_of(generator)
     radius = traits.receptive_radius
@@ -58,15 +58,15 @@ def receptive_radius(generator: SRModule) -> int | None:
         if generator not in _measured:
             _measured[generator] = _measure(generator)
         radius = _measured[generator]
-    # A crop that is smaller than the network takes would be padded where the image goes on.
+    # A crop below the network's smallest size would be padded, although the image continues there.
     return None if radius is None else max(radius, traits.min_side - 1)
 
 
 @torch.no_grad()
 def _measure(generator: SRModule) -> int | None:
-    """How far a NaN spreads: by whatever layer, to all that depends on it.
+    """Measure how far a NaN spreads, as it reaches everything that depends on it through any layer.
 
-    What is found is then tried: two tiles have to give the image that the network gives in one go.
+    The radius is then verified: two tiles must give the same result as one pass.
     """
     multiple, weight = tile_multiple(generator), next(generator.parameters())
     margin = _rounded_up(OVERLAP + 1, multiple)

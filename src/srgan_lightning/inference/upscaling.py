@@ -1,4 +1,4 @@
-"""Upscaling one image: tiles in, a whole image out, with bounded memory."""
+"""Upscale images of any size in tiles, with bounded memory."""
 
 import hashlib
 import math
@@ -35,22 +35,22 @@ PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 ALPHAS = ("bicubic", "generator", "drop")
 
 Result = TypeVar("Result")
-#: Work that yields the share that is done, in (0, 1], and returns its result.
+#: A generator function that yields the finished share in (0, 1], and returns its result.
 Progress: TypeAlias = abc.Generator[float, None, Result]
 
 
 class TiledUpscaler:
-    """Upscales pictures of any size and kind with one generator.
+    """An upscaler of pictures of any size and kind with one generator.
 
     Args:
-        generator: a trained one; it is copied, and the copy made fast for inference.
-        tile: side of a tile in LR pixels; 0 for the whole image at once. Out of memory, it halves for good.
-        overlap: how far tiles look beyond their edges, in LR pixels. None: as far as the generator sees, so that the
-            result is that of the whole image; `OVERLAP` for one that sees farther, and does not say it.
-        precision: of the convolutions of 8-bit pictures: `32`, `bf16` or `16`. 16-bit pictures get all of float32's
-            bits, on GPUs too, where others are convolved in TF32.
-        alpha: an alpha channel is upscaled by `bicubic` or the `generator`, or dropped (`drop`).
-        ensemble: average over the eight flips and turns of each tile; for the network's passes alone.
+        generator: a trained generator; a copy of it is optimised for inference.
+        tile: side of a tile in LR pixels; 0 for the whole image at once. It is halved permanently when memory runs out.
+        overlap: overlap of tiles on each side in LR pixels. None: the receptive radius, so that the result equals that
+            of the whole image; `OVERLAP` if the radius is larger or cannot be measured.
+        precision: precision of the convolutions for 8-bit pictures: `32`, `bf16` or `16`. 16-bit pictures are always
+            computed in full float32, also on GPUs that use TF32 for others.
+        alpha: upscale an alpha channel by `bicubic` or by the `generator`, or drop it (`drop`).
+        ensemble: average the network's results over the eight flips and rotations of each tile.
         finish: colours and size of the result.
 
     Raises:
@@ -69,21 +69,21 @@ class TiledUpscaler:
     ) -> None:
         if (tile and not SMALLEST_TILE <= tile <= LARGEST_TILE) or not 0 <= (overlap or 0) <= LARGEST_TILE:
             raise UserError(
-                f"tile={tile}, overlap={overlap}: a tile is {SMALLEST_TILE} to {LARGEST_TILE} pixels, or 0 for the "
-                f"whole image at once; an overlap is 0 to {LARGEST_TILE}."
+                f"tile={tile}, overlap={overlap}: give a tile of {SMALLEST_TILE} to {LARGEST_TILE} pixels, or 0 for "
+                f"the whole image at once, and an overlap of 0 to {LARGEST_TILE}."
             )
         if precision not in PRECISIONS or alpha not in ALPHAS:
             raise UserError(
-                f"precision={precision}, alpha={alpha}: precision is one of {', '.join(PRECISIONS)}, alpha one of "
-                f"{', '.join(ALPHAS)}."
+                f"precision={precision}, alpha={alpha}: use one of {', '.join(PRECISIONS)} for precision, and one of "
+                f"{', '.join(ALPHAS)} for alpha."
             )
         if precision == "16" and not traits_of(generator).supports_half:
-            raise UserError("precision=16: this network does not work in float16: take bf16, or 32.")
+            raise UserError("precision=16: this network does not work in float16. Use bf16 or 32.")
         self.generator = fold_batchnorm(generator).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale = generator.scale
         self.tile = tile
         self.multiple = tile_multiple(generator)
-        #: None until there are tiles, where the generator's radius has to be measured.
+        #: None if the generator's radius must be measured, until the first picture with several tiles.
         self.overlap = overlap
         if overlap is None and traits_of(generator).receptive_radius is not None:
             self.overlap = receptive_radius(generator)
@@ -91,9 +91,9 @@ class TiledUpscaler:
         self.alpha, self.ensemble, self.finish = alpha, ensemble, finish
 
     def fingerprint(self) -> str:
-        """Equal for upscalers of equal weights and options, whose results are equal too."""
+        """Return a hash of weights and options; upscalers with equal hashes give equal results."""
         options: tuple[Any, ...] = (self.generator.arguments, self.overlap, self.precision, self.alpha)
-        if self.ensemble or self.finish != Finish():  # results of earlier versions stay known without them
+        if self.ensemble or self.finish != Finish():  # defaults are left out to match records of earlier versions
             options += (self.ensemble, self.finish)
         digest = hashlib.sha256(str(options).encode())
         for name, tensor in self.generator.state_dict().items():
@@ -102,25 +102,25 @@ class TiledUpscaler:
         return digest.hexdigest()
 
     def upscale(self, picture: Picture) -> Picture:
-        """`scale` times as high and wide, or as `finish` says, of the same kind and with the same metadata.
+        """Upscale a picture by `scale`, or to the size of `finish`; keep its kind and metadata.
 
         Raises:
-            UserError: not even tiles of 16 pixels fit into memory.
+            UserError: even tiles of 16 pixels do not fit into memory.
         """
         return _finished(self.iter_upscale(picture))
 
     @torch.inference_mode()
     def upscale_all(self, pictures: Sequence[Picture]) -> list[Picture]:
-        """`upscale` for pictures of one shape and depth, which pass through the generator together.
+        """Upscale pictures of equal shape and depth in one batch.
 
         Args:
-            pictures: some, of equal `colour.shape` and `colour.dtype`.
+            pictures: pictures with the same `colour.shape` and `colour.dtype`.
 
         Returns:
-            What `upscale` gives for each, to one level of 8 bits (257 of 16): a device may add up in another order.
+            The results of `upscale`, up to one 8-bit level (257 for 16 bits), as a device may sum in another order.
 
         Raises:
-            UserError: as `upscale`, for any of them.
+            UserError: see `upscale`, for any of the pictures.
         """
         if len(pictures) == 1:
             return [self.upscale(pictures[0])]
@@ -130,14 +130,14 @@ class TiledUpscaler:
 
     @torch.inference_mode()
     def iter_upscale(self, picture: Picture) -> Progress[Picture]:
-        """`upscale` for those who show progress or may stop: yields the share that is done after each tile."""
+        """Run `upscale` step by step, for progress bars and cancelling; yield the finished share after each tile."""
         height, width, channels = picture.shape
         sizes = {(self.scale * height, self.scale * width), self.finish.size_of(height, width, self.scale)}
         result = sum(map(math.prod, sizes)) * channels * picture.colour.itemsize
         if result > (available := available_memory()):
             raise UserError(
                 f"its result would take {gigabytes(result)} of memory, and {gigabytes(available)} are available: "
-                "cut it up."
+                "crop the image."
             )
         alpha = yield from self._alpha(picture)
         colour = yield from self._run(self._super_resolve, picture.colour[None])
@@ -155,7 +155,7 @@ class TiledUpscaler:
         return self.finish.apply(sr, picture)
 
     def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
-        """Several pictures, (B, H, W, 1 or 3); out of memory, first half as many, then smaller tiles."""
+        """Run pictures (B, H, W, 1 or 3); when memory runs out, first halve the batch, then the tiles."""
         while True:
             try:
                 if self._fits(pixels):
@@ -163,14 +163,14 @@ class TiledUpscaler:
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+            # Not in the except block, because its traceback keeps the tensors of the failed attempt alive.
             if len(pixels) > 1:
                 halves = np.array_split(pixels, 2)
                 return np.concatenate([_finished(self._run(function, half)) for half in halves])
             self._halve_tile(max(pixels.shape))
 
     def _run_tiles(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
-        """(B, H, W, 1 or 3) to (B, scale * H, scale * W, same); only one tile at a time is held as float32."""
+        """Map (B, H, W, 1 or 3) to (B, scale * H, scale * W, same), with only one tile at a time in float32."""
         count, height, width, channels = pixels.shape
         most = np.iinfo(pixels.dtype).max
         device = next(self.generator.parameters()).device
@@ -180,13 +180,13 @@ class TiledUpscaler:
             crop = pixels[:, *part.crop].astype(np.float32)
             lr = torch.from_numpy(crop).to(device).div(most).permute(0, 3, 1, 2)
             with full_float32() if pixels.dtype == np.uint16 else self._autocast(device):
-                sr = function(lr.expand(-1, 3, -1, -1))[..., *part.kept(self.scale)]  # grey runs as RGB
+                sr = function(lr.expand(-1, 3, -1, -1))[..., *part.kept(self.scale)]  # grey is expanded to RGB
             if channels == 1:
                 sr = sr.mean(dim=1, keepdim=True)
-            if not sr.isfinite().all():  # black or white pictures otherwise
+            if not sr.isfinite().all():  # the picture would become black or white
                 raise UserError(
-                    "the generator gives NaN or infinity for this picture: its weights are those of a training that "
-                    "diverged, or overflow in half precision. Take other weights, or --precision 32."
+                    "the generator gives NaN or infinity for this picture: its training diverged, or values overflow "
+                    "in half precision. Use other weights, or --precision 32."
                 )
             sr = sr.clamp(0, 1).mul(most).round().permute(0, 2, 3, 1)
             result[:, *part.target(self.scale)] = sr.cpu().numpy()
@@ -207,7 +207,7 @@ class TiledUpscaler:
         return resize_bicubic(lr, (self.scale * height, self.scale * width))
 
     def _fits(self, pixels: Pixels) -> bool:
-        """Whether there is memory for the three layers of features that the trunk holds at once; a lower bound."""
+        """Check for enough memory for three feature maps of the trunk at once, which is a lower bound."""
         count, height, width, _ = pixels.shape
         overlap = self._overlap(height, width)
         tile = [min((self.tile or side) + 2 * overlap, side) for side in (height, width)]
@@ -216,7 +216,7 @@ class TiledUpscaler:
         return bool(needed <= memory_of(next(self.generator.parameters()).device))
 
     def _overlap(self, height: int, width: int) -> int:
-        """How far tiles look beyond their edges; how far the generator sees is measured where there are tiles alone."""
+        """Return the overlap of tiles; the generator's radius is only measured for pictures with several tiles."""
         if self.overlap is None and self.tile and max(height, width) > self.tile:
             radius = receptive_radius(self.generator)
             self.overlap = OVERLAP if radius is None else radius
@@ -226,16 +226,16 @@ class TiledUpscaler:
         tile = min(self.tile or longest, longest)
         if tile // 2 < SMALLEST_TILE:
             raise UserError(
-                f"there is not enough memory even with tiles of {tile} pixels: free some, or use --device cpu."
+                f"there is not enough memory even for tiles of {tile} pixels: free some memory, or use --device cpu."
             )
         self.tile = tile // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        print(f"Out of memory with tiles of {tile} pixels: going on with {self.tile}.", file=sys.stderr, flush=True)
+        print(f"Out of memory with tiles of {tile} pixels: continuing with {self.tile}.", file=sys.stderr, flush=True)
 
 
 def _finished(steps: Progress[Result]) -> Result:
-    """The result of work, without its progress."""
+    """Run all steps, and return the result."""
     while True:
         try:
             next(steps)
@@ -246,7 +246,7 @@ def _finished(steps: Progress[Result]) -> Result:
 
 @contextmanager
 def full_float32() -> abc.Iterator[None]:
-    """Convolve in all 24 bits of float32: NVIDIA GPUs round to TF32's 11 otherwise, too few for 16-bit pixels."""
+    """Turn off TF32, whose 11 bits are too few for 16-bit pixels; NVIDIA GPUs may use it for float32 convolutions."""
     cudnn = torch.backends.cudnn
     precision, tf32 = torch.get_float32_matmul_precision(), cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
@@ -274,12 +274,12 @@ def upscale_image(
     """Upscale an image.
 
     Args:
-        image: of any mode. Grey stays grey, `I;16` 16-bit, alpha is kept; CMYK and palettes become RGB.
+        image: an image of any mode. Grey, 16-bit grey (`I;16`) and alpha are kept; CMYK and palettes become RGB.
         weights: the name of a bundled model, a path, or a generator from `load_generator`.
         tile: see `TiledUpscaler`.
         overlap: see `TiledUpscaler`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        precision: `auto`, which is `bf16` where the device is fast in it; or see `TiledUpscaler`.
+        precision: `auto` (`bf16` if the device has it in hardware, else `32`), or see `TiledUpscaler`.
         alpha: see `TiledUpscaler`.
         ensemble: see `TiledUpscaler`.
         outscale: see `Finish`.
@@ -289,7 +289,7 @@ def upscale_image(
         An upright image, with the ICC profile and EXIF of the original in its `info`.
 
     Raises:
-        UserError: weights, device, options or image that cannot be used.
+        UserError: weights, device, options or image cannot be used.
     """
     generator = load_generator(weights) if isinstance(weights, str | Path) else validate_generator(weights, "weights")
     place, finish = find_device(device), Finish(outscale, match_colours=match_colours)

@@ -1,4 +1,4 @@
-"""The terms of the generator's and the discriminator's losses."""
+"""Loss terms of generator and discriminator."""
 
 from srgan_lightning.losses.adversarial import AdversarialLoss
 from srgan_lightning.losses.generator_loss import GeneratorLoss

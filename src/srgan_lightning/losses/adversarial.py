@@ -7,24 +7,24 @@ from torch import Tensor
 from srgan_lightning.utils.errors import UserError
 
 KINDS = ("bce", "hinge", "least_squares", "linear", "relativistic")
-#: Those whose discriminator has labels, of 1 for HR and of 0 for SR.
+#: Kinds whose discriminator is trained with labels: 1 for HR, 0 for SR.
 LABELLED = ("bce", "least_squares", "relativistic")
 
 
 class AdversarialLoss:
-    """The losses of generator and discriminator: scalar means over all logits, in float32 whatever their type.
+    """Adversarial losses of generator and discriminator: scalar means over all logits, computed in float32.
 
-    Logits have any shape: (B, 1), one an image, or maps (B, 1, H, W), one a pixel.
+    Logits have any shape: (B, 1), one per image, or maps (B, 1, H, W), one per pixel.
 
     Args:
-        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, `linear` (loss=all_terms): the
+        kind: `bce` (the paper's, non-saturating); `hinge`; `least_squares`; `linear` (loss=all_terms): the
             discriminator minimises 1 - D(hr) + D(sr), the generator 1 - D(sr), with D the sigmoid of the logits; or
-            `relativistic`, ESRGAN's (Wang et al. 2018, section 3.2): half the cross-entropy of logits of HR less the
-            mean of those of SR, and the reverse, over the batch of a process.
-        label_smoothing: s in [0, 0.5): the discriminator's label of HR is 1 - s, that of SR stays 0.
+            `relativistic`, ESRGAN's (Wang et al. 2018, section 3.2): half the cross-entropy of the logits of HR minus
+            the mean logit of SR, plus the reverse, with means over the batch of one process.
+        label_smoothing: s in [0, 0.5): the discriminator's label of HR is 1 - s; the label of SR stays 0.
 
     Raises:
-        UserError: an unknown kind; a smoothing out of its range, or for a kind that has no labels.
+        UserError: an unknown kind; a smoothing out of its range, or for a kind without labels.
     """
 
     def __init__(self, kind: str = "bce", label_smoothing: float = 0.0) -> None:
@@ -34,18 +34,23 @@ class AdversarialLoss:
             raise UserError(f"loss.label_smoothing={label_smoothing}: give a number from 0 to below 0.5, such as 0.1.")
         if label_smoothing and kind not in LABELLED:
             raise UserError(
-                f"loss.label_smoothing={label_smoothing} needs labels, which loss.adversarial_kind={kind} has not: set "
-                f"it to 0, or use one of {', '.join(LABELLED)}."
+                f"loss.label_smoothing={label_smoothing} needs labels, which loss.adversarial_kind={kind} does not "
+                f"have: set loss.label_smoothing=0, or use one of {', '.join(LABELLED)}."
             )
         self.kind, self.label_smoothing = kind, label_smoothing
 
     @property
     def relativistic(self) -> bool:
-        """Whether the generator's side needs logits of HR too."""
+        """Whether the generator's loss needs the logits of HR too."""
         return self.kind == "relativistic"
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """Low when the discriminator takes SR for real; fake: logits of SR, real: of HR, where they are needed."""
+        """Return the generator's loss, low when the discriminator takes SR for real.
+
+        Args:
+            fake: logits of SR.
+            real: logits of HR, needed by the relativistic kind.
+        """
         fake = fake.float()
         if self.relativistic:
             if real is None:
@@ -61,7 +66,12 @@ class AdversarialLoss:
         return (1 - torch.sigmoid(fake)).mean()
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the loss, low when HR and SR are distinguished; real, fake: logits of HR and of SR."""
+        """Return the discriminator's loss, low when HR and SR are distinguished.
+
+        Args:
+            real: logits of HR.
+            fake: logits of SR.
+        """
         real, fake = real.float(), fake.float()
         if self.relativistic:
             real, fake = _relative(real, fake)
@@ -76,13 +86,16 @@ class AdversarialLoss:
         return (1 - torch.sigmoid(real)).mean() + torch.sigmoid(fake).mean()
 
     def probabilities(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean D(HR) and D(SR), scalars in [0, 1]; relativistic: of being more real than the other on average."""
+        """Return the mean D(HR) and D(SR), scalars in [0, 1].
+
+        Relativistic: the probabilities of being more real than the average of the other kind.
+        """
         if self.relativistic:
             real, fake = _relative(real, fake)
         return torch.sigmoid(real).mean(), torch.sigmoid(fake).mean()
 
 
 def _relative(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits of each less the mean of the other's."""
+    """Subtract from the logits of each kind the mean logit of the other."""
     real, fake = real.float(), fake.float()
     return real - fake.mean(), fake - real.mean()

@@ -17,8 +17,8 @@ PIXEL_KINDS = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Mean squared difference of neighbours, rows plus columns, of (B, 3, H, W); a scalar."""
-    image = image.float()  # half precision makes 0 of small differences
+    """Return the mean squared difference of neighbouring pixels of (B, 3, H, W), rows plus columns; a scalar."""
+    image = image.float()  # half precision rounds small differences to 0
     rows = (image[..., 1:, :] - image[..., :-1, :]).square().mean()
     columns = (image[..., :, 1:] - image[..., :, :-1]).square().mean()
     return rows + columns
@@ -34,14 +34,14 @@ class GeneratorLoss(nn.Module):
         total_variation: weight of the total variation of SR (loss=all_terms: 2e-8).
         pixel_kind: `mse` (the paper's) or `l1`.
         adversarial_kind: see `AdversarialLoss`.
-        adversarial_start: updates before the adversarial term, and the discriminator's training, begin.
-        adversarial_ramp: updates from there over which the term's weight rises to `adversarial`.
+        adversarial_start: updates before the adversarial term and the discriminator's training begin.
+        adversarial_ramp: number of further updates over which the term's weight rises to `adversarial`.
         adversarial_ramp_kind: see `Ramp`.
         label_smoothing: see `AdversarialLoss`.
         r1: weight of the discriminator's gradient penalty, see `R1`.
         r1_interval: updates from one penalty to the next.
         grid: weight of `grid_error`.
-        grid_period: HR pixels per LR pixel.
+        grid_period: HR pixels per LR pixel, the scale.
         vgg: arguments of `PerceptualLoss`.
         extra: weights of the terms that a subclass adds in its `forward`, by name.
 
@@ -89,18 +89,18 @@ class GeneratorLoss(nn.Module):
         self.gan = AdversarialLoss(adversarial_kind, label_smoothing)
         self.ramp = Ramp(adversarial_start, adversarial_ramp, adversarial_ramp_kind)
         self.r1 = R1(r1, r1_interval)
-        self.updates = 0  #: of the generator so far, as training sets it: where on its ramp the adversarial term is
+        self.updates = 0  #: the generator's updates so far, set by training; `ramp` depends on it
         self.vgg = dict(vgg or {})
         self.perceptual = PerceptualLoss(**self.vgg) if self.weights["perceptual"] else None
 
     @property
     def adversarial_weight(self) -> float:
-        """That of this update; with 0 the discriminator is neither needed nor trained."""
+        """The adversarial weight at this update; at 0 the discriminator is neither used nor trained."""
         return self.weights["adversarial"] * self.ramp(self.updates)
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Plain values that describe this loss, for checkpoints and artifacts."""
+        """A description of this loss in plain values, for checkpoints and artifacts."""
         recipe: dict[str, Any] = {name: weight for name, weight in self.weights.items() if weight}
         if "pixel" in recipe:
             recipe["pixel_kind"] = self.pixel_kind
@@ -141,7 +141,7 @@ class GeneratorLoss(nn.Module):
         Returns:
             The weighted sum, and each weighted term by name.
         """
-        sr, hr = sr.float(), hr.float()  # half precision has too few digits for differences of pixels
+        sr, hr = sr.float(), hr.float()  # half precision is too coarse for pixel differences
         terms: dict[str, Tensor] = {}
         if self.weights["pixel"]:
             terms["pixel"] = PIXEL_KINDS[self.pixel_kind](sr, hr)

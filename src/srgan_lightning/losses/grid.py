@@ -7,22 +7,22 @@ WINDOW = 6
 
 
 def grid_error(sr: Tensor, hr: Tensor, period: int) -> Tensor:
-    """Mean square of the pattern in SR - HR that repeats every `period` pixels, for (B, C, H, W); a scalar.
+    """Return the mean square of the pattern in SR - HR that repeats every `period` pixels, for (B, C, H, W); a scalar.
 
-    A convolutional generator sees the same LR around every pixel of plain ground, so it draws the same pattern beside
-    each of them: texture that the perceptual or adversarial term rewards appears there as a grid. The pattern is
-    averaged over windows of 6 x 6 LR pixels, in which details of the photo cancel and a grid does not. The windows
-    cover the image from its top left; a rest narrower than a window is left out, unless the image itself is.
+    In a flat region a convolutional generator sees the same LR around every pixel, so it draws the same pattern at
+    each. Texture that the perceptual or adversarial term rewards therefore appears there as a grid. The pattern is
+    averaged over windows of 6 x 6 LR pixels, where details of the photo cancel and a grid does not. The windows start
+    at the top left. A remainder narrower than a window is ignored, unless the image itself is narrower.
 
     Args:
         sr: image with gradient; each side is at least `period`.
-        hr: the truth.
+        hr: the original image.
         period: HR pixels per LR pixel, the scale.
     """
     cells = [min(WINDOW, side // period) for side in sr.shape[-2:]]  # LR pixels along a window
     windows = [side // (count * period) for side, count in zip(sr.shape[-2:], cells, strict=True)]
     height, width = (a * b * period for a, b in zip(windows, cells, strict=True))
-    error = (sr.float() - hr.float())[..., :height, :width]  # half precision has too few digits for small patterns
+    error = (sr.float() - hr.float())[..., :height, :width]  # half precision is too coarse for weak patterns
     cells_of_windows = error.reshape(*error.shape[:2], windows[0], cells[0], period, windows[1], cells[1], period)
     pattern = cells_of_windows.mean((3, 6))  # (B, C, windows down, period, windows across, period)
     squared: Tensor = (pattern - pattern.mean((3, 5), keepdim=True)).square()

@@ -1,4 +1,4 @@
-"""The VGG19 content loss (Ledig et al. 2017, section 2.2.1), of one layer or several (Johnson et al. 2016)."""
+"""VGG19 content loss (Ledig et al. 2017, section 2.2.1) on one layer or several (Johnson et al. 2016)."""
 
 from collections.abc import Mapping
 
@@ -13,17 +13,17 @@ DISTANCES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 
 class PerceptualLoss(nn.Module):
-    """Mean distance of the VGG features of SR and HR, summed over layers; its gradient reaches SR alone.
+    """Mean distance between the VGG features of SR and HR, summed over layers; the gradient reaches SR only.
 
     Args:
         layer: see `VGGFeatures`.
         weights: see `VGGFeatures`.
-        layers: weights of several layers by name, which replace `layer`; a layer of weight 0 is left out.
+        layers: weights by layer name, instead of `layer`; a layer with weight 0 is left out.
         distance: `mse` (the paper's) or `l1`.
         normalize: see `VGGFeatures`.
 
     Raises:
-        UserError: a weight or the distance is not a valid one, or see `VGGFeatures`.
+        UserError: a weight or the distance is invalid; see also `VGGFeatures`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PerceptualLoss(nn.Module):
         self.features = VGGFeatures(list(self.layers), weights, normalize)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """sr, hr: (B, 3, H, W) RGB in [0, 1]; a float32 scalar, whatever precision VGG runs in."""
+        """Compute the loss of sr and hr, (B, 3, H, W) RGB in [0, 1]: a float32 scalar in any precision of VGG."""
         with torch.no_grad():  # the target needs no graph
             targets = self.features(hr)
         distance = DISTANCES[self.distance]
@@ -51,7 +51,7 @@ class PerceptualLoss(nn.Module):
 
 
 def check_layers(layers: Mapping[str, float]) -> dict[str, float]:
-    """The layers of a weight above 0, as plain numbers; raises UserError for anything else."""
+    """Return the layers with a weight above 0, as plain floats; raise UserError if a weight is invalid."""
     example = "give weights by layer, such as loss.vgg.layers={conv1_2: 0.1, relu2_2: 1.0}"
     if not isinstance(layers, Mapping):
         raise UserError(f"loss.vgg.layers={layers!r}: {example}.")

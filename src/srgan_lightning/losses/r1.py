@@ -1,4 +1,4 @@
-"""Lazy R1: a penalty on the discriminator's slope at HR (Mescheder et al. 2018; Karras et al. 2020, section 3.1)."""
+"""Lazy R1: a gradient penalty of the discriminator at HR (Mescheder et al. 2018; Karras et al. 2020, section 3.1)."""
 
 from collections.abc import Callable
 
@@ -9,17 +9,18 @@ from srgan_lightning.utils.errors import UserError
 
 
 class R1:
-    """weight / 2 times the squared norm of D's gradient with respect to HR, in one of `interval` updates, times that.
+    """The R1 penalty: weight / 2 times the squared norm of D's gradient with respect to HR.
 
-    Of a map of logits the gradient is that of its mean. HR is in [0, 1]: in the papers' [-1, 1] a gradient is half as
-    large, so that their weight of 10 is 2.5 here.
+    It is computed in one of `interval` updates, and multiplied by `interval`. For a map of logits, the gradient is that
+    of the mean logit. HR is in [0, 1]. In the papers' range [-1, 1] the gradient is half as large, so their weight of
+    10 corresponds to 2.5 here.
 
     Args:
-        weight: gamma; 0 leaves the penalty out.
-        interval: updates from one penalty to the next.
+        weight: gamma; 0 turns the penalty off.
+        interval: number of updates per penalty.
 
     Raises:
-        UserError: a number out of its range.
+        UserError: a number is out of its range.
     """
 
     def __init__(self, weight: float = 0.0, interval: int = 16) -> None:
@@ -30,18 +31,18 @@ class R1:
         self.weight, self.interval = float(weight), interval
 
     def due(self, updates: int) -> bool:
-        """Whether the update after so many has the penalty."""
+        """Check whether the next update, after `updates` of them, includes the penalty."""
         return self.weight > 0 and (updates + 1) % self.interval == 0
 
     def __call__(self, discriminator: Callable[[Tensor], Tensor], hr: Tensor) -> Tensor:
-        """The weighted penalty, a scalar whose gradient reaches the discriminator's weights alone.
+        """Compute the weighted penalty, a scalar whose gradient reaches only the discriminator's weights.
 
         Args:
-            discriminator: maps images to logits of any shape, the same number for each image.
+            discriminator: maps images to logits of any shape, with the same number for each image.
             hr: (B, 3, H, W) RGB in [0, 1].
         """
         hr = hr.detach().float().requires_grad_()
-        # A gradient of a gradient vanishes in half precision, and a compiled graph has none.
+        # Second-order gradients vanish in half precision, and compiled graphs do not support them.
         with torch.autocast(hr.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
             (gradient,) = torch.autograd.grad(discriminator(hr).mean() * len(hr), hr, create_graph=True)
         return self.weight / 2 * self.interval * gradient.square().sum((1, 2, 3)).mean()

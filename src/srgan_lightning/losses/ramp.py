@@ -1,4 +1,4 @@
-"""The weight of a loss term that begins late and rises."""
+"""Ramp up the weight of a loss term."""
 
 import math
 
@@ -8,15 +8,15 @@ KINDS = ("linear", "cosine")
 
 
 class Ramp:
-    """The share of its weight that a term has: 0 for `start` updates, then rising to 1 over `length` updates.
+    """A factor for the weight of a term: 0 for `start` updates, then rising to 1 over `length` updates.
 
     Args:
-        start: updates without the term.
-        length: updates from there to the full weight; the first of them has more than 0.
-        kind: `linear`, or `cosine`, which begins and ends slowly.
+        start: number of updates without the term.
+        length: number of updates over which the factor rises; it is above 0 from the first of them.
+        kind: `linear`, or `cosine`, which starts and ends slowly.
 
     Raises:
-        UserError: a number below 0; an unknown kind.
+        UserError: a number is below 0, or the kind is unknown.
     """
 
     def __init__(self, start: int = 0, length: int = 0, kind: str = "linear") -> None:
@@ -29,7 +29,7 @@ class Ramp:
         self.start, self.length, self.kind = start, length, kind
 
     def __call__(self, updates: int) -> float:
-        """The share in [0, 1] after that many updates."""
+        """Return the factor in [0, 1] after that many updates."""
         if updates < self.start:
             return 0.0
         progress = min(1.0, (updates - self.start + 1) / max(self.length, 1))

@@ -1,4 +1,4 @@
-"""Features of VGG19's layers, on the scale of their file or on a scale that is the same for every file."""
+"""Features of VGG19's layers, optionally normalised so that they do not depend on the scale of the weights file."""
 
 import math
 import re
@@ -17,7 +17,7 @@ from srgan_lightning.utils.safe_load import safe_torch_load
 
 
 def _layer_index(layer: str) -> int:
-    """Position of a layer such as relu5_4 (or conv5_4, before its activation) in torchvision's `vgg19().features`."""
+    """Return the index of a layer such as relu5_4, or conv5_4 before its activation, in torchvision's `features`."""
     names: dict[str, int] = {}
     block, number, position = 1, 1, 0
     for entry in cfgs["E"]:
@@ -34,7 +34,7 @@ def _layer_index(layer: str) -> int:
 
 
 def _read_weights(weights: str) -> dict[str, Tensor]:
-    """VGG19 tensors under torchvision's names, from its download or a local file that may hold only some layers."""
+    """Read VGG19 tensors with torchvision's names, from its download or a local file that may hold only some layers."""
     if weights == "imagenet":
         try:
             return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True))
@@ -42,7 +42,7 @@ def _read_weights(weights: str) -> dict[str, Tensor]:
             raise UserError(
                 f"The ImageNet weights of VGG19 could not be downloaded ({error}). Get vgg19-dcbb9e9d.pth from "
                 "torchvision on a machine with network and set loss.vgg.weights=PATH (a .pth or .safetensors; the "
-                "layers up to loss.vgg.layer are enough), or train without the term: loss.perceptual=0."
+                "layers up to loss.vgg.layer are enough), or set loss.perceptual=0 to train without this term."
             ) from error
     path = Path(weights)
     if not path.is_file():
@@ -54,14 +54,15 @@ def _read_weights(weights: str) -> dict[str, Tensor]:
     except Exception as error:
         raise UserError(f"loss.vgg.weights={weights} cannot be read as VGG19 weights: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"loss.vgg.weights={weights} is not a state dict of VGG19: it holds other things than tensors.")
+        raise UserError(f"loss.vgg.weights={weights} is not a state dict of VGG19: it has values other than tensors.")
     return state
 
 
 def reference_picture() -> Tensor:
-    """The picture on which features are measured: (1, 3, 64, 64) float64 RGB in [0, 1].
+    """Return the picture on which features are measured: (1, 3, 64, 64) float64 RGB in [0, 1].
 
-    Waves of five octaves, of amplitude 1 / frequency as in photos, in five directions and slightly different colours.
+    It sums waves of five octaves in five directions and slightly different colours. Their amplitude is 1 / frequency,
+    as in photos.
     """
     y, x = torch.meshgrid(*[torch.arange(64, dtype=torch.float64) / 64] * 2, indexing="ij")
     colour = torch.arange(3, dtype=torch.float64).view(3, 1, 1) / 4
@@ -74,20 +75,20 @@ def reference_picture() -> Tensor:
 
 
 class VGGFeatures(nn.Module):
-    """VGG19 up to some layers: frozen, always in eval mode, with the ImageNet normalisation inside.
+    """VGG19 up to the deepest layer needed: frozen, always in eval mode, with the ImageNet normalisation inside.
 
-    Its weights stay out of `state_dict()`: a checkpoint need not repeat a file that never changes.
+    Its weights are not in `state_dict()`, because a checkpoint need not repeat a file that never changes.
 
     Args:
-        layer: `relu2_2` (the paper's VGG2,2), `relu5_4` (VGG5,4) or any other of torchvision's VGG19; `convB_N` is the
-            same before its activation. Or several.
-        weights: `imagenet` (torchvision's download), a path to a .pth or .safetensors under torchvision's names that
+        layer: `relu2_2` (the paper's VGG2,2), `relu5_4` (VGG5,4) or any other layer of VGG19; `convB_N` is the same
+            layer before its activation. Or a list of layers.
+        weights: `imagenet` (torchvision's download), a path to a .pth or .safetensors with torchvision's names that
             holds at least the layers needed, or `random` for tests.
-        normalize: divide each layer's features by their root mean square on `reference_picture`, since files differ in
-            scale by factors of 100; else features have the scale of the file.
+        normalize: divide each layer's features by their root mean square on `reference_picture`. Files differ in scale
+            by factors of 100.
 
     Raises:
-        UserError: a layer is unknown, or the weights are unavailable, do not reach up to it or cannot be normalised.
+        UserError: a layer is unknown, or the weights are unavailable, have too few layers or cannot be normalised.
     """
 
     mean: Tensor
@@ -103,7 +104,7 @@ class VGGFeatures(nn.Module):
         self.layers = make_layers(cfgs["E"], batch_norm=False)[: last + 1]
         for position in self.positions:
             if position < last and isinstance(after := self.layers[position + 1], nn.ReLU):
-                after.inplace = False  # it would overwrite the features before it
+                after.inplace = False  # it would overwrite this layer's features
         if weights != "random":
             self._load(weights, names[self.positions.index(last)])
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
@@ -120,7 +121,7 @@ class VGGFeatures(nn.Module):
         return super().train(False)
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Return `destination` as it is, or an empty dict."""
+        """Return `destination` unchanged, or an empty dict."""
         return {} if destination is None else destination
 
     def _load(self, weights: str, last: str) -> None:
@@ -130,7 +131,7 @@ class VGGFeatures(nn.Module):
         if missing:
             held = sorted({int(m[1]) for key in state if (m := re.fullmatch(r"features\.(\d+)\.weight", str(key)))})
             raise UserError(
-                f"loss.vgg.weights={weights} does not reach up to {last}: {missing[0]} is missing (it holds "
+                f"loss.vgg.weights={weights} does not reach up to {last}: {missing[0]} is missing (the file has "
                 f"features {held}). Choose an earlier loss.vgg.layer or a file with more layers."
             )
         try:
@@ -138,13 +139,13 @@ class VGGFeatures(nn.Module):
         except RuntimeError as error:
             raise UserError(f"loss.vgg.weights={weights} is not VGG19: {error}") from error
         if not all(tensor.isfinite().all() for tensor in self.layers.parameters()):
-            raise UserError(f"loss.vgg.weights={weights} is damaged: it holds NaN or infinity. Get it again.")
+            raise UserError(f"loss.vgg.weights={weights} is damaged: it has NaN or infinity. Download it again.")
 
     def _normalize(self, weights: str) -> None:
-        """Rescale the filters so that every convolution's features have a root mean square of 1, then measure.
+        """Rescale the filters so that every convolution's output has a root mean square of 1; then measure the layers.
 
-        ReLU and pooling commute with a factor, so this is a division of the features; inside the network it also keeps
-        them in the range of float16. In float64, so that the scale does not depend on the number of threads.
+        ReLU and pooling commute with a positive factor, so this divides the features, and keeps all activations in the
+        range of float16. It runs in float64, so that the scale does not depend on the number of threads.
         """
         self.double()
         x, scale = (reference_picture() - self.mean) / self.std, 1.0
@@ -154,8 +155,8 @@ class VGGFeatures(nn.Module):
                 scale = float(layer(x).square().mean().sqrt())
                 if not 0 < scale < math.inf:
                     raise UserError(
-                        f"loss.vgg.weights={weights} cannot be normalised: a layer of it gives {scale} everywhere. "
-                        "Get the file again, or set loss.vgg.normalize=false."
+                        f"loss.vgg.weights={weights} cannot be normalised: the features of one layer have a root mean "
+                        f"square of {scale}. Download the file again, or set loss.vgg.normalize=false."
                     )
                 layer.weight /= scale
                 assert layer.bias is not None
@@ -165,7 +166,7 @@ class VGGFeatures(nn.Module):
         self.float()
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) RGB in [0, 1] to the features of each layer, (B, C, H / 2^k, W / 2^k), in one pass."""
+        """Map (B, 3, H, W) RGB in [0, 1] to the features of each layer, (B, C, H / 2^k, W / 2^k), in one pass."""
         x = (image - self.mean) / self.std
         features: dict[int, Tensor] = {}
         for position, layer in enumerate(self.layers):
@@ -176,5 +177,5 @@ class VGGFeatures(nn.Module):
 
 
 def _keep_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Complete a state dict, which holds nothing of VGG, by the weights that are there."""
+    """Add the present weights to a loaded state dict, which has none of VGG."""
     state |= {f"{prefix}{name}": tensor for name, tensor in (*module.named_parameters(), *module.named_buffers())}

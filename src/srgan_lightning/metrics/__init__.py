@@ -1,1 +1,1 @@
-"""Scores of SR against HR, and of SR alone, with their tables."""
+"""Metrics that compare SR with HR or LR, or look at SR alone, and their tables."""

@@ -1,4 +1,4 @@
-"""Whether a generator keeps the colours of its input."""
+"""Measure how far a generator changes the colours of its input."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 
-#: Sums are kept as whole numbers of 1 / UNIT levels, which add up to the same in any order.
+#: Sums are integers in units of 1 / UNIT levels, so that they do not depend on the order of addition.
 UNIT = 2**16
 
 
 class ColourShift(Metric):
-    """How far the mean colour of downscaled SR is from that of LR, in levels of 255; 0: nowhere off.
+    """Distance between the mean colours of downscaled SR and of LR, in levels of 255; 0 means no shift.
 
-    Of each image the channel that is furthest off counts; then the mean over images.
+    Each image counts by its channel with the largest distance; the score is the mean over images.
     """
 
     full_state_update = False
@@ -35,5 +35,5 @@ class ColourShift(Metric):
         self.images += len(levels)
 
     def compute(self) -> Tensor:
-        """Levels, a scalar; NaN without images."""
+        """Return the mean distance in levels, a scalar; NaN without images."""
         return self.total / self.images / UNIT

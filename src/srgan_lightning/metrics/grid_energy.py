@@ -1,4 +1,4 @@
-"""Grids that a generator draws: peaks in the spectrum of SR at the periods of its sub-pixel convolutions."""
+"""Detect grid artefacts: peaks in the spectrum of SR at the periods of the sub-pixel convolutions."""
 
 from itertools import product
 from typing import Any
@@ -9,25 +9,25 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import round_to_8_bits
 
-#: Least side of a window, in HR and in LR pixels.
+#: Smallest side of a window, in HR and in LR pixels.
 SIDE, LR_SIDE = 64, 16
-#: Bins from a peak to its neighbours. The window spreads a peak over one bin on each side.
+#: Distances in bins from a peak to its neighbours. The window spreads a peak over one bin on each side.
 NEAR, FAR = 3, 5
-#: Sums are kept as whole numbers of 1 / UNIT, which add up to the same in any order.
+#: Sums are integers in units of 1 / UNIT, so that they do not depend on the order of addition.
 UNIT = 2**16
 
 
 class GridEnergy(Metric):
-    """Energy of images at the frequencies of the LR grid, divided by that at neighbouring ones; 1.0 for natural photos.
+    """Spectral energy at the frequencies of the LR grid, relative to neighbouring frequencies; 1.0 for natural photos.
 
-    A pattern that repeats with every LR pixel, or with every 2, 4, ... pixels of the sub-pixel convolutions, has the
-    frequencies k / scale along both axes and no others. Dots have all of them, a checkerboard of single pixels one.
-    The spectrum is taken of windows that overlap by half, with red, green and blue added. Logarithms are averaged over
-    windows, so that a grid on plain ground counts as much as the texture beside it. The value is the mean of the
-    ratio over frequencies. JPEG files have a grid of 8 pixels, which HR's own value shows: compare SR's with it.
+    A pattern that repeats with every LR pixel, or with every 2, 4, ... pixels of the sub-pixel convolutions, has only
+    the frequencies k / scale along both axes. A grid of dots has all of them, a checkerboard of single pixels one.
+    The spectrum is computed on windows that overlap by half, and summed over red, green and blue. Logarithms are
+    averaged over windows, so that a grid in a flat region counts as much as one in texture. The score is the mean of
+    the ratio over frequencies. JPEG files have a grid of 8 pixels, which raises HR's score: compare SR with HR.
 
     Args:
-        scale: LR is that many times smaller, from 2.
+        scale: upscaling factor, at least 2.
     """
 
     full_state_update = False
@@ -36,12 +36,12 @@ class GridEnergy(Metric):
 
     def __init__(self, scale: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        spacing = max(LR_SIDE, SIDE // scale)  # of the grid's frequencies, in bins
+        spacing = max(LR_SIDE, SIDE // scale)  # distance of the grid's frequencies, in bins
         self.side = side = spacing * scale
         line = torch.hann_window(side)
         self.window: Tensor
         self.register_buffer("window", line[:, None] * line, persistent=False)
-        # A spectrum of real numbers is symmetric about 0: one of each pair of frequencies is enough.
+        # The spectrum of real numbers is symmetric about 0: one of each pair of frequencies is enough.
         grid = {max((i, j), (-i % scale, -j % scale)) for i, j in product(range(scale), repeat=2)} - {(0, 0)}
         peaks = [(spacing * i, spacing * j) for i, j in sorted(grid)]
         self.peaks: Tensor
@@ -56,18 +56,18 @@ class GridEnergy(Metric):
         step = self.side // 2
         if min(images.shape[-2:]) < self.side:
             return
-        for top in range(0, images.shape[-2] - self.side + 1, step):  # by rows of windows: a photo has thousands
+        for top in range(0, images.shape[-2] - self.side + 1, step):  # one row of windows at a time, for less memory
             band = round_to_8_bits(images[..., top : top + self.side, :].float())
             self._add(band.unfold(-1, self.side, step).permute(0, 3, 1, 2, 4).flatten(0, 1))
 
     def _add(self, windows: Tensor) -> None:
         """Add windows (N, 3, side, side)."""
         centred = (windows - windows.mean((-2, -1), keepdim=True)) * self.window
-        # The error of rounding to 8 bits is in every image, and keeps plain ground from dividing 0 by 0.
+        # Every image has the rounding error of 8 bits. Adding it avoids 0 / 0 in flat regions.
         rounding = 3 * self.window.square().sum() / 12 / 255**2
         log = (torch.fft.fft2(centred).abs().square().sum(1) + rounding).log().flatten(1)
         near, far = log[:, self.neighbours].mean(-1).unbind(-1)
-        # A parabola through the neighbours: the spectrum is curved, at the finest frequency most of all.
+        # A parabola through the neighbours, because the spectrum is curved, most at the highest frequency.
         expected = (FAR**2 * near - NEAR**2 * far) / (FAR**2 - NEAR**2)
         ratio = log[:, self.peaks] - expected
         ratio = ratio[ratio.isfinite().all(dim=1)]
@@ -75,14 +75,14 @@ class GridEnergy(Metric):
         self.windows += len(ratio)
 
     def compute(self) -> Tensor:
-        """The ratio, a scalar; NaN where no image was as large as a window."""
+        """Return the mean ratio, a scalar; NaN if no image was as large as a window."""
         return (self.sums / self.windows / UNIT).exp().mean()
 
 
 def _neighbours(down: int, across: int, side: int) -> list[list[int]]:
-    """Flat indices of the near and far neighbours of a frequency, which stay on the axis that it is on.
+    """Return flat indices of the near and far neighbours of a frequency; those of one on an axis are on that axis.
 
-    The axes hold the borders of windows and every upright or level edge: far more energy than the rest.
+    Window borders and all vertical and horizontal edges have their energy on the axes, which is far above the rest.
     """
     directions = [(0, 1), (0, -1)] * (not down or bool(across)) + [(1, 0), (-1, 0)] * (not across or bool(down))
     directions *= 4 // len(directions)

@@ -1,4 +1,4 @@
-"""LPIPS, DISTS, FID and KID through torchmetrics, VGG19 features, identity, and the metrics that need no weights."""
+"""Perceptual metrics: LPIPS, DISTS, FID and KID of torchmetrics, VGG19 distance, identity, and weight-free metrics."""
 
 import math
 import os
@@ -19,27 +19,27 @@ from srgan_lightning.metrics.swd import SlicedWassersteinDistance
 from srgan_lightning.utils.errors import UserError
 
 PERCEPTUAL_NAMES = ("lpips", "dists", "fid", "kid", "vgg", "identity", "swd", "grid", "colour_shift")
-#: Names of scores: `grid` has HR's own beside it.
+#: Names of scores; `grid` comes with HR's own score, `hr_grid`.
 KNOWN = ("lpips", "dists", "fid", "kid", "vgg", "identity", "swd", "grid", "hr_grid", "colour_shift")
-OF_DISTRIBUTIONS = ("fid", "kid")  # of networks' features: they compare all SR with all HR
+OF_DISTRIBUTIONS = ("fid", "kid")  # they compare the feature distribution of all SR with that of all HR
 
 
 class FeatureDistance(MeanMetric):
-    """Mean over images of the squared distance of VGG19 features (Ledig et al. 2017, equation 5)."""
+    """Squared distance of VGG19 features (Ledig et al. 2017, equation 5), averaged over images."""
 
     def __init__(self, loss: PerceptualLoss) -> None:
         super().__init__()
         self.loss = loss
 
     def update(self, sr: Tensor, hr: Tensor) -> None:  # type: ignore[override]
-        """sr, hr: (1, 3, H, W) RGB in [0, 1]."""
+        """Add one image: sr and hr (1, 3, H, W) RGB in [0, 1]."""
         super().update(self.loss(sr, hr))
 
 
 class DISTS(MeanMetric):
-    """Mean over images of Deep Image Structure and Texture Similarity (Ding et al. 2020); 0: the same image.
+    """Deep Image Structure and Texture Similarity (Ding et al. 2020), averaged over images; 0 for equal images.
 
-    Torchmetrics' own metric builds VGG16 anew for every image.
+    Torchmetrics' DISTS metric would build VGG16 again for every image.
     """
 
     def __init__(self) -> None:
@@ -49,25 +49,25 @@ class DISTS(MeanMetric):
         self.network = DISTSNetwork().eval().requires_grad_(False)
 
     def update(self, sr: Tensor, hr: Tensor) -> None:  # type: ignore[override]
-        """sr, hr: (B, 3, H, W) RGB in [0, 1]."""
+        """Add a batch: sr and hr (B, 3, H, W) RGB in [0, 1]."""
         with torch.no_grad():
             super().update(self.network(sr, hr))
 
 
 class IdentitySimilarity(MeanMetric):
-    """Mean over images of the cosine between the embeddings of SR and of HR; 1: the same person."""
+    """Cosine similarity between the face embeddings of SR and HR, averaged over images; 1 for the same person."""
 
     def __init__(self, embedder: FaceEmbedder) -> None:
         super().__init__()
         self.embedder = embedder
 
     def update(self, sr: Tensor, hr: Tensor) -> None:  # type: ignore[override]
-        """sr, hr: (B, 3, H, W) RGB in [0, 1]."""
+        """Add a batch: sr and hr (B, 3, H, W) RGB in [0, 1]."""
         super().update(F.cosine_similarity(self.embedder(sr), self.embedder(hr)).to(self.device))
 
 
 def load_vgg_distance(vgg: Mapping[str, Any], setting: str) -> FeatureDistance:
-    """A `FeatureDistance` by arguments of `PerceptualLoss`; `setting` begins the UserError where they are unusable."""
+    """Build a `FeatureDistance` from arguments of `PerceptualLoss`; an error for invalid ones starts with `setting`."""
     try:
         return FeatureDistance(PerceptualLoss(**vgg))
     except UserError as error:
@@ -75,14 +75,14 @@ def load_vgg_distance(vgg: Mapping[str, Any], setting: str) -> FeatureDistance:
 
 
 def load_metric(name: str, otherwise: str) -> Metric:
-    """A metric of torchmetrics with its network, from torch's hub folder or else the network.
+    """Load a metric of torchmetrics with its weights, from torch's hub folder or by download.
 
     Args:
-        name: of `lpips`, `dists`, `fid`, `kid`.
-        otherwise: what to do where the network cannot be loaded, for the error.
+        name: `lpips`, `dists`, `fid` or `kid`.
+        otherwise: what to do if the weights cannot be loaded, for the error message.
 
     Raises:
-        UserError: a package is missing, or the network cannot be loaded.
+        UserError: a package is missing, or the weights cannot be loaded.
     """
     try:
         if name == "lpips":
@@ -102,22 +102,22 @@ def load_metric(name: str, otherwise: str) -> Metric:
         raise UserError(f"{name} needs more packages ({error}): pip install '.[metrics]'.") from error
     except Exception as error:  # urllib, ssl, hash and file errors of the weights
         raise UserError(
-            f"The network of {name} could not be loaded ({error}). It is downloaded once; without network, copy "
-            f"torch's hub folder from a machine that has it and {otherwise}."
+            f"The weights of {name} could not be loaded ({error}). They are downloaded once. Without network access, "
+            f"copy torch's hub folder from a machine that has them and {otherwise}."
         ) from error
 
 
 class PerceptualMetrics:
-    """Gathers the pictures of one set; lower is better in all but `identity`, in `grid` as far as HR's.
+    """The chosen metrics of one set. Lower is better, but for `identity`; `grid` should be close to HR's.
 
     Args:
-        names: of `PERCEPTUAL_NAMES`.
-        folder: holds the networks' weights as torch's cache does (`checkpoints/alexnet-owt-7be5be79.pth`, ...), or None
-            for that cache itself, which is filled from the network.
+        names: some of `PERCEPTUAL_NAMES`.
+        folder: a folder with the weights, laid out like torch's cache (`checkpoints/alexnet-owt-7be5be79.pth`, ...).
+            None: torch's cache, into which missing weights are downloaded.
         device: where the networks run.
         vgg: arguments of `losses.PerceptualLoss`.
-        otherwise: what to do where networks cannot be downloaded, for the error.
-        scale: LR is that many times smaller.
+        otherwise: what to do if weights cannot be downloaded, for the error message.
+        scale: upscaling factor.
         identity: arguments of `FaceEmbedder`.
 
     Raises:
@@ -136,7 +136,7 @@ class PerceptualMetrics:
     ) -> None:
         unknown = [name for name in names if name not in PERCEPTUAL_NAMES]
         if unknown:
-            raise UserError(f"metrics={unknown}: unknown; use some of {', '.join(PERCEPTUAL_NAMES)}.")
+            raise UserError(f"metrics={unknown} are unknown: use some of {', '.join(PERCEPTUAL_NAMES)}.")
         if "grid" in names:
             names = [*names, "hr_grid"]
         self.device, self.vgg, self.otherwise, self.scale = device, vgg, otherwise, scale
@@ -171,19 +171,19 @@ class PerceptualMetrics:
                 metric.update(sr, pictures.lr.to(self.device) if name == "colour_shift" else hr)
 
     def compute(self, images: int) -> dict[str, float]:
-        """The scores of the set, without those that it has no pixels for; raises UserError where it is too small."""
+        """Return the scores of the set and reset; leave out scores that are NaN. Raise UserError if it is too small."""
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
             if name in OF_DISTRIBUTIONS and images < 2:
-                raise UserError(f"{name} compares distributions: it needs a set of 2 images or more, not {images}.")
+                raise UserError(f"{name} compares distributions: it needs a set of 2 or more images, not {images}.")
             if name == "kid":
                 metric.subset_size = min(50, images)  # type: ignore[assignment]
             with torch.random.fork_rng(devices=[]):
-                # KID's subsets, of sets above 50 images, are drawn by the global generator: the same ones every time.
+                # For sets above 50 images, KID draws subsets by the global RNG: seed it for the same ones every time.
                 torch.default_generator.manual_seed(0)
                 value: Any = metric.compute()
             score = float(value[0] if name == "kid" else value)
-            if not math.isnan(score):  # `grid` of images smaller than its window
+            if not math.isnan(score):  # `grid` is NaN if all images are smaller than its window
                 scores[name] = score
             metric.reset()
         return scores

@@ -1,4 +1,4 @@
-"""What a metric is given of one evaluated image."""
+"""The images that a metric receives."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""PSNR and SSIM as the super-resolution field reports them."""
+"""PSNR and SSIM by the conventions of super-resolution papers."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 
-SSIM_WINDOW = 11  # pixels a side; less than one window of an image cannot be scored
-#: Rows of an image that are scored at a time, at least: scoring takes some MB beside the images, whatever their height.
+SSIM_WINDOW = 11  # side in pixels; smaller images cannot be scored
+#: Fewest rows of an image that are scored at a time. Bands keep the memory for scoring to some MB for any height.
 BAND = 64
-#: Pixels of a band where images are narrow: threads wait for each other at the end of every small operation.
+#: Fewest pixels of a band: in smaller operations, threads mostly wait for each other.
 BAND_PIXELS = 2**18
 
 METRIC_NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
 
 
 def _gaussian_line() -> Tensor:
-    """One line of SSIM's window, in float64, of multiples of 2**-25 that add up to 1 in float32 too.
+    """Return one line of SSIM's window in float64: multiples of 2**-25, which add up to exactly 1 in float32 too.
 
-    Else the error of the sum would shift every variance, a small difference of large moments, the same way.
+    Otherwise the error of the sum would bias every variance, which is a small difference of large moments.
     """
     offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
     line = torch.exp(-0.5 * (offsets / 1.5).square())
@@ -34,9 +34,9 @@ GAUSSIAN = _gaussian_line()
 
 
 def protocol(scale: int) -> dict[str, str]:
-    """The protocol behind every score of this package, for the head of tables and JSON."""
+    """Describe how all scores of this package are computed, for tables and JSON."""
     return {
-        "precision": "SR and scores in float32, whatever precision the training had",
+        "precision": "SR and scores in float32, in any precision of the training",
         "rounding": "SR clamped and rounded to 8 bits",
         "border": f"{scale} pixels cropped on every side",
         "y": "ITU-R BT.601 luma, 16..235, as MATLAB rgb2ycbcr (not rounded)",
@@ -47,8 +47,8 @@ def protocol(scale: int) -> dict[str, str]:
 
 
 def luma(image: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB in [0, 1] to (B, 1, H, W) BT.601 luma in 16..235 (MATLAB's `rgb2ycbcr`)."""
-    # A sum, not a matrix product, which CUDA may compute in TF32 with 10 bits of mantissa.
+    """Convert (B, 3, H, W) RGB in [0, 1] to BT.601 luma (B, 1, H, W) in 16..235, as MATLAB's `rgb2ycbcr`."""
+    # A sum instead of a matrix product, which CUDA may compute in TF32 with 10 bits of mantissa.
     weights = image.new_tensor([65.481, 128.553, 24.966]).view(3, 1, 1)
     return 16 + (image * weights).sum(dim=1, keepdim=True)
 
@@ -59,20 +59,22 @@ def psnr_ssim(sr: Tensor, hr: Tensor, border: int) -> Tensor:
     Args:
         sr: (B, 3, H, W) RGB; clamped and rounded to 8 bits here.
         hr: the same shape, RGB in [0, 1].
-        border: pixels cropped on every side before scoring, `scale` by the field's habit.
+        border: pixels cropped on every side before scoring; by convention the scale.
 
     Returns:
         (B, 4) float32: PSNR-Y (dB), SSIM-Y, PSNR-RGB (dB), SSIM-RGB; infinite PSNR where SR equals HR.
 
     Raises:
-        ValueError: the shapes differ, or less than 11 pixels a side are left for SSIM.
+        ValueError: the shapes differ, or a side has fewer than 11 pixels left for SSIM.
     """
     if sr.shape != hr.shape:
         raise ValueError(f"SR is {tuple(sr.shape)} but HR is {tuple(hr.shape)}")
     height, width = hr.shape[-2] - 2 * border, hr.shape[-1] - 2 * border
     if min(height, width) < SSIM_WINDOW:
         size = f"{hr.shape[-1]}x{hr.shape[-2]}"
-        raise ValueError(f"HR of {size} is too small to score: {SSIM_WINDOW} pixels and {border} of border")
+        raise ValueError(
+            f"HR of {size} is too small to score: SSIM needs {SSIM_WINDOW} pixels inside {border} of border"
+        )
     window = (..., slice(border, border + height), slice(border, border + width))
     sr, hr = sr[window], hr[window]
     halo, band = SSIM_WINDOW - 1, max(BAND, BAND_PIXELS // (len(hr) * width))
@@ -82,7 +84,7 @@ def psnr_ssim(sr: Tensor, hr: Tensor, border: int) -> Tensor:
         rows = (..., slice(top, top + band + halo), slice(None))
         a, b = _luma_and_rgb(round_to_8_bits(sr[rows].float())), _luma_and_rgb(hr[rows].float())
         errors.append((a - b)[..., :band, :].square().sum(dim=(2, 3)))
-        if a.shape[-2] > halo:  # of the last rows, the windows may all lie in the band before
+        if a.shape[-2] > halo:  # the windows of the last rows may all lie in the band before
             similarities.append(ssim_map(a, b).sum(dim=(2, 3)).float())
     mse = torch.stack(errors).sum(dim=0) / (height * width)
     ssim = torch.stack(similarities).sum(dim=0) / ((height - halo) * (width - halo))
@@ -91,25 +93,25 @@ def psnr_ssim(sr: Tensor, hr: Tensor, border: int) -> Tensor:
 
 
 def _luma_and_rgb(image: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB in [0, 1] to (B, 4, H, W): luma in units of 255 levels, R, G, B."""
+    """Stack luma / 255, R, G and B: (B, 3, H, W) RGB in [0, 1] to (B, 4, H, W)."""
     return torch.cat([luma(image) / 255, image], dim=1)
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM (Wang et al. 2004) of each channel at each window that lies inside the images.
+    """Compute SSIM (Wang et al. 2004) of each channel at each window that lies inside the images.
 
-    From the moments of a + b and a - b, which are one map less to filter than those of a, b and their product.
+    It uses the moments of a + b and a - b: one map less to filter than with a, b and their product.
 
     Args:
-        a: (B, C, H, W) in [0, 1], 11 pixels a side at least.
+        a: (B, C, H, W) in [0, 1], at least 11 pixels per side.
         b: the same shape.
 
     Returns:
         (B, C, H - 10, W - 10), on CUDA in float64.
     """
-    if a.is_cuda:  # float64 there keeps TF32, with its 10 bits of mantissa, out of the convolutions
+    if a.is_cuda:  # convolutions in float32 could use TF32, with 10 bits of mantissa
         a, b = a.double(), b.double()
-    total, difference = a + b - 1, a - b  # the sum around 0: smaller squares, smaller rounding errors
+    total, difference = a + b - 1, a - b  # the sum is centred at 0 for smaller squares and rounding errors
     moments = _gaussian(torch.cat([total, difference, total.square(), difference.square()], dim=1))
     mean_total, mean_difference, square_total, square_difference = moments.chunk(4, dim=1)
     variance_total = square_total - mean_total.square()
@@ -121,17 +123,17 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _gaussian(maps: Tensor) -> Tensor:
-    """Mean under the 11x11 Gaussian of sigma 1.5 at each window inside: (B, N, H, W) to (B, N, H - 10, W - 10)."""
+    """Filter with the 11x11 Gaussian of sigma 1.5, without padding: (B, N, H, W) to (B, N, H - 10, W - 10)."""
     kernel = GAUSSIAN.to(maps).expand(maps.shape[1], 1, 1, SSIM_WINDOW)
-    # The Gaussian is separable: two thin depthwise convolutions.
+    # The Gaussian is separable, so two one-dimensional depthwise convolutions suffice.
     return F.conv2d(F.conv2d(maps, kernel.mT, groups=maps.shape[1]), kernel, groups=maps.shape[1])
 
 
 class PSNRSSIM(Metric):
     """Mean scores of the model and of bicubic over a validation set, exact for any number of processes.
 
-    Keeps one row per image with the image's index. Processes pad their share with repeated images so that all take as
-    many steps; rows with an index already seen are dropped, and the mean runs in the order of the indices.
+    It keeps one row per image with the image's index. Distributed samplers repeat images so that all processes take
+    equally many steps. Rows with a repeated index are dropped, and the mean is taken in the order of the indices.
     """
 
     full_state_update = False
@@ -145,14 +147,14 @@ class PSNRSSIM(Metric):
         self.add_state("rows", [], dist_reduce_fx="cat")
 
     def update(self, sr: Tensor, hr: Tensor, lr: Tensor, index: Tensor) -> None:
-        """Add a batch: sr and hr (B, 3, H, W), lr (B, 3, H / scale, W / scale), index (B,) of each image in its set."""
+        """Add a batch: sr and hr (B, 3, H, W), lr (B, 3, H / scale, W / scale), index (B,) of each image in the set."""
         height, width = hr.shape[-2:]
         bicubic = resize_bicubic(lr, (height, width))
         self.indices.append(index)
         self.rows.append(torch.cat([psnr_ssim(sr, hr, self.scale), psnr_ssim(bicubic, hr, self.scale)], dim=1))
 
     def compute(self) -> dict[str, Tensor]:
-        """The means under `psnr_y`, `ssim_y`, ... and `bicubic_psnr_y`, ..."""
+        """Return the means by name: `psnr_y`, `ssim_y`, ... and `bicubic_psnr_y`, ..."""
         indices = torch.cat(self.indices) if isinstance(self.indices, list) else self.indices
         rows = torch.cat(self.rows) if isinstance(self.rows, list) else self.rows
         order = {int(i): n for n, i in enumerate(indices.tolist())}

@@ -1,4 +1,4 @@
-"""How natural SR looks, without a network: whether its patches are distributed as those of HR."""
+"""Compare the patch statistics of SR with HR, without a network."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from torchmetrics import Metric
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 
 FILTERS, SIDE, STRIDE = 32, 7, 3
-BAND = 64  # rows of patches whose responses are held at a time
-BINS, REACH = 4096, 1.0  # of the histograms: from -REACH to REACH
+BAND = 64  # rows of patches that are filtered at a time
+BINS, REACH = 4096, 1.0  # histograms have BINS bins from -REACH to REACH
 
 
 class SlicedWassersteinDistance(Metric):
     """Sliced Wasserstein distance between the patches of SR and of HR (after Karras et al. 2018, section 5).
 
-    A stand-in for LPIPS, no more: it asks whether SR has detail of HR's kind and amount, not whether each detail is in
-    its place, so that noise of the right strength pleases it too. The octaves that the degradation took (two at scale
-    4) are looked at through random 7x7 filters; each filter's responses over all images give one distribution for SR
-    and one for HR. 0: the same statistics; bicubic has about 0.45. Unlike the paper's, distances are divided by the
-    spread of HR's responses and not each set by its own, which would forgive blur.
+    This is only a cheap substitute for LPIPS. It measures whether SR has detail of HR's kind and amount, not whether
+    each detail is in its place, so noise of the right strength scores well too. Random 7x7 filters are applied to the
+    octaves that the degradation removed (two at scale 4). The responses of a filter over all images form one
+    distribution for SR and one for HR. Equal statistics give 0; bicubic has about 0.45. The paper normalises each set
+    by its own spread, which would hide blur; here distances are divided by the spread of HR's responses.
 
     Args:
-        scale: LR is that many times smaller.
+        scale: upscaling factor.
     """
 
     full_state_update = False
@@ -38,17 +38,17 @@ class SlicedWassersteinDistance(Metric):
         filters = filters / filters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         self.filters: Tensor
         self.register_buffer("filters", filters, persistent=False)
-        # Counts alone, whatever the number of images; those of several processes add up.
+        # Histograms have a fixed size for any number of images, and those of several processes add up.
         for name in ("sr", "hr"):
             self.add_state(name, torch.zeros(self.octaves, FILTERS, BINS, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Add a batch: both (B, 3, H, W) RGB in [0, 1], of sides that the scale divides and SSIM can score."""
+        """Add a batch: both (B, 3, H, W) RGB in [0, 1], with sides that are multiples of the scale and fit SSIM."""
         self.sr += self._counts(round_to_8_bits(sr.float()))
         self.hr += self._counts(hr.float())
 
     def _counts(self, image: Tensor) -> Tensor:
-        """(octaves, FILTERS, BINS) histograms of the responses to an image's Laplacian pyramid."""
+        """Return histograms (octaves, FILTERS, BINS) of the responses to an image's Laplacian pyramid."""
         counts: list[Tensor] = []
         for _ in range(self.octaves):
             height, width = image.shape[-2:]
@@ -59,7 +59,7 @@ class SlicedWassersteinDistance(Metric):
         return torch.stack(counts)
 
     def _histograms(self, detail: Tensor) -> Tensor:
-        """(FILTERS, BINS) counts of the responses, by bands of rows: of a photo they take many times its memory."""
+        """Return histograms (FILTERS, BINS) of the responses, by bands of rows, since they take much memory."""
         counts = torch.zeros(FILTERS * BINS, dtype=torch.long, device=detail.device)
         for top in range(0, detail.shape[-2] - SIDE + 1, BAND * STRIDE):
             band = detail[..., top : top + (BAND - 1) * STRIDE + SIDE, :]
@@ -70,7 +70,7 @@ class SlicedWassersteinDistance(Metric):
         return counts.view(FILTERS, BINS)
 
     def compute(self) -> Tensor:
-        """The distance, a scalar: the mean over octaves and filters."""
+        """Return the distance, a scalar: the mean over octaves and filters."""
         sr, hr = (n.double() / n.sum(-1, keepdim=True) for n in (self.sr.cpu(), self.hr.cpu()))  # MPS has no float64
         width = 2 * REACH / BINS
         # In one dimension the Wasserstein distance is the area between the two cumulative distributions.

@@ -1,4 +1,4 @@
-"""Scores as tables: one of images for each result, one that compares results, in the terminal and as Markdown."""
+"""Format scores as tables, per image and as a comparison of results, for the terminal and as Markdown."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ TITLES = {
     "seconds_per_megapixel": "s/MP",
     "megabytes_per_megapixel": "MB/MP",
 }
-#: Names of what a generator costs, not of scores.
+#: Names of a generator's costs, which are not scores.
 COSTS = ("weights_count", "seconds_per_megapixel", "megabytes_per_megapixel")
 
 
@@ -40,7 +40,7 @@ def _number(key: str, value: float) -> str:
 
 
 def print_images(console: Console, result: dict[str, Any]) -> None:
-    """Every image of a result and the mean; model and bicubic side by side."""
+    """Print the scores of every image of a result and their mean, with model and bicubic side by side."""
     title = f"{result['weights']} on {result['set']} ({result['n']} images)"
     names, root = [row["name"] for row in result["images"]], ""
     if console.is_terminal:  # programs get whole names
@@ -54,7 +54,7 @@ def print_images(console: Console, result: dict[str, Any]) -> None:
 
 
 def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the comparison: one row for bicubic on each set, then one for each of the weights."""
+    """Return head and rows of the comparison: for each set one row for bicubic, then one for each of the weights."""
     keys = [*METRIC_NAMES, *(key for key in (*KNOWN, *COSTS) if any(key in result for result in results))]
     rows: list[list[str]] = []
     for name in dict.fromkeys(result["set"] for result in results):
@@ -71,7 +71,7 @@ def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list
 
 
 def print_comparison(console: Console, results: list[dict[str, Any]]) -> None:
-    """All results in one table."""
+    """Print the means of all results in one table."""
     head, rows = comparison_rows(results)
     title = "Means"
     if console.is_terminal:  # programs get whole names
@@ -83,7 +83,7 @@ def print_comparison(console: Console, results: list[dict[str, Any]]) -> None:
 
 
 def to_markdown(results: list[dict[str, Any]], protocol: dict[str, Any]) -> str:
-    """The comparison as a Markdown table, with the protocol beneath."""
+    """Return the comparison as a Markdown table, followed by the protocol."""
     head, rows = comparison_rows(results)
     conditions = "; ".join(f"{key}: {value}" for key, value in protocol.items())
     return f"{markdown_table(head, rows, left=(0, 2))}\n\nProtocol: {conditions}.\n"

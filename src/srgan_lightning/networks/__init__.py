@@ -1,4 +1,4 @@
-"""The paper's two networks, another discriminator and what it is shown, as plain modules; what any generator is."""
+"""Generators, discriminators and their augmentation as plain modules, and the contract of a generator."""
 
 from srgan_lightning.networks.contract import SRModule, SuperResolver
 from srgan_lightning.networks.diff_augment import DiffAugment

@@ -1,4 +1,4 @@
-"""Differentiable augmentation of what the discriminator sees (Zhao et al. 2020, arXiv 2006.10738, section 3.3)."""
+"""Differentiable augmentation of the discriminator's input (Zhao et al. 2020, arXiv 2006.10738, section 3.3)."""
 
 from collections.abc import Sequence
 
@@ -8,35 +8,35 @@ from torch import Tensor
 from srgan_lightning.utils.errors import UserError
 
 POLICIES = ("color", "translation", "cutout")
-#: Fills what is cut out or moved in: 0 of the paper's images in [-1, 1].
+#: Fill value of cut-out and moved-in areas; corresponds to 0 for the paper's images in [-1, 1].
 GREY = 0.5
 
 
 class DiffAugment:
-    """Alter HR and SR before the discriminator, so that it cannot memorise a small training set.
+    """Augment HR and SR before the discriminator, so that it cannot memorise a small training set.
 
-    Every call draws anew for each image, from torch's generator of the images' device, whose state a checkpoint holds.
-    All processes of a training have the same state and draw alike. Gradients pass through to SR.
+    Every call draws new random values for each image, from torch's RNG of the images' device. Checkpoints save its
+    state. All processes of a training have the same state and draw the same values. Gradients pass through to SR.
 
     Args:
         policies: `color` (brightness by up to 0.25, saturation times 0 to 2, contrast times 0.5 to 1.5), `translation`
             (by up to an eighth of the side), `cutout` (a square of half the side); applied in this order.
 
     Raises:
-        UserError: not a list of these.
+        UserError: `policies` is not a list of these.
     """
 
     def __init__(self, policies: Sequence[str]) -> None:
         unknown = [policies] if isinstance(policies, str) else [name for name in policies if name not in POLICIES]
         if unknown:
             raise UserError(
-                f"model.discriminator_augment: {unknown[0]!r} is not a list of {', '.join(POLICIES)}: give some of "
-                f"them in brackets, such as [{','.join(POLICIES)}]."
+                f"model.discriminator_augment: {unknown[0]!r} is not a list of {', '.join(POLICIES)}. Give a list in "
+                f"brackets, such as [{','.join(POLICIES)}]."
             )
         self.policies = [name for name in POLICIES if name in policies]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] to the same shape in float32, not clamped."""
+        """Augment (B, 3, H, W) RGB in [0, 1]; return the same shape in float32, not clamped."""
         steps = {"color": change_colours, "translation": translate, "cutout": cut_out}
         images = images.float()  # half precision would round the image
         for name in self.policies:
@@ -45,7 +45,7 @@ class DiffAugment:
 
 
 def change_colours(images: Tensor) -> Tensor:
-    """Brightness, then saturation around each pixel's mean, then contrast around the image's mean."""
+    """Change brightness, then saturation around each pixel's mean, then contrast around the image's mean."""
     brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device)
     images = images + (brightness - 0.5) / 2
     grey = images.mean(1, keepdim=True)

@@ -7,9 +7,10 @@ from srgan_lightning.utils.errors import UserError
 
 
 class GridMean(nn.Module):
-    """Average (B, C, H, W) to (B, C, grid, grid), as `nn.AdaptiveAvgPool2d` does.
+    """Average (B, C, H, W) to (B, C, grid, grid), like `nn.AdaptiveAvgPool2d`.
 
-    The backward pass of that one is not deterministic on CUDA: it is used only where `grid` does not divide the size.
+    The backward pass of `AdaptiveAvgPool2d` is not deterministic on CUDA, so it is used only if `grid` does not divide
+    the size.
     """
 
     def __init__(self, grid: int) -> None:
@@ -27,14 +28,14 @@ class GridMean(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Tells HR from SR: eight conv3x3 with BN (but the first) and LeakyReLU, strides 1, 2, 1, 2, ..., two dense layers.
+    """The paper's discriminator: eight 3x3 convolutions with strides 1, 2, 1, 2, ..., and two dense layers.
 
-    Takes any HR size of 16 pixels or more a side: features are averaged to a fixed grid before the dense layers, which
-    for the paper's 96x96 patches changes nothing.
+    LeakyReLU follows each, and BatchNorm each convolution but the first. Any HR size from 16 pixels per side works:
+    features are averaged to a fixed grid before the dense layers. For the paper's 96x96 patches this changes nothing.
 
     Args:
-        channels: width of the first layer; it doubles with every second one (paper: 64, up to 512).
-        grid: side of the grid before the dense layers (paper's 96x96 patches: 6).
+        channels: width of the first layer; it doubles at every second layer (paper: 64, up to 512).
+        grid: side of the grid before the dense layers (for the paper's 96x96 patches: 6).
         hidden: width of the first dense layer (paper: 1024).
 
     Raises:
@@ -46,9 +47,9 @@ class Discriminator(nn.Module):
         if not (1 <= channels <= 1024 and 1 <= grid <= 64 and hidden >= 1 and channels * grid**2 * hidden <= 2**28):
             raise UserError(
                 f"channels={channels}, grid={grid}, hidden={hidden}: a discriminator has 1 to 1024 channels, a grid of "
-                "1 to 64, and 8 x channels x grid x grid x hidden weights below 2^31 (the paper: 64, 6, 1024)."
+                "1 to 64, and 8 x channels x grid x grid x hidden below 2^31 (paper: 64, 6, 1024)."
             )
-        #: Plain values that build this network again; artifacts and checkpoints carry them.
+        #: Constructor arguments as plain values; artifacts and checkpoints store them.
         self.arguments = {"channels": channels, "grid": grid, "hidden": hidden}
         layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         width = channels
@@ -69,7 +70,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Judge images.
+        """Classify images as real or generated.
 
         Args:
             image: (B, 3, H, W) RGB in [0, 1].

@@ -10,16 +10,16 @@ from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.networks.icnr import equal_phases
 from srgan_lightning.utils.errors import UserError
 
-#: Features at the size of SR take most memory: `forward_lean` makes them for this many LR pixels squared at a time.
+#: Side of `forward_lean`'s tiles in LR pixels. It computes the features of SR's size, which take most memory, in tiles.
 RECONSTRUCTION_TILE = 64
 
 
 class ResidualBlock(nn.Module):
-    """conv3x3, BN, PReLU, conv3x3, BN, sum: (B, C, H, W) to the same shape."""
+    """A residual block (conv3x3, BN, PReLU, conv3x3, BN, sum) from (B, C, H, W) to the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # No bias where batch normalisation follows: its own shift would cancel it.
+        # No bias before batch normalisation, which would cancel it.
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
@@ -34,21 +34,21 @@ class ResidualBlock(nn.Module):
 
 
 def check_scale(scale: int) -> None:
-    """Raise UserError unless a generator can have that scale."""
+    """Raise UserError unless the scale is 2, 4 or 8."""
     if scale not in (2, 4, 8):
-        raise UserError(f"scale={scale} is not possible: the generator doubles its input, so use 2, 4 or 8.")
+        raise UserError(f"scale={scale} is not possible: each step doubles the image, so use 2, 4 or 8.")
 
 
 class Generator(SRModule):
-    """Maps LR images to SR images `scale` times as wide and high; any input size works.
+    """SRResNet, which maps LR images of any size to SR images `scale` times as wide and high.
 
     Args:
         channels: feature maps of the trunk (paper: 64).
         blocks: residual blocks (paper: 16).
         scale: upsampling factor, 2, 4 or 8 (paper: 4).
-        global_skip: `none` (the paper's) or `bicubic`, which adds the bicubic upsampling of LR to the output, so that
-            the network learns only the residual and starts as bicubic interpolation itself.
-        icnr: initialise the sub-pixel convolutions by `equal_phases`; a checkpoint or artifact does not carry it.
+        global_skip: `none` (the paper's) or `bicubic`, which adds bicubic upsampling of LR to the output. The network
+            then learns only the residual, and starts as bicubic interpolation.
+        icnr: initialise the sub-pixel convolutions by `equal_phases`; checkpoints and artifacts do not store this.
 
     Raises:
         UserError: an argument is out of its range.
@@ -61,12 +61,12 @@ class Generator(SRModule):
         check_scale(scale)
         if global_skip not in ("none", "bicubic"):
             raise UserError(f"global_skip={global_skip!r} is unknown: use none or bicubic.")
-        if not 1 <= channels <= 2048 or not 0 <= blocks <= 512:  # beyond, memory is gone before anyone can say so
+        if not 1 <= channels <= 2048 or not 0 <= blocks <= 512:  # larger ones would fill the memory before any error
             raise UserError(
                 f"channels={channels}, blocks={blocks}: a generator has 1 to 2048 channels and 0 to 512 blocks."
             )
         self.scale = scale
-        #: Plain values that build this network again; artifacts and checkpoints carry them.
+        #: Constructor arguments as plain values; artifacts and checkpoints store them.
         self.arguments = {
             "channels": channels,
             "blocks": blocks,
@@ -94,7 +94,7 @@ class Generator(SRModule):
             nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Upsample.
+        """Upscale LR.
 
         Args:
             lr: (B, 3, H, W) RGB in [0, 1].
@@ -107,12 +107,12 @@ class Generator(SRModule):
         if self.global_skip == "none":
             return residual
         height, width = lr.shape[-2:]
-        # float32 here also under autocast: half precision would round the image itself, not just the residual.
+        # In float32 also under autocast: half precision would round the image itself, not only the residual.
         with torch.autocast(lr.device.type, enabled=False):
             return residual + resize_bicubic(lr.float(), (height * self.scale, width * self.scale))
 
     def forward_lean(self, lr: Tensor) -> Tensor:
-        """`forward` in less memory, for inference: upsampler and tail run in small tiles."""
+        """Compute `forward` with less memory, for inference: upsampler and tail run in small tiles."""
         x = self.head(lr)
         x = x + self.trunk(x)
         residual = run_tiled(self.upsample, x, self.scale, RECONSTRUCTION_TILE, self.reconstruction_radius).float()
@@ -123,7 +123,7 @@ class Generator(SRModule):
 
     @property
     def reconstruction_radius(self) -> int:
-        """How many LR pixels away the upsampler and the tail look: 3 at x4."""
+        """Receptive radius of upsampler and tail in LR pixels: 3 at x4."""
         radius = 4  # k9n3s1, in SR pixels
         for _ in range(self.scale.bit_length() - 1):
             radius = -(-radius // 2) + 1  # PixelShuffle halves the distance, the k3 convolution before adds one pixel
@@ -131,31 +131,32 @@ class Generator(SRModule):
 
     @property
     def receptive_radius(self) -> int:
-        """How many LR pixels away an SR pixel depends on at most: 40 with 16 blocks at x4.
+        """Largest distance in LR pixels on which an SR pixel depends: 40 with 16 blocks at x4.
 
-        The bicubic skip looks only 2 pixels away.
+        The bicubic skip depends only on pixels up to 2 away.
         """
         blocks: int = self.arguments["blocks"]
         return 4 + (2 * blocks + 1) + self.reconstruction_radius  # k9 head, k3 trunk
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The trunk's (B, C, H, W) features through upsampler and tail: the (B, 3, scale * H, scale * W) residual."""
+        """Map the trunk's features (B, C, H, W) to the residual (B, 3, scale * H, scale * W) by upsampler and tail."""
         *layers, _, activation = self.upsampler
         for layer in layers:
             features = layer(features)
-        return pixel_shuffle_conv(activation(features), self.tail)  # the activation sees each value by itself
+        return pixel_shuffle_conv(activation(features), self.tail)  # elementwise, so it may run before the shuffle
 
 
 def pixel_shuffle_conv(x: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """`convolution(pixel_shuffle(x, 2))` by the same sums, the convolution before the shuffle and at half its size.
+    """Compute `convolution(pixel_shuffle(x, 2))` with the convolution before the shuffle, at half the size.
 
-    Three output channels leave most of a vector unit idle, twelve do not: on a CPU it takes a third of the time.
+    The sums are the same. Three output channels leave most of a vector unit idle, twelve do not: on a CPU this takes a
+    third of the time.
 
     Args:
         x: (B, 4 * C, H, W).
         convolution: C to 3 channels, 9x9, padded by 4, with a bias.
     """
-    # Where an output pixel lies in its 2x2 cell shifts the kernel in the 10x10 pixels of the 5x5 cells it reaches.
+    # The kernel covers 5x5 cells of 2x2 pixels. An output pixel's place in its cell shifts the kernel in these 10x10.
     shifted = [F.pad(convolution.weight, (left, 1 - left, top, 1 - top)) for top in (0, 1) for left in (0, 1)]
     weight = F.pixel_unshuffle(torch.stack(shifted, dim=1).flatten(0, 1), 2)  # (3 * 4, C * 4, 5, 5)
     assert convolution.bias is not None

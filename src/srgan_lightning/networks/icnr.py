@@ -1,4 +1,4 @@
-"""ICNR, an initialisation of sub-pixel convolutions without checkerboards (Aitken et al. 2017, arXiv 1707.02937)."""
+"""ICNR: initialise sub-pixel convolutions without checkerboard artefacts (Aitken et al. 2017, arXiv 1707.02937)."""
 
 import torch
 from torch import nn
@@ -6,13 +6,13 @@ from torch import nn
 
 @torch.no_grad()
 def equal_phases(convolution: nn.Conv2d, factor: int = 2) -> None:
-    """Make the channels that a pixel shuffle puts side by side equal: it then starts as nearest-neighbour enlargement.
+    """Make the channels that a pixel shuffle puts side by side equal: it then starts as nearest-neighbour upsampling.
 
-    The kernels that stay are the first of each group, as they were drawn, so that no other random number changes.
+    Each group copies its first kernel as drawn, so no other random number changes.
 
     Args:
-        convolution: with factor^2 times as many outputs as the shuffle leaves.
-        factor: of the shuffle.
+        convolution: a convolution before a pixel shuffle; its outputs are grouped by factor^2.
+        factor: upsampling factor of the shuffle.
     """
     for parameter in convolution.parameters():
         parameter.copy_(parameter[:: factor**2].repeat_interleave(factor**2, dim=0))

@@ -1,4 +1,4 @@
-"""Networks of the library spandrel (RRDBNet, SRVGGNetCompact, SwinIR and some forty more) as generators."""
+"""Use networks of the library spandrel (RRDBNet, SRVGGNetCompact, SwinIR and some forty more) as generators."""
 
 import json
 import math
@@ -15,32 +15,33 @@ from srgan_lightning.utils.optional import needs_extra
 if TYPE_CHECKING:
     from spandrel import ModelDescriptor
 
-#: Starts the names of a generator's weights in checkpoints. Artifacts leave it out: their names are the published ones,
-#: by which spandrel and what is built on it know the network.
+#: Prefix of the weights' names in checkpoints. Artifacts omit it, because spandrel and programs built on it recognise a
+#: network by its published names.
 PREFIX = "network."
-#: Hyperparameters that say how large the windows of attention are, which tiles have to keep to.
+#: Hyperparameters with the size of attention windows, to which tiles must be aligned.
 WINDOWS = ("window_size", "split_size")
-#: Hyperparameters that say how wide a network is.
+#: Hyperparameters with the width of a network.
 WIDTHS = ("num_filters", "num_feat", "embed_dim")
 
 
 class SpandrelGenerator(SRModule):
     """A single-image super-resolution network of spandrel.
 
-    One that takes and gives one channel runs on red, green and blue one by one.
+    A network for grey images runs on red, green and blue one by one.
 
     Args:
-        descriptor: of the network, as spandrel's loader gives it.
+        descriptor: the network with its description, from spandrel's loader.
 
     Raises:
-        UserError: it is not for super-resolution of single images, or not for RGB or grey ones.
+        UserError: the network is not for super-resolution of single RGB or grey images.
     """
 
     def __init__(self, descriptor: "ModelDescriptor") -> None:
         super().__init__()
         check_purpose(descriptor)
         self.network: nn.Module = descriptor.model
-        # How spandrel runs it: some give more than the image. Its own `__call__` clamps, and keeps no gradients.
+        # spandrel's way to run the network, since some return more than the image. The descriptor's `__call__` would
+        # clamp, and keep no gradients.
         self._call: Callable[[nn.Module, Tensor], Tensor] = descriptor._call_fn
         self.scale = descriptor.scale
         self.grey = descriptor.input_channels == 1
@@ -57,7 +58,7 @@ class SpandrelGenerator(SRModule):
         self.supports_half = descriptor.supports_half
 
     def forward(self, lr: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] to (B, 3, scale * H, scale * W), not clamped."""
+        """Map (B, 3, H, W) RGB in [0, 1] to (B, 3, scale * H, scale * W), not clamped."""
         if not self.grey:
             return self._call(self.network, lr)
         batch, _, height, width = lr.shape
@@ -66,31 +67,31 @@ class SpandrelGenerator(SRModule):
 
 
 def check_purpose(descriptor: "ModelDescriptor") -> None:
-    """Raise UserError unless a network of spandrel makes single RGB or grey images larger."""
+    """Raise UserError unless a spandrel network upscales single RGB or grey images."""
     name = f"a network of {descriptor.architecture.name}"
     channels = (descriptor.input_channels, descriptor.output_channels)
     if descriptor.purpose != "SR" or descriptor.scale < 2:
-        kinds = {"FaceSR": "restoration of faces", "Restoration": "restoration", "Inpainting": "inpainting"}
+        kinds = {"FaceSR": "face restoration", "Restoration": "restoration", "Inpainting": "inpainting"}
         what = kinds.get(descriptor.purpose, "restoration")
         raise UserError(
-            f"it holds {name} for {what} at scale {descriptor.scale}. Only networks that make single images larger "
-            "can be used here: take one whose scale is 2 or more."
+            f"it holds {name} for {what} at scale {descriptor.scale}. Only networks that upscale single images are "
+            "supported: use one with a scale of 2 or more."
         )
     if channels not in ((3, 3), (1, 1)):
         raise UserError(
-            f"it holds {name} that makes {channels[1]} channels of {channels[0]}. Only networks for RGB (3 of 3) or "
-            "for grey images (1 of 1) can be used here."
+            f"it holds {name} that maps {channels[0]} channels to {channels[1]}. Only networks for RGB (3 to 3) or "
+            "grey images (1 to 1) are supported."
         )
     if descriptor.size_requirements.square:
-        raise UserError(f"it holds {name}, which takes square images alone: take another one.")
+        raise UserError(f"it holds {name}, which accepts only square images: use another network.")
 
 
 def generator_of(tensors: Mapping[str, Any]) -> SpandrelGenerator:
-    """The generator that tensors by their published names are the weights of.
+    """Build the generator whose weights have these published names.
 
     Raises:
-        UserError: spandrel is missing, does not know them, or their network is for something else.
-        Exception: of many kinds, if the tensors are damaged or hostile.
+        UserError: spandrel is missing, does not know the names, or the network has another purpose.
+        Exception: many types, if the tensors are damaged or hostile.
     """
     with needs_extra("spandrel"):
         import spandrel
@@ -99,8 +100,8 @@ def generator_of(tensors: Mapping[str, Any]) -> SpandrelGenerator:
     except spandrel.UnsupportedModelError as error:
         names = ", ".join(str(name)[:60] for name in list(tensors)[:3])
         raise UserError(
-            f"it holds no network that spandrel {spandrel.__version__} knows ({len(tensors)} entries such as {names}): "
-            "a video network, part of a training, or an architecture that is too new or too rare."
+            f"it holds no network that spandrel {spandrel.__version__} knows ({len(tensors)} entries such as {names}). "
+            "It may be a video network, a part of a training, or an architecture that is too new or too rare."
         ) from error
 
 
@@ -109,7 +110,7 @@ def rrdb(scale: int = 4, channels: int = 64, blocks: int = 23) -> SpandrelGenera
 
     Args:
         scale: 2, 4 or 8.
-        channels: feature maps (ESRGAN: 64; those within a dense block are 32 each).
+        channels: feature maps (ESRGAN: 64); the convolutions inside a dense block have 32.
         blocks: residual-in-residual dense blocks (ESRGAN: 23; Real-ESRGAN's anime model: 6).
 
     Raises:
@@ -119,7 +120,7 @@ def rrdb(scale: int = 4, channels: int = 64, blocks: int = 23) -> SpandrelGenera
         from spandrel.architectures.ESRGAN import ESRGAN, ESRGANArch
     if scale not in (2, 4, 8) or not 1 <= channels <= 512 or not 1 <= blocks <= 100:
         raise UserError(
-            f"scale={scale}, channels={channels}, blocks={blocks}: RRDBNet upscales by 2, 4 or 8, with 1 to 512 "
+            f"scale={scale}, channels={channels}, blocks={blocks}: RRDBNet upscales by 2, 4 or 8, and has 1 to 512 "
             "channels and 1 to 100 blocks (ESRGAN: 64 and 23)."
         )
     network = ESRGAN(num_filters=channels, num_blocks=blocks, scale=scale)
@@ -133,12 +134,12 @@ def rrdb(scale: int = 4, channels: int = 64, blocks: int = 23) -> SpandrelGenera
 
 
 def compact(scale: int = 4, channels: int = 64, convolutions: int = 16) -> SpandrelGenerator:
-    """SRVGGNetCompact, Real-ESRGAN's small network (Wang et al. 2021), untrained: all layers at the size of LR.
+    """SRVGGNetCompact, Real-ESRGAN's small network (Wang et al. 2021), untrained; all its layers have the size of LR.
 
     Args:
         scale: 2, 3, 4 or 8.
         channels: feature maps (Real-ESRGAN: 64).
-        convolutions: between the first and the last (Real-ESRGAN: 16 for animation, 32 for photos).
+        convolutions: number of layers between the first and the last (Real-ESRGAN: 16 for animation, 32 for photos).
 
     Raises:
         UserError: an argument is out of its range, or spandrel is missing.
@@ -148,14 +149,14 @@ def compact(scale: int = 4, channels: int = 64, convolutions: int = 16) -> Spand
     if scale not in (2, 3, 4, 8) or not 1 <= channels <= 1024 or not 1 <= convolutions <= 200:
         raise UserError(
             f"scale={scale}, channels={channels}, convolutions={convolutions}: this network upscales by 2, 3, 4 or 8, "
-            "with 1 to 1024 channels and 1 to 200 convolutions (Real-ESRGAN: 64 and 16 or 32)."
+            "and has 1 to 1024 channels and 1 to 200 convolutions (Real-ESRGAN: 64 and 16 or 32)."
         )
     network = Compact(num_feat=channels, num_conv=convolutions, upscale=scale)
     return SpandrelGenerator(CompactArch().load(network.state_dict()))
 
 
 def _plain(value: Any) -> Any:
-    """A hyperparameter as JSON gives it back; None for what JSON does not hold, such as a layer's class."""
+    """Convert a hyperparameter to a JSON value; None if JSON cannot store it, such as a class."""
     try:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError):

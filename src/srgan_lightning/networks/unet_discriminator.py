@@ -1,4 +1,4 @@
-"""The U-Net discriminator with spectral normalisation of Real-ESRGAN (Wang et al. 2021, section 3.2)."""
+"""Real-ESRGAN's U-Net discriminator with spectral normalisation (Wang et al. 2021, section 3.2)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from srgan_lightning.utils.errors import UserError
 class SpectralConv2d(nn.Module):
     """A convolution without bias whose weight is divided by its largest singular value (Miyato et al. 2018).
 
-    State-dict names and numbers are those of `torch.nn.utils.spectral_norm`, which published files follow. That one
+    State-dict names and results are those of `torch.nn.utils.spectral_norm`, as in published files. That function
     rounds the singular value to half precision under autocast, and its modules cannot be copied after a forward pass.
     """
 
@@ -24,25 +24,25 @@ class SpectralConv2d(nn.Module):
         self.weight_v: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, outputs, H / stride, W / stride); in training each pass is one power iteration."""
+        """Map (B, C, H, W) to (B, outputs, H / stride, W / stride); in training each pass is one power iteration."""
         with torch.autocast(x.device.type, enabled=False):
             matrix = self.weight_orig.flatten(1)
             if self.training:
                 with torch.no_grad():
                     self.weight_v.copy_(F.normalize(matrix.T @ self.weight_u, dim=0, eps=1e-12))
                     self.weight_u.copy_(F.normalize(matrix @ self.weight_v, dim=0, eps=1e-12))
-            # Copies: the next pass writes over the vectors, and the backward pass of this one needs them.
+            # Clones, because the next pass overwrites the vectors that this backward pass needs.
             weight = self.weight_orig / (self.weight_u.clone() @ (matrix @ self.weight_v.clone()))
         return F.conv2d(x, weight, stride=self.stride, padding=1)
 
 
 class UNetDiscriminator(nn.Module):
-    """Tells HR from SR at every pixel: three strided convolutions, three bilinear steps back, with sums across.
+    """A discriminator with a logit per pixel: three strided convolutions, three bilinear steps back, additive skips.
 
-    A file of Real-ESRGAN's discriminator (netD) loads into the network of width 64.
+    With 64 channels it loads files of Real-ESRGAN's discriminator (netD).
 
     Args:
-        channels: width of the first layer, which doubles at every stride (Real-ESRGAN: 64; 32 costs as much as the
+        channels: width of the first layer; it doubles at every stride (Real-ESRGAN: 64; 32 costs as much as the
             paper's discriminator).
 
     Raises:
@@ -52,8 +52,8 @@ class UNetDiscriminator(nn.Module):
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
         if not 1 <= channels <= 1024:
-            raise UserError(f"channels={channels}: a U-Net discriminator has 1 to 1024 (Real-ESRGAN: 64).")
-        #: Plain values that build this network again; artifacts and checkpoints carry them.
+            raise UserError(f"channels={channels}: a U-Net discriminator has 1 to 1024 channels (Real-ESRGAN: 64).")
+        #: Constructor arguments as plain values; artifacts and checkpoints store them.
         self.arguments = {"channels": channels}
         c = channels
         self.conv0 = nn.Conv2d(3, c, 3, padding=1)
@@ -68,7 +68,7 @@ class UNetDiscriminator(nn.Module):
         self.conv9 = nn.Conv2d(c, 1, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Judge images.
+        """Classify each pixel as real or generated.
 
         Args:
             image: (B, 3, H, W) RGB in [0, 1], of any size.

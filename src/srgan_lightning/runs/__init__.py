@@ -1,1 +1,1 @@
-"""Run directories: their files, which checkpoint a run is resumed from, and how it was made."""
+"""Run directories: their files, resuming, and provenance."""

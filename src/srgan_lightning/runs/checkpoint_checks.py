@@ -1,4 +1,4 @@
-"""Whether a training can be resumed from what a checkpoint holds, before any of it is taken over."""
+"""Check that training can be resumed from a checkpoint, before any of it is loaded."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from srgan_lightning.artifacts.artifact import check_finite
 from srgan_lightning.utils.errors import UserError
 
-#: What a checkpoint of Lightning and of this package always has.
+#: Entries that every checkpoint of this package has, with their types.
 KINDS: dict[str, type] = {
     "state_dict": dict,
     "generator": dict,
@@ -27,16 +27,16 @@ KINDS: dict[str, type] = {
     "global_step": int,
 }
 ADVICE = (
-    "It is damaged, or was not written by a training of this package: resume from another one (ckpt_path=last skips "
-    "such files), or take its generator alone with model.init_from."
+    "It is damaged, or was not written by a training of this package. Resume from another checkpoint (ckpt_path=last "
+    "skips such files), or load only its generator with model.init_from."
 )
 
 
 def check_resumable(checkpoint: Any, path: Any) -> None:
-    """Check the parts of a checkpoint and their numbers.
+    """Check the entries of a checkpoint and their types, and that all numbers are finite.
 
     Raises:
-        UserError: a part is missing or of another kind; weights, moments or the moving average are not finite.
+        UserError: an entry is missing or has a wrong type; weights, optimiser moments or EMA weights are not finite.
     """
     if not isinstance(checkpoint, dict):
         raise UserError(f"{path} is not a checkpoint of srgan-lightning.")
@@ -57,7 +57,7 @@ def check_resumable(checkpoint: Any, path: Any) -> None:
         }
         wrong = [name for name, good in sound.items() if not good]
     if wrong:
-        raise UserError(f"{path} cannot be resumed from: {', '.join(wrong)} missing or of another kind. {ADVICE}")
+        raise UserError(f"{path} cannot be resumed from: {', '.join(wrong)} missing or of a wrong type. {ADVICE}")
     moments = [state.get("state") for state in checkpoint["optimizer_states"] if isinstance(state, dict)]
     for name, part in (
         ("", checkpoint["state_dict"]),
@@ -68,21 +68,21 @@ def check_resumable(checkpoint: Any, path: Any) -> None:
 
 
 def first_misfit(ours: dict[str, Tensor], theirs: dict[str, Any]) -> str | None:
-    """The first tensor by name that two state dicts do not both have in one shape, in words for an error."""
+    """Describe the first tensor whose shape differs between two state dicts, for an error; None if all match."""
     for name in sorted({*ours, *theirs}, key=str):
         here, there = (
             list(state[name].shape) if isinstance(state.get(name), Tensor) else "absent" for state in (ours, theirs)
         )
         if here != there:
-            return f"{name} is {there} in it and {here} here"
+            return f"{name} is {there} in the file and {here} in this run"
     return None
 
 
 def check_states(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """Compare the states of callbacks and loops with those of this run, which are of the same kinds.
+    """Check that the states of callbacks and loops have the types of this run's states.
 
     Raises:
-        UserError: one is of another kind, which training would fail on later.
+        UserError: a state has a wrong type, on which training would fail later.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     ours = {callback.state_key: callback.state_dict() for callback in callbacks}
@@ -92,34 +92,34 @@ def check_states(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     if len(checkpoint["optimizer_states"]) != networks:
         found = "optimizer_states"
     if found:
-        raise UserError(f"ckpt_path={trainer.ckpt_path} cannot be resumed from: {found} is of another kind. {ADVICE}")
+        raise UserError(f"ckpt_path={trainer.ckpt_path} cannot be resumed from: {found} has a wrong type. {ADVICE}")
 
 
 def follow_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Check an optimiser's state before it is loaded, and compute its steps as this run's options say.
+    """Check an optimiser's state before it is loaded, and return it with this run's `fused` and `foreach`.
 
-    `fused` and `foreach` say how a step is computed, not what. A fused optimiser takes the scaler of 16-mixed, and
-    would fail with the groups of one that does not.
+    These two only select the implementation of a step. A fused optimiser handles the gradient scaler of 16-mixed
+    itself, and would fail with parameter groups of an optimiser that does not.
 
     Raises:
-        UserError: moments of other shapes than the weights.
+        UserError: the moments have other shapes than the weights, or a value has a wrong type.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, moments in state["state"].items():
         if any(value.numel() > 1 and value.shape != weights[index].shape for _, value in _tensors(moments, "")):
             raise UserError(
-                f"ckpt_path cannot be resumed from: an optimiser's moments do not fit its weights. {ADVICE}"
+                f"ckpt_path cannot be resumed from: an optimiser's moments do not match its weights. {ADVICE}"
             )
     ours = {key: optimizer.defaults[key] for key in ("fused", "foreach") if key in optimizer.defaults}
     for group, mine in zip(state["param_groups"], optimizer.param_groups, strict=True):
         found = _difference(mine, {**group, "params": []}, "optimizer_states")
         if found:
-            raise UserError(f"ckpt_path cannot be resumed from: {found} is of another kind. {ADVICE}")
+            raise UserError(f"ckpt_path cannot be resumed from: {found} has a wrong type. {ADVICE}")
     return {**state, "param_groups": [{**group, **ours} for group in state["param_groups"]]}
 
 
 class _Begun(Callback):
-    """Knows when everything has been restored."""
+    """A callback that records that training has begun, so everything has been restored."""
 
     begun = False
 
@@ -129,10 +129,10 @@ class _Begun(Callback):
 
 @contextmanager
 def restoring(trainer: Trainer, ckpt_path: str | None) -> Iterator[None]:
-    """Inside, what fails while a checkpoint is restored is reported as a fault of that checkpoint.
+    """A context that turns errors while a checkpoint is restored into a UserError about the checkpoint.
 
     Raises:
-        UserError: it was.
+        UserError: restoring failed.
     """
     watch = _Begun()
     trainer.callbacks.append(watch)  # type: ignore[attr-defined]
@@ -156,7 +156,7 @@ def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def _difference(ours: Any, theirs: Any, where: str) -> str | None:
-    """The first place at which two states hold values of different kinds; None is of every kind."""
+    """Return the path of the first value whose type differs between two states. A None value matches any type."""
     if ours is None or theirs is None:
         return None
     if isinstance(ours, dict) and isinstance(theirs, dict):

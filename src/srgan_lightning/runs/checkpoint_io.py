@@ -1,4 +1,4 @@
-"""Checkpoints on the disk: written whole or not at all, and verified."""
+"""Write checkpoints atomically, and verify them."""
 
 import io
 import zipfile
@@ -16,21 +16,21 @@ from srgan_lightning.utils.safe_load import safe_torch_load
 
 
 class Progress(NamedTuple):
-    """How far a training had come, in generator updates and batches; compares as that."""
+    """Progress of a training in generator updates and batches; instances compare in that order."""
 
     updates: int
     batches: int
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Never harms the checkpoint that it replaces, nor any other file.
+    """A checkpoint IO that never damages the checkpoint that it replaces, or any other file.
 
-    Lightning's own goes through the system's temporary folder without fsync: where that is another disk, the
-    checkpoint is copied over its predecessor byte by byte. And it removes whole folders, local and remote.
+    Lightning's IO writes through the system's temporary folder, without fsync. If that is another disk, the new
+    checkpoint is copied over the old one byte by byte. It also removes whole folders, local and remote.
     """
 
     def __init__(self) -> None:
-        self.folders: set[Path] = set()  # that this run has saved checkpoints to
+        self.folders: set[Path] = set()  # folders in which this run has saved checkpoints
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()
@@ -41,31 +41,31 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self.folders.add(folder.resolve())
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove a file of a folder that this run saves its checkpoints to; leave everything else alone."""
+        """Remove a file, but only in a folder in which this run saves checkpoints."""
         file = Path(path)
         if file.parent.resolve() in self.folders and file.is_file() and not file.is_symlink():
             file.unlink()
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        """Lightning's own would load it without looking through it first."""
+        """Load a checkpoint after checking it, which Lightning would not do."""
         content: dict[str, Any] = safe_torch_load(path)
         check_resumable(content, path)
         return content
 
 
 def verify_checkpoint(path: Path) -> Progress:
-    """Read a checkpoint through; gives how far its training had come.
+    """Check a checkpoint, and return the progress of its training.
 
     Raises:
-        UserError: it is cut short, damaged, or not a training checkpoint of this package.
+        UserError: it is truncated, damaged, or not a training checkpoint of this package.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch.load does not look at the checksums
+            damaged = archive.testzip()  # torch.load does not verify checksums
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a whole checkpoint: {error}.") from error
+        raise UserError(f"{path} is not a complete checkpoint: {error}.") from error
     if damaged is not None:
-        raise UserError(f"{path} is not a whole checkpoint: {damaged} in it is damaged.")
+        raise UserError(f"{path} is not a complete checkpoint: {damaged} in it is damaged.")
     metadata = read_checkpoint(path)[1]
     check_resumable(safe_torch_load(path), path)
     return Progress(metadata["recipe"]["updates"], metadata.get("batches", -1))

@@ -1,4 +1,4 @@
-"""The files of a run directory. Light: `report` and the command line import it, so torch is imported on use."""
+"""The files of a run directory. torch is imported only on use, because `report` and the command line import this."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunDirectory:
 
     Args:
         path: the directory; it need not exist yet.
-        checkpoint: the file that training is resumed from; None starts from the beginning.
+        checkpoint: the file from which training is resumed; None to start a new training.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, cfg: DictConfig) -> RunDirectory:
-        """The directory that a configuration writes to; `ckpt_path` becomes the file that it means.
+        """Return the directory of a configuration, and replace its `ckpt_path` by the checkpoint file.
 
         Raises:
             UserError: `ckpt_path=last`, and there is no valid checkpoint.
@@ -46,7 +46,7 @@ class RunDirectory:
         return lock_run_directory(self)
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints that are there, valid or not."""
+        """Return the existing checkpoints, valid or not."""
         return [path for path in self.path.glob(f"{CHECKPOINTS}/*.ckpt") if path.is_file()]
 
     @property
@@ -56,37 +56,37 @@ class RunDirectory:
 
     @property
     def artifact(self) -> Path:
-        """The best generator, written where training ends."""
+        """The best generator, written at the end of training."""
         return self.path / "generator.safetensors"
 
     @property
     def discriminator(self) -> Path:
-        """The discriminator beside it, where stage two has trained one."""
+        """The discriminator, if adversarial training has trained one."""
         return self.path / "discriminator.safetensors"
 
     @property
     def summary(self) -> Path:
-        """The scores and facts of a run that has ended."""
+        """Scores and metadata of a run that has ended."""
         return self.path / "summary.json"
 
     @property
     def history(self) -> Path:
-        """What was logged, by update."""
+        """All logged values by update."""
         return self.path / "metrics.csv"
 
     @property
     def provenance(self) -> Path:
-        """By what code, command, settings and data the run was made."""
+        """Code, command, settings and data of the run."""
         return self.path / "provenance.json"
 
     @property
     def log(self) -> Path:
-        """What the run reported on the terminal, with the time; Hydra adds why it failed."""
+        """The run's terminal output with times; Hydra adds the reason of a failure."""
         return self.path / "train.log"
 
     @property
     def health_log(self) -> Path:
-        """The warnings of the callbacks that guard a training."""
+        """Warnings of the health callbacks."""
         return self.path / "health.log"
 
     @property
@@ -96,7 +96,7 @@ class RunDirectory:
 
     @property
     def hydra(self) -> Path:
-        """Hydra's record of the configuration; of later starts in folders within it."""
+        """Hydra's record of the configuration; later starts have subfolders."""
         return self.path / HYDRA
 
     @property
@@ -106,13 +106,13 @@ class RunDirectory:
 
     @property
     def overrides(self) -> Path:
-        """What was set on the command line or by a sweeper, at the first start."""
+        """The overrides of the command line or a sweeper at the first start."""
         return self.hydra / "overrides.yaml"
 
     def logs(self) -> list[Path]:
-        """Hydra's logs, `train.log`, and `health.log`."""
+        """Return Hydra's logs, `train.log` and `health.log`."""
         return sorted(self.path.glob("*.log"))
 
     def wandb_runs(self) -> list[Path]:
-        """The folders of W&B's runs, oldest first: `run-DATE_TIME-ID`, or `offline-run-...`."""
+        """Return the folders of W&B's runs, oldest first: `run-DATE_TIME-ID` or `offline-run-...`."""
         return sorted(self.path.glob("wandb/*run-*-*"))

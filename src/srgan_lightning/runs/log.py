@@ -1,4 +1,4 @@
-"""What a run reports: on the terminal as it is, and with the time in the run directory's `train.log`."""
+"""Report messages of a run on the terminal, and with the time in `train.log` of the run directory."""
 
 import io
 import logging
@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 
 
 class _Terminal(logging.StreamHandler[TextIO]):
-    """Writes to what is standard output at that moment: a notebook or a test may have replaced it."""
+    """A handler that writes to the current `sys.stdout`, which a notebook or a test may have replaced."""
 
     @property
     def stream(self) -> TextIO:
@@ -28,19 +28,19 @@ LOG = logging.getLogger("srgan_lightning.run")
 LOG.setLevel(logging.INFO)
 LOG.propagate = False  # Hydra's handlers would print each line a second time
 LOG.addHandler(_Terminal())
-#: Holds the lines of a run's start until its directory is locked.
+#: Buffers the messages of a run until its directory is locked.
 _WAITING = MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)
 LOG.addHandler(_WAITING)
 
 
 @contextmanager
 def keep_log(path: Path) -> Iterator[None]:
-    """Append all lines to a file, also those that were reported since the last run."""
+    """Append all messages to a file, including those buffered since the last run."""
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("[%(asctime)s] %(message)s"))
     _WAITING.setTarget(file)
     _WAITING.flush()
-    _WAITING.flushLevel = logging.NOTSET  # from here on, at once
+    _WAITING.flushLevel = logging.NOTSET  # no more buffering
     try:
         yield
     finally:
@@ -50,12 +50,12 @@ def keep_log(path: Path) -> Iterator[None]:
 
 
 def forget() -> None:
-    """Drop the lines that wait for a run directory: a new run starts, and the one before got none."""
+    """Drop the buffered messages of an earlier run that never got a directory."""
     _WAITING.buffer.clear()
 
 
 def report(text: RenderableType) -> None:
-    """Report a table or another of rich's renderables, as wide as the terminal, without colours."""
+    """Report a table or another rich renderable, at the width of the terminal, without colours."""
     console = Console(file=io.StringIO(), width=Console().width, no_color=True, highlight=False)
     console.print(text)
     LOG.info(console.file.getvalue().rstrip("\n"))  # type: ignore[attr-defined]

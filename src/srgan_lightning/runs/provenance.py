@@ -1,4 +1,4 @@
-"""`provenance.json`: by what code, command, settings and data a run was made."""
+"""`provenance.json`: record the code, command, settings and data of a run."""
 
 import json
 import os
@@ -25,10 +25,10 @@ PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "tor
 
 
 def code_version() -> dict[str, Any]:
-    """`version`, and in a git checkout `commit` and `dirty`: whether src/ or conf/ differ from it."""
+    """Return `version` and, in a git checkout, `commit` and `dirty` (whether src/ or conf/ have changes)."""
     root = Path(__file__).resolve().parents[3]
     provenance: dict[str, Any] = {"version": __version__, "commit": None, "dirty": None}
-    if (root / ".git").exists():  # an installed wheel may lie in another project's repository
+    if (root / ".git").exists():  # an installed wheel may be inside another project's repository
 
         def git(*arguments: str) -> str:
             command = ["git", "-C", str(root), *arguments]
@@ -43,19 +43,19 @@ def code_version() -> dict[str, Any]:
 
 
 def version_name() -> str:
-    """`code_version` in a word: 1.0+9fceb02-dirty."""
+    """Format `code_version` as one word, such as 1.0+9fceb02-dirty."""
     code = code_version()
     commit = f"+{code['commit'][:7]}" if code["commit"] else ""
     return f"{code['version']}{commit}{'-dirty' if code['dirty'] else ''}"
 
 
 def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str | None) -> dict[str, Any]:
-    """All that decides what a start of a run computes.
+    """Describe everything that determines the results of a run from this start on.
 
     Args:
         cfg: the run's configuration.
-        data: after `setup("fit")`.
-        checkpoint: the file that it resumes from.
+        data: the data module after `setup("fit")`.
+        checkpoint: the file from which the run is resumed.
     """
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -81,18 +81,18 @@ def record_start(run: RunDirectory, start: dict[str, Any]) -> list[str]:
     """Write `provenance.json`: the first start, and every later one under `resumed`.
 
     Args:
-        run: where.
+        run: the run directory.
         start: see `describe_start`.
 
     Returns:
-        What differs from the start before, as `config.data.crop: 96, was 64`.
+        The differences from the previous start, such as `config.data.crop: 96, was 64`.
     """
     try:
         record = json.loads(run.provenance.read_text(encoding="utf-8"))
         before = dict([record, *record["resumed"]][-1])
         record["resumed"].append(start)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        # None yet, or one that was damaged: a record must not keep a training from being resumed.
+        # No record yet, or a damaged one, which must not prevent resuming.
         record, before = {**start, "resumed": []}, start
     write_atomically(run.provenance, (json.dumps(record, indent=2) + "\n").encode())
     told = ("code", "packages", "data", "config")

@@ -1,4 +1,4 @@
-"""Run directories, read back."""
+"""Read run directories."""
 
 import json
 import math
@@ -12,10 +12,10 @@ from srgan_lightning.runs.layout import HYDRA, RunDirectory
 from srgan_lightning.runs.untrusted_files import References, printable, read_text, read_yaml
 from srgan_lightning.utils.errors import UserError
 
-#: Of summary.json, without which a run cannot be compared.
+#: Entries of summary.json that are needed to compare a run.
 NEEDED = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")
 LOG_BYTES, CURVE_BYTES = 10_000_000, 500_000_000
-#: No float32 is larger.
+#: Above the largest float32.
 LARGEST = 3.5e38
 
 
@@ -24,8 +24,8 @@ class Run:
     """One run directory.
 
     Args:
-        path: holds `.hydra/` and what training wrote.
-        label: the settings that set it apart from the runs beside it.
+        path: the directory, with `.hydra/` and the results of training.
+        label: the settings that differ from the other runs of a sweep.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """`summary.json`, which the end of training writes; empty before, and where it is damaged."""
+        """`summary.json`, written at the end of training; empty if it is missing or damaged."""
         try:
             summary = json.loads(read_text(self.files.summary))
         except (OSError, ValueError, RecursionError):
@@ -54,13 +54,13 @@ class Run:
 
     @cached_property
     def damage(self) -> str:
-        """Why a run that has ended cannot be compared; empty for all others."""
+        """Why a run that has ended cannot be compared; empty for all other runs."""
         if not self.files.summary.exists() or self.summary.get("interrupted") is True:
             return ""
         if not self.summary:
             return "its summary.json is damaged"
         if not self.artifact.exists():
-            return ""  # no checkpoint was made
+            return ""  # the run saved no checkpoint
         named = [*NEEDED, *(name for name in ("swd", "bicubic_swd") if name in self.summary)]
         if unlike := [name for name in named if not _is_number(self.summary.get(name))]:
             return f"its summary.json has no number for {', '.join(unlike)}"
@@ -76,18 +76,18 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        # A run that was stopped leaves both too: its scores are those of a shorter training.
+        # A stopped run has both files too, but its scores are those of a shorter training.
         stopped = self.summary.get("interrupted", False)
         return "psnr_y" in self.summary and self.artifact.is_file() and not stopped and not self.damage
 
     @cached_property
     def failure(self) -> str:
-        """Why it failed, from its log; empty where the log has no reason."""
+        """The reason of a failure, from its log; empty if the log has none."""
         for log in self.files.logs():
             try:
                 lines = read_text(log, LOG_BYTES).splitlines()
             except (OSError, ValueError):
-                continue  # without a message
+                continue  # an unreadable log has no reason
             for line in lines:
                 if "[ERROR]" in line:
                     return printable(line.partition(" failed. ")[2]) or f"see {printable(log)}"
@@ -102,7 +102,7 @@ class Run:
 
     @cached_property
     def references(self) -> References:
-        """The configuration that it ran with.
+        """The configuration of the run.
 
         Raises:
             UserError: it cannot be read.
@@ -115,14 +115,14 @@ class Run:
 
     @cached_property
     def scale(self) -> int:
-        """Raises UserError where the configuration has none."""
+        """The scale; raises UserError if the configuration has none."""
         return int(self.option("scale", int))
 
     def option(self, name: str, kind: type) -> Any:
-        """An option or group of the configuration, with all that it refers to.
+        """Return an option or group of the configuration, with references resolved.
 
         Raises:
-            UserError: it is missing, or of another kind.
+            UserError: it is missing, or has another type.
         """
         try:
             value = self.references.resolve(name)
@@ -134,25 +134,25 @@ class Run:
 
     @cached_property
     def overrides(self) -> dict[str, str]:
-        """What was set on the command line or by a sweeper."""
+        """The overrides of the command line or a sweeper."""
         try:
             lines = read_yaml(self.files.overrides)
-        except Exception:  # a directory that a user has moved or cleaned: labels are all that is lost
+        except Exception:  # the user may have moved or cleaned the directory; only labels are lost
             return {}
         pairs = (printable(line).partition("=") for line in lines) if isinstance(lines, list) else ()
         return {key: value for key, _, value in pairs}
 
     def curves(self) -> dict[str, tuple[list[int], list[float]]]:
-        """Updates and values of each column of `metrics.csv`; lines and numbers that a kill tore are left out.
+        """Return updates and values of each column of `metrics.csv`, without lines and numbers that a kill cut off.
 
         Raises:
-            UserError: there is none.
+            UserError: the file is missing or has no values.
         """
         path = self.files.history
         try:
             text = read_text(path, CURVE_BYTES)
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path} has no metrics.csv to draw curves from: {printable(error)}.") from error
+            raise UserError(f"{self.path} has no metrics.csv for drawing curves: {printable(error)}.") from error
         columns: dict[str, tuple[list[int], list[float]]] = {}
         for row in parse_history(text)[1]:
             for key, cell in row.items():
@@ -161,7 +161,7 @@ class Run:
                     steps.append(int(row["step"]))
                     values.append(value)
         if not columns:
-            raise UserError(f"{path} holds no measurements yet.")
+            raise UserError(f"{path} has no values yet.")
         return columns
 
 
@@ -178,23 +178,23 @@ def _is_number(value: Any) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory is that of one run."""
+    """Check whether a directory is a run directory."""
     return RunDirectory(path).hydra.is_dir() or RunDirectory(path).summary.is_file()
 
 
 def find_runs(path: Path) -> list[Run]:
-    """The runs below a directory, in the order of their numbers or names.
+    """Return the runs below a directory, in the order of their numbers or names.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no runs.
     """
     found = [entry for entry in path.iterdir() if entry.is_dir() and is_run(entry)] if path.is_dir() else []
     if not found:
         deeper = sorted({entry.parents[1] for entry in path.glob(f"*/*/{HYDRA}")})
-        hint = f" Name one sweep: {', '.join(map(str, deeper))}." if deeper else ""
+        hint = f" Give one sweep: {', '.join(map(str, deeper))}." if deeper else ""
         raise UserError(
-            f"{path}: no run in it (looked in {path.absolute()}). Give the directory of a run, "
-            f"outputs/<experiment>/<run>, or that of a sweep, multirun/<experiment>/<sweep>.{hint}"
+            f"{path} has no run in it (looked in {path.absolute()}). Give the directory of a run, "
+            f"outputs/<experiment>/<run>, or of a sweep, multirun/<experiment>/<sweep>.{hint}"
         )
     found.sort(
         key=lambda entry: (not entry.name.isdecimal(), int(entry.name) if entry.name.isdecimal() else 0, entry.name)
@@ -211,13 +211,13 @@ def find_runs(path: Path) -> list[Run]:
 
 
 def _short(key: str, keys: list[str]) -> str:
-    """The last part of a key, where no other key ends so."""
+    """Return the last part of a key if it is unique among `keys`, else the key."""
     last = key.rsplit(".", 1)[-1]
     return last if [other.rsplit(".", 1)[-1] for other in keys].count(last) == 1 else key
 
 
 def _rounded(value: str) -> str:
-    """A sweeper's 17 digits as three."""
+    """Round a number to 3 digits, as sweepers use 17; return other text unchanged."""
     try:
         return f"{float(value):.3g}"
     except ValueError:

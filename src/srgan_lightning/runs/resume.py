@@ -19,14 +19,14 @@ from srgan_lightning.utils.errors import UserError
 
 
 def is_rank_zero() -> bool:
-    """Whether this is process 0 of the run, known before any process group is."""
+    """Check whether this is process 0 of the run; works before there is a process group."""
     rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
     return rank == 0
 
 
 @functools.cache
 def _reached(path: Path, changed: int) -> Progress | None:
-    """How far the training of a checkpoint had come; a broken one is None and named, once."""
+    """Return the progress of a checkpoint; for an invalid one log a message, once, and return None."""
     try:
         return verify_checkpoint(path)
     except UserError as error:
@@ -36,12 +36,12 @@ def _reached(path: Path, changed: int) -> Progress | None:
 
 
 def _dated(checkpoints: Iterable[Path]) -> list[tuple[int, Path]]:
-    """The newest first, each with its date in nanoseconds."""
+    """Return checkpoints with their modification times in nanoseconds, the newest first."""
     return sorted(((path.stat().st_mtime_ns, path) for path in checkpoints), reverse=True)
 
 
 def newest_run(runs: Path) -> Path | None:
-    """The run below a folder that wrote a checkpoint last, by the dates of those that are whole."""
+    """Return the run below a folder with the newest valid checkpoint, by modification time."""
     dated = _dated(
         path for folder in runs.glob(f"*/{CHECKPOINTS}") for path in RunDirectory(folder.parent).checkpoints()
     )
@@ -49,9 +49,9 @@ def newest_run(runs: Path) -> Path | None:
 
 
 def latest_valid_checkpoint(run: RunDirectory) -> Path | None:
-    """The checkpoint of a run that is furthest on, among those that are whole.
+    """Return the valid checkpoint of a run with the most updates.
 
-    Not by dates, which a copy or a download changes, except between checkpoints of the same batch.
+    Modification times, which a copy or download changes, only decide between checkpoints of the same batch.
     """
     whole = [
         (reached, changed, path)
@@ -62,20 +62,20 @@ def latest_valid_checkpoint(run: RunDirectory) -> Path | None:
 
 
 def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
-    """The file that `ckpt_path` means.
+    """Return the checkpoint file for `ckpt_path`.
 
-    `last` and `auto` choose the valid checkpoint with the most updates: of this run directory where it has one, else of
-    the newest run beside it. The jobs of a sweep look at their own directories alone.
+    `last` and `auto` choose the valid checkpoint with the most updates in this run directory or, if it has none, in the
+    newest run of the same experiment. Jobs of a sweep only look in their own directories.
 
     Args:
         ckpt_path: a file, `last`, `auto`, or None.
-        run: the directory that it is asked for.
+        run: the run directory.
 
     Returns:
-        The file, or None to start from the beginning: without `ckpt_path`, and with `auto` where there is nothing.
+        The file, or None to start a new training: without `ckpt_path`, or with `auto` if there is no checkpoint.
 
     Raises:
-        UserError: `last`, and there is no whole checkpoint.
+        UserError: `ckpt_path` is `last`, and there is no valid checkpoint.
     """
     if ckpt_path not in ("last", "auto"):
         return ckpt_path
@@ -86,8 +86,8 @@ def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
     if found is None and ckpt_path == "last":
         where = run.path if sweep else run.path.parent
         raise UserError(
-            f"ckpt_path=last: no run below {where.absolute()} has a whole checkpoint in checkpoints/ to go on from; "
-            "ckpt_path=auto starts a new run then."
+            f"ckpt_path=last: no run below {where.absolute()} has a valid checkpoint in checkpoints/. Use "
+            "ckpt_path=auto to start a new run in this case."
         )
     if found is not None and is_rank_zero():
         LOG.info("Resuming from %s", found)
@@ -95,20 +95,20 @@ def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
 
 
 def warn_if_complete(max_steps: int, metadata: dict[str, Any]) -> None:
-    """Log that nothing is left to train, where the checkpoint has all updates.
+    """Log that nothing is left to train if the checkpoint has all updates.
 
     Args:
         max_steps: `trainer.max_steps`; -1 for no limit.
-        metadata: the checkpoint's, see `artifact.read_checkpoint`; without a recipe nothing is logged.
+        metadata: the checkpoint's metadata, see `artifact.read_checkpoint`; without a recipe nothing is logged.
     """
     updates = metadata.get("recipe", {}).get("updates", -1)
     if 0 <= max_steps <= updates:
         limit = f"trainer.max_steps={max_steps}"
-        LOG.info("Already at update %s of %s: nothing left to train; raise trainer.max_steps.", updates, limit)
+        LOG.info("Already at update %s of %s: nothing is left to train. Raise trainer.max_steps.", updates, limit)
 
 
 def run_directory(ckpt_path: str | None, new: str) -> str:
-    """Hydra's `${run_directory:...}`: the run that `last` and `auto` go on with, or a new one.
+    """Resolve Hydra's `${run_directory:...}`: the directory of the resumed run for `last` and `auto`, or a new one.
 
     Args:
         ckpt_path: see `find_checkpoint`.
@@ -119,16 +119,16 @@ def run_directory(ckpt_path: str | None, new: str) -> str:
 
 
 def hydra_directory(run_dir: str, now: str) -> str:
-    """Hydra's `${hydra_directory:...}`: `.hydra` for a new run, and one within it for every time that it is resumed."""
+    """Resolve Hydra's `${hydra_directory:...}`: `.hydra` for a new run, a subfolder of it for each resumed start."""
     return f"{HYDRA}/resumed_{now}" if RunDirectory(Path(run_dir)).hydra.exists() else HYDRA
 
 
 @contextmanager
 def lock_run_directory(run: RunDirectory) -> Iterator[None]:
-    """Keep two runs from writing to one directory; the first process keeps the lock, which ends with it in any case.
+    """Keep two runs from writing to one directory. Rank zero holds the lock, which ends with the process.
 
     Raises:
-        UserError: another process is training there.
+        UserError: another process is training in the directory.
     """
     if not is_rank_zero():
         yield
@@ -140,8 +140,8 @@ def lock_run_directory(run: RunDirectory) -> Iterator[None]:
         except (BlockingIOError, PermissionError) as error:
             _leave_log(run.path)
             raise UserError(
-                f"{run.path} is being written to by a run that still goes on: stop that one first, or start a new run "
-                "without ckpt_path=last."
+                f"Another run is still writing to {run.path}: stop that run first, or start a new run without "
+                "ckpt_path=last."
             ) from error
         except OSError:
             pass  # a file system without locks
@@ -150,7 +150,7 @@ def lock_run_directory(run: RunDirectory) -> Iterator[None]:
 
 
 def _leave_log(run_dir: Path) -> None:
-    """Write no further into the log of a directory that is another run's; Hydra has opened it already."""
+    """Close Hydra's log file in a directory that belongs to another run."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == run_dir.resolve():

@@ -1,4 +1,4 @@
-"""Files of a run directory, which may be damaged or a stranger's: bounded in size, time and what they refer to."""
+"""Read files of a run directory that may be damaged or untrusted, with limits on size, time and references."""
 
 import io
 import os
@@ -10,38 +10,38 @@ import yaml
 from omegaconf import OmegaConf
 
 MAX_BYTES = 200_000
-#: Nodes and characters that references may expand to.
+#: Most nodes and characters after references are resolved.
 MAX_EXPANDED = 1_000_000
 REFERENCE = re.compile(r"\$\{([^${}]+)\}")
 
 
 def read_text(path: Path, most: int = MAX_BYTES) -> str:
-    """The text of a regular file.
+    """Read the text of a regular file.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is a pipe, a device or longer than `most` bytes.
     """
     if path.exists() and not path.is_file():
-        raise ValueError("is no regular file")
+        raise ValueError("is not a regular file")
     if path.stat().st_size > most:
         raise ValueError(f"is longer than {most} bytes")
     return path.read_text(encoding="utf-8", errors="replace")
 
 
 def printable(text: Any, most: int = 300) -> str:
-    """One line without control characters, for terminals, pictures and files."""
+    """Return one line without control characters, for terminals, pictures and files."""
     line = "".join(character if character.isprintable() else " " for character in str(text)[: 4 * most])
     line = " ".join(line.split())
     return line if len(line) <= most else f"{line[:most]}..."
 
 
 def read_yaml(path: Path) -> Any:
-    """What Hydra wrote, references unresolved.
+    """Read YAML that Hydra wrote, with references unresolved.
 
     Raises:
-        OSError: it cannot be read.
-        Exception: of many kinds, if it is damaged; aliases, by which few bytes become a structure without end, too.
+        OSError: the file cannot be read.
+        Exception: many types, if the file is damaged or has aliases, which can expand a few bytes to a huge structure.
     """
     text = read_text(path)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -51,20 +51,20 @@ def read_yaml(path: Path) -> Any:
 
 
 class References:
-    """Resolves `${...}` in a configuration, as OmegaConf does, but with an end.
+    """A resolver of `${...}` in a configuration, like OmegaConf's but with limits on size and depth.
 
     Args:
-        root: the whole configuration, as `read_yaml` gives it.
+        root: the whole configuration from `read_yaml`.
     """
 
     def __init__(self, root: Any) -> None:
         self.root, self.left = root, MAX_EXPANDED
 
     def resolve(self, *keys: str) -> Any:
-        """The value under keys, with all that it refers to.
+        """Return the value under keys, with references resolved.
 
         Raises:
-            ValueError: a reference leads nowhere, in a circle or beyond `MAX_EXPANDED`.
+            ValueError: a reference is missing, circular or expands beyond `MAX_EXPANDED`.
         """
         return self._follow(keys)
 
@@ -80,7 +80,7 @@ class References:
     def _value(self, value: Any, place: tuple[str, ...], depth: int) -> Any:
         self.left -= len(value) if isinstance(value, str) else 1
         if self.left < 0 or depth > 100:
-            raise ValueError("has references without end")
+            raise ValueError("has circular or too many references")
         if isinstance(value, dict):
             return {key: self._value(child, (*place, str(key)), depth + 1) for key, child in value.items()}
         if isinstance(value, list):
@@ -90,7 +90,7 @@ class References:
         if whole := REFERENCE.fullmatch(value):
             return self._reference(whole[1], place, depth + 1)
         text = REFERENCE.sub(lambda found: str(self._reference(found[1], place, depth + 1)), value)
-        if "${" in text:  # whoever takes this value would resolve it
+        if "${" in text:  # a user of this value would resolve it again
             raise ValueError("has references in references")
         return text
 

@@ -1,4 +1,4 @@
-"""Data and networks of a configuration."""
+"""Build data and networks from a configuration."""
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -10,13 +10,13 @@ from srgan_lightning.training.module import SuperResolutionModule
 
 
 def build_data(cfg: DictConfig) -> SuperResolutionData:
-    """The data of a configuration; on the first process prepared and set up, so that missing data are reported.
+    """Build the data module; on rank zero also prepare it and set it up, so that missing data are reported early.
 
     Raises:
-        UserError: the data are missing or cannot be trained on, or the generator has no such scale.
+        UserError: the data are missing or unsuitable for training, or the generator does not support the scale.
     """
     if cfg.model.generator.get("_target_") == "srgan_lightning.networks.Generator":
-        check_scale(cfg.model.generator.scale)  # before sizes are judged by it
+        check_scale(cfg.model.generator.scale)  # before sizes are checked with it
     data: SuperResolutionData = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     if is_rank_zero():
         data.prepare_data()
@@ -27,5 +27,5 @@ def build_data(cfg: DictConfig) -> SuperResolutionData:
 
 
 def build_model(cfg: DictConfig) -> SuperResolutionModule:
-    """The networks of a configuration with their losses and optimisers, in the module that trains them."""
+    """Build the LightningModule with the networks, losses and optimisers."""
     return instantiate(cfg.model, loss=instantiate(cfg.loss))  # type: ignore[no-any-return]

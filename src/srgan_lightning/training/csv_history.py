@@ -16,16 +16,16 @@ Rows = list[dict[str, str]]
 
 
 class _Writer(ExperimentWriter):
-    """Append to an existing metrics.csv; Lightning's writer deletes it, and rewrites it in place for new columns."""
+    """A writer that appends to an existing metrics.csv; Lightning's deletes it, and is not atomic for new columns."""
 
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
         self.metrics_keys, rows = self._read()
         if rows:
-            self._write(rows)  # without a line that a kill tore
+            self._write(rows)  # drops a line that a kill cut off
 
     def _check_log_dir_exists(self) -> None:
-        pass  # where Lightning deletes
+        pass  # Lightning would delete the file here
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         self._write(self._read()[1])
@@ -45,7 +45,7 @@ class _Writer(ExperimentWriter):
         write_atomically(self.metrics_file_path, text.getvalue().encode())
 
     def truncate(self, batches: int) -> None:
-        """Drop the rows past a number of batches."""
+        """Drop the rows after a number of batches."""
         _, rows = self._read()
         kept = [row for row in rows if float(row.get("batch") or 0) <= batches]
         if len(kept) < len(rows):
@@ -53,7 +53,7 @@ class _Writer(ExperimentWriter):
 
 
 class RunCSVLogger(CSVLogger):
-    """CSVLogger for run directories that are resumed in place."""
+    """A CSVLogger for run directories that are resumed in place."""
 
     @property
     def experiment(self) -> Any:
@@ -63,12 +63,12 @@ class RunCSVLogger(CSVLogger):
 
     @rank_zero_only
     def truncate_after(self, batches: int) -> None:
-        """Drop what was logged after a checkpoint's count of batches: the resumed run logs it again."""
+        """Drop the rows after a checkpoint's number of batches, because the resumed run logs them again."""
         self.experiment.truncate(batches)
 
 
 def read_curve(path: Path) -> dict[str, Any]:
-    """How a training went, for its model card: `curve`, PSNR-Y by update, and `final_losses`, weighted terms."""
+    """Summarise a training for its model card: `curve` (PSNR-Y by update) and `final_losses` (weighted terms)."""
     if not path.is_file():
         return {}
     rows = list(parse_history(path.read_text(encoding="utf-8"))[1])

@@ -1,4 +1,4 @@
-"""The discriminator of a run as a file beside the generator's, so that a later training starts with both."""
+"""Save and load a run's discriminator, so that a later training can start with both networks."""
 
 import json
 from pathlib import Path
@@ -28,18 +28,18 @@ SETTING = "model.discriminator_init_from"
 
 
 def describe_discriminator(discriminator: nn.Module) -> dict[str, Any]:
-    """Class and arguments of a discriminator, for checkpoints; one of a user may have no plain `arguments`."""
+    """Return class and arguments of a discriminator for checkpoints; a user's class may have no plain `arguments`."""
     return {"architecture": architecture_of(discriminator), "arguments": plain_arguments(discriminator)}
 
 
 def write_discriminator(path: Path, checkpoint: str | Path) -> None:
-    """Write the discriminator of a checkpoint, whole or not at all; nothing where none has been trained.
+    """Write the discriminator of a checkpoint atomically; do nothing if none was trained.
 
-    The weights are those of training: the moving average is the generator's alone.
+    These are the training weights, because only the generator has an EMA.
 
     Args:
         path: a .safetensors file.
-        checkpoint: of this run.
+        checkpoint: a checkpoint of this run.
 
     Raises:
         UserError: see `artifact.load_checkpoint`.
@@ -61,15 +61,15 @@ def write_discriminator(path: Path, checkpoint: str | Path) -> None:
 
 
 def load_discriminator_weights(discriminator: nn.Module, path: str) -> None:
-    """Fill a discriminator from a file.
+    """Load weights into a discriminator from a file.
 
     Args:
-        discriminator: is filled.
-        path: `discriminator.safetensors` of a run, a checkpoint of stage two (.ckpt), or tensors by name as published
-            discriminators have them (.pth, under `params` or alone).
+        discriminator: the network; changed in place.
+        path: `discriminator.safetensors` of a run, a checkpoint of stage two (.ckpt), or published tensors by name
+            (.pth, at the top level or under `params`).
 
     Raises:
-        UserError: no such file, unreadable without unpickling code, or a network of another architecture.
+        UserError: the file is missing, cannot be read without running code, or has another architecture.
     """
     setting = f"{SETTING}={path}"
     if not Path(path).is_file():
@@ -79,8 +79,8 @@ def load_discriminator_weights(discriminator: nn.Module, path: str) -> None:
     theirs = metadata.get("architecture", ours["architecture"])
     if theirs != ours["architecture"]:
         raise UserError(
-            f"{setting} holds a discriminator of another architecture: {theirs}, and this run has "
-            f"{ours['architecture']}. Choose the same one with model/discriminator=..."
+            f"{setting} holds a discriminator of another architecture: {theirs}. This run has "
+            f"{ours['architecture']}. Set model/discriminator=... to the same architecture."
         )
     if isinstance(metadata.get("arguments"), dict) and ours["arguments"] is not None:
         check_architecture(discriminator, metadata["arguments"], setting, "discriminator")
@@ -89,7 +89,7 @@ def load_discriminator_weights(discriminator: nn.Module, path: str) -> None:
     try:
         discriminator.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{setting} does not fit the discriminator: {error}") from error
+        raise UserError(f"{setting} does not match the discriminator: {error}") from error
     check_finite({name: t for name, t in discriminator.state_dict().items() if t.is_floating_point()}, path)
 
 
@@ -106,11 +106,11 @@ def _read(path: Path, setting: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         checkpoint = load_checkpoint(path)
         weights, saved = network_weights(checkpoint, "discriminator"), checkpoint.get("discriminator")
         if not weights:
-            raise UserError(f"{setting} is a checkpoint without a discriminator: give one of stage two (model=srgan).")
+            raise UserError(f"{setting} is a checkpoint without a discriminator: use one of stage two (model=srgan).")
         return weights, saved if isinstance(saved, dict) else {}
     try:
         content = safe_torch_load(path)
-    except Exception as error:  # pickle, zip and torch errors; none of them has run any code of the file
+    except Exception as error:  # pickle, zip and torch errors; no code from the file has run
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{setting} cannot be read as tensors by name: {reason}") from error
     content = content.get("params", content) if isinstance(content, dict) else None

@@ -1,8 +1,8 @@
-"""Start the processes of a run on one machine, pass signals on to them, and end them together.
+"""Start the processes of a run on one machine, forward signals to them, and stop them together.
 
-Own code instead of torchelastic's agent, whose rendezvous listens on every network interface and unpickles what it
-receives, and which kills a process that has not saved its work within 30 seconds. Here nothing listens beyond the
-loopback interface: the processes meet in a file of a private temporary folder.
+torchelastic's agent is not used: its rendezvous listens on every network interface and unpickles what it receives, and
+it kills processes that need more than 30 seconds to save their work. Here nothing listens beyond the loopback
+interface, because the processes connect through a file in a private temporary folder.
 """
 
 import atexit
@@ -35,11 +35,11 @@ from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.launched import COMMAND, LOST_CONNECTION, WORKER
 
-FOLDER = "SRGAN_LIGHTNING_FOLDER"  # the private folder, for a process that `launch` started
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # passed on to the processes; not SIGHUP, or nohup would fail
-TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: a long update, compile's first, a slow upload
-TIME_TO_FAIL = 10.0  # from the end of a process that lost a connection to that of the one which failed
-TIME_TO_END = 30.0  # the same from the failure of another process, without which no update is finished
+FOLDER = "SRGAN_LIGHTNING_FOLDER"  # environment variable of a worker with the private folder
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # forwarded to workers; not SIGHUP, because of nohup
+TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: time for a long update, compilation or a slow upload
+TIME_TO_FAIL = 10.0  # seconds to wait for the exit of the failed process, after another one lost its connection to it
+TIME_TO_END = 30.0  # seconds from a failure to SIGKILL of the others, which cannot finish their update
 
 
 def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
@@ -47,17 +47,17 @@ def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
 
     Args:
         cfg: the run's configuration.
-        processes: how many.
+        processes: number of processes.
 
     Returns:
         The summary of the run.
 
     Raises:
-        UserError: a process failed; the others have been ended then.
-        SystemExit: a signal ended the processes, and they have saved their work; or Ctrl-C came twice.
+        UserError: a process failed, and the others were stopped.
+        SystemExit: a signal stopped the processes, after they saved their work; or Ctrl-C was pressed twice.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # open to this user alone
-        text = json.dumps(OmegaConf.to_container(cfg, resolve=True))  # Hydra's own values are known here alone
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # readable only by this user
+        text = json.dumps(OmegaConf.to_container(cfg, resolve=True))  # only this process can resolve Hydra's values
         (Path(folder) / "configuration.json").write_text(text, encoding="utf-8")
         workers = Workers()
         with workers.forward_signals():
@@ -68,26 +68,26 @@ def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
         rank, code = failure
         if workers.signal is not None and (code < 0 or code == 128 + workers.signal):
             raise SystemExit(128 + workers.signal)
-        if code - 128 in SIGNALS:  # a signal to that process alone, which has saved its work
+        if code - 128 in SIGNALS:  # only that process got a signal, and saved its work
             raise SystemExit(code)
-        how = f"with exit code {code}; what it had to say stands above"
+        how = f"exited with code {code}; its message is above"
         if code < 0:
-            how = f"by {signal.Signals(-code).name}, which the system sends too when memory is short"
-        raise UserError(f"Process {rank} of {processes} ended {how}. The others were ended with it.")
+            how = f"was killed by {signal.Signals(-code).name}, which the system also sends when memory is short"
+        raise UserError(f"Process {rank} of {processes} {how}. The others were stopped.")
     summary: dict[str, Any] = json.loads(RunDirectory(Path(cfg.run_dir)).summary.read_text(encoding="utf-8"))
     return summary
 
 
 class Workers:
-    """The processes of one run, each in its own session, so that Ctrl-C reaches them through this process alone."""
+    """The processes of one run, each in its own session, so that Ctrl-C reaches them only through this process."""
 
     def __init__(self) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
-        self.signal: signal.Signals | None = None  # the last one that was passed on
-        self.deadline = math.inf  # when those that are left are killed
+        self.signal: signal.Signals | None = None  # the last one that was forwarded
+        self.deadline = math.inf  # time at which the remaining processes are killed
 
     def start(self, rank: int, processes: int, folder: str) -> None:
-        """Start one process, with the variables that torchrun would set, and sockets on the loopback interface."""
+        """Start one process with torchrun's environment variables, and with sockets on the loopback interface."""
         names = [name for _, name in socket.if_nameindex()]
         loopback = next((name for name in ("lo", "lo0") if name in names), "lo")
         environment = {
@@ -109,7 +109,7 @@ class Workers:
 
     @contextmanager
     def forward_signals(self) -> Iterator[None]:
-        """Pass signals on inside; leave no process behind."""
+        """Forward signals inside the `with`; leave no process running after it."""
         before = {number: signal.signal(number, self._forward) for number in SIGNALS}
         try:
             yield
@@ -120,7 +120,7 @@ class Workers:
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
         if number == self.signal == signal.SIGINT:
-            self.deadline = -math.inf  # `wait` kills: a handler may interrupt it in the midst of a lock
+            self.deadline = -math.inf  # `wait` kills them, since a handler may run while a lock is held
             return
         self.signal = signal.Signals(number)
         self._tell(self.signal, TIME_TO_SAVE)
@@ -128,7 +128,7 @@ class Workers:
     def _tell(self, number: signal.Signals, seconds: float) -> None:
         self.deadline = min(self.deadline, time.monotonic() + seconds)
         for process in self.started:
-            process.send_signal(number)  # none of its children: compile's workers are needed to finish an update
+            process.send_signal(number)  # not its children: compile's workers are needed to finish an update
 
     def _kill(self) -> None:
         for process in self.started:
@@ -137,11 +137,11 @@ class Workers:
                 process.wait()
 
     def wait(self) -> tuple[int, int] | None:
-        """Wait for the end of all; end all when one fails.
+        """Wait for all processes; stop all when one fails.
 
         Returns:
-            Rank and exit code of the process that failed first, minus the signal's number where one killed it; None
-            where all succeeded.
+            Rank and exit code of the process that failed first (the negative signal number if it was killed); None if
+            all succeeded.
         """
         failure, patience = None, math.inf
         while any(process.poll() is None for process in self.started):
@@ -158,17 +158,17 @@ class Workers:
     def _failure(self) -> tuple[int, int] | None:
         codes = [(rank, process.poll()) for rank, process in enumerate(self.started)]
         failed = [(rank, code) for rank, code in codes if code]
-        # Who was killed before who failed, and both before who lost a connection to them.
+        # Prefer killed processes to failed ones, and these to processes that lost a connection.
         return min(failed, key=lambda item: (item[1] == LOST_CONNECTION, item[1] > 0), default=None)
 
 
 def launched() -> bool:
-    """Whether `launch` started this process."""
+    """Check whether `launch` started this process."""
     return sys.argv[1:2] == [WORKER]
 
 
 def configuration() -> DictConfig:
-    """The configuration of a process that `launch` started."""
+    """Return the configuration of a process that `launch` started, which exits with its parent."""
     threading.Thread(target=exit_with_parent, args=(int(sys.argv[2]),), daemon=True).start()
     return DictConfig(json.loads((Path(os.environ[FOLDER]) / "configuration.json").read_text(encoding="utf-8")))
 
@@ -181,7 +181,7 @@ def exit_with_parent(parent: int) -> None:
 
 
 def connect(trainer: lightning.Trainer) -> None:
-    """Open the process group in a file, where `launch` started this process: Lightning would listen on a port."""
+    """Open the process group through a file if `launch` started this process; Lightning would listen on a port."""
     if not launched():
         return
     strategy: Any = trainer.strategy

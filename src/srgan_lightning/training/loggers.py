@@ -1,6 +1,6 @@
-"""What W&B and TensorBoard get besides Lightning's scalars: config, code version, the best generator and its scores.
+"""Log configuration, code version, and the best generator with its scores to W&B and TensorBoard.
 
-And what W&B needs: a run that never stops for a key, and ends with its job.
+Also start W&B without waiting for a key, and finish its run with the job.
 """
 
 import os
@@ -22,9 +22,9 @@ from srgan_lightning.runs.provenance import version_name
 
 @rank_zero_only
 def prepare_wandb(cfg: DictConfig) -> None:
-    """Go on with the W&B run of a resumed directory, under its id.
+    """Continue the W&B run of a resumed directory with its id.
 
-    Where there is neither a key nor a terminal to ask for one, keep it offline; WANDB_MODE has the last word.
+    Without a key, and without a terminal to ask for one, W&B runs offline. WANDB_MODE has priority.
     """
     if "wandb" not in cfg.logger:
         return
@@ -35,33 +35,33 @@ def prepare_wandb(cfg: DictConfig) -> None:
         return
     try:
         online = wandb.login()
-    except wandb.errors.UsageError:  # there is no one to ask
+    except wandb.errors.UsageError:  # no terminal to ask for a key
         online = False
     if not online:
         os.environ["WANDB_MODE"] = "offline"
-        wandb.teardown()  # it has read the environment already
-        LOG.info("W&B: no API key (`wandb login`), so the run is kept offline: send it with `wandb sync`.")
+        wandb.teardown()  # W&B has read the environment already
+        LOG.info("W&B: no API key (`wandb login`), so the run is logged offline. Upload it with `wandb sync`.")
 
 
 @rank_zero_only
 def log_config(loggers: list[Logger], cfg: DictConfig) -> None:
-    """Give every logger the whole configuration and the version of the code."""
+    """Log the whole configuration and the code version to every logger."""
     config = {**cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)), "code_version": version_name()}
     for logger in loggers:
         logger.log_hyperparams(config)
-        if isinstance(logger, TensorBoardLogger):  # it keeps hyperparameters back until there are scores
+        if isinstance(logger, TensorBoardLogger):  # it shows hyperparameters only with scores
             yaml = OmegaConf.to_yaml(OmegaConf.create(config)).replace("\n", "\n    ")
             logger.experiment.add_text("config", f"    {yaml}", 0)  # four spaces: a block of code in Markdown
 
 
 @rank_zero_only
 def log_best(loggers: list[Logger], artifact: Path, scores: dict[str, float], step: int) -> None:
-    """Give the loggers the scores of the run's best generator, and W&B the generator itself.
+    """Log the scores of the run's best generator, and the generator itself to W&B.
 
     Args:
-        loggers: the Trainer's.
-        artifact: `generator.safetensors`.
-        scores: of that generator, by name.
+        loggers: the Trainer's loggers.
+        artifact: the file `generator.safetensors`.
+        scores: scores of that generator by name.
         step: generator updates at the end of the run.
     """
     best = {f"best/{name}": value for name, value in scores.items()}
@@ -72,14 +72,14 @@ def log_best(loggers: list[Logger], artifact: Path, scores: dict[str, float], st
             run = logger.experiment
             run.summary.update(best)
             model = wandb.Artifact(f"generator-{run.id}", type="model", metadata=scores)
-            # Immutable: not copied aside, so an offline run is sent from where it lies.
+            # Immutable: W&B does not copy the file, and uploads an offline run from its place.
             model.add_file(str(artifact), policy="immutable")
             run.log_artifact(model, aliases=["best", "latest"])
 
 
 @contextmanager
 def wandb_finished(loggers: list[Logger]) -> Iterator[None]:
-    """End the W&B run afterwards, as failed where an error is raised: the next job of a sweep starts one of its own."""
+    """Finish the W&B run at the end, as failed after an error, so that the next job of a sweep starts a new run."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What both stages share: the generator, validation by the metric protocol, and facts for checkpoints."""
+"""Base module of both stages: the generator, validation by the metric protocol, and metadata of checkpoints."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -34,22 +34,21 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 
 
 class SuperResolutionModule(lightning.LightningModule):
-    """A generator under training.
+    """A LightningModule that trains a generator.
 
     Args:
-        generator: the network: any nn.Module that keeps the contract of `networks.contract.SuperResolver`.
+        generator: any nn.Module that follows the contract of `networks.contract.SuperResolver`.
         loss: the generator's loss.
         optimizer: makes the generator's optimiser from its parameters.
         scheduler: makes the schedule of its learning rate, stepped once per generator update; None keeps it constant.
-        init_from: artifact (.safetensors), checkpoint (.ckpt) or name of a bundled model, such as `srresnet-x4`, whose
-            generator weights training starts from.
-        channels_last: keep weights and images in that memory format, which convolutions run fastest in.
-        compile: run the networks of the training step, VGG among them, through torch.compile; or the name of one of its
+        init_from: artifact (.safetensors), checkpoint (.ckpt) or name of a bundled model, such as `srresnet-x4`, with
+            the initial weights of the generator.
+        channels_last: use the channels-last memory format for weights and images, in which convolutions are fastest.
+        compile: compile the networks of the training step, including VGG, with torch.compile; or the name of one of its
             modes, such as `reduce-overhead`, which replays CUDA graphs.
 
     Raises:
-        UserError: the generator does not keep the contract; `init_from` is missing, unreadable or of another
-            architecture.
+        UserError: the generator breaks the contract, or `init_from` is missing, unreadable or of another architecture.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class SuperResolutionModule(lightning.LightningModule):
         compile: bool | str,
     ) -> None:
         super().__init__()
-        # The paper's own is known to keep it: no process needs to run it once before its loaders' workers are forked.
+        # The paper's generator follows the contract: do not run it before the loaders' workers are forked.
         self.generator = generator if type(generator) is Generator else validate_generator(generator)
         self.loss = loss
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
@@ -77,44 +76,44 @@ class SuperResolutionModule(lightning.LightningModule):
         self.scores = PSNRSSIM(generator.scale)
         self.schedules: list[dict[str, Any]] = []  # as configured
         self.values: dict[str, Tensor | float] = {}  # of the last training step, by name
-        self.latest: dict[str, Tensor | float] = {}  # with those of earlier steps that it had none of
+        self.latest: dict[str, Tensor | float] = {}  # the last value of each name, also from earlier steps
         self.scored_at = -1  # updates at the last validation
         self.pretrained = init_from is not None
         if init_from is not None:
             load_generator_weights(generator, init_from)
 
     def configure_callbacks(self) -> list[Callback]:
-        return [ExactResume(), CacheHint()]  # whatever a configuration leaves out
+        return [ExactResume(), CacheHint()]  # always used, independent of the configuration
 
     def setup(self, stage: str) -> None:
         self.to(memory_format=self.memory_format)
 
     def on_fit_start(self) -> None:
-        # Before Lightning restores a checkpoint's.
+        # The states as configured, before Lightning restores those of a checkpoint.
         self.schedules = [copy.deepcopy(config.scheduler.state_dict()) for config in self.trainer.lr_scheduler_configs]
         in_eval_mode = [module for module in self.modules() if not module.training]
         if self.loss.perceptual is not None and in_eval_mode == list(self.loss.perceptual.features.modules()):
-            expect_modules_in_eval_mode(len(in_eval_mode))  # VGG alone; any other module would be a mistake
+            expect_modules_in_eval_mode(len(in_eval_mode))  # only VGG; Lightning warns of any other module
         if self.compile_mode:
             mode = None if self.compile_mode is True else self.compile_mode
-            # Buffers of a backward pass are kept: `Health` goes through the same graph for each term.
+            # Keep the buffers of a backward pass, because `Health` uses the same graph for each term.
             torch._functorch.config.donated_buffer = False
             for network in self.trained_networks():
-                network.compile(mode=mode, dynamic=False)  # in place: keys and identity stay; patches never change size
+                network.compile(mode=mode, dynamic=False)  # in place keeps keys and identity; patches have a fixed size
 
     def on_train_start(self) -> None:
         for config, configured in zip(self.trainer.lr_scheduler_configs, self.schedules, strict=True):
             reapply_scheduler_options(config.scheduler, configured)  # type: ignore[arg-type]
 
     def trained_networks(self) -> Iterator[nn.Module]:
-        """The networks that a training step runs."""
+        """Yield the networks that a training step runs."""
         yield self.generator
         if self.loss.perceptual is not None:
             yield self.loss.perceptual.features
 
     @property
     def accumulating(self) -> bool:
-        """Whether gradients wait for more batches before their update."""
+        """Whether gradients are accumulating for an update."""
         return lightning_internals.accumulates(self.trainer)
 
     def on_validation_model_zero_grad(self) -> None:
@@ -127,41 +126,41 @@ class SuperResolutionModule(lightning.LightningModule):
         self.latest = {name: value.to(self.device) for name, value in checkpoint.get("latest", {}).items()}
 
     def _check_fits(self, checkpoint: dict[str, Any]) -> None:
-        """Raise UserError for a checkpoint of the other stage, or of other networks."""
+        """Raise UserError for a checkpoint of the other stage or of other networks."""
         mine = type(self).__name__
         stage = checkpoint["generator"].get("recipe", {}).get("stage", mine)
         if stage != mine:
             raise UserError(
-                f"ckpt_path is a checkpoint of {stage}, and this run trains {mine}: give it as model.init_from, which "
-                "takes the generator's weights alone, or resume with the experiment that wrote it."
+                f"ckpt_path is a checkpoint of {stage}, and this run trains {mine}: use model.init_from to load only "
+                "the generator's weights, or resume with the experiment that wrote the checkpoint."
             )
         if found := first_misfit(self.state_dict(), checkpoint["state_dict"]):
             raise UserError(
-                f"ckpt_path holds other networks than those of this run: {found}. Resume with the model options of the "
-                "run that wrote it (its .hydra/overrides.yaml), or start a new run from its generator with "
+                f"ckpt_path holds networks other than those of this run: {found}. Resume with the model options of the "
+                "run that wrote it (see its .hydra/overrides.yaml), or start a new run from its generator with "
                 "model.init_from."
             )
 
     def make_optimizer(self, factory: OptimizerFactory, network: nn.Module) -> Optimizer:
-        """The optimiser of a network, which a checkpoint's state is checked for."""
+        """Make the optimiser of a network, which checks a state before loading it."""
         optimizer = factory(network.parameters())
         optimizer.register_load_state_dict_pre_hook(follow_implementation)
         return optimizer
 
     def forward(self, lr: Tensor) -> Tensor:
-        if self.compile_mode:  # CUDA graphs may now write over what the networks gave in the step before
+        if self.compile_mode:  # from here on, CUDA graphs may overwrite the outputs of the previous step
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         sr: Tensor = self.generator(lr)
         return sr
 
     def keep_values(self, values: dict[str, Tensor | float]) -> None:
-        """Keep the scalars of a training step on their device, as `values`, for logs and callbacks."""
+        """Store the scalars of a training step as `values`, on their device, for logs and callbacks."""
         self.values = {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
         self.latest |= self.values
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        # After the callbacks, any of which may end the training, whose last step is logged. A step that is not logged
-        # does not wait for the device, and one that is waits once.
+        # Lightning calls this after the callbacks. Any of them may stop the training, and the last step is logged. Only
+        # logging waits for the device, once.
         waiting = self.automatic_optimization and self.accumulating
         if not waiting and lightning_internals.logs_this_step(self.trainer):
             self._log_values()
@@ -172,30 +171,30 @@ class SuperResolutionModule(lightning.LightningModule):
         mine = torch.stack([value.float() for value in tensors.values()])
         if self.trainer.world_size > 1:
             mine = self.trainer.strategy.reduce(mine, reduce_op="mean")  # type: ignore[assignment]
-        # On the CPU: Lightning reads each value by itself, and copies each number to the device.
+        # Move all values to the CPU at once, because Lightning reads each value separately.
         numbers = {**self.latest, **dict(zip(tensors, mine.cpu(), strict=True))}
         for name, value in numbers.items():
             self.log(name, torch.as_tensor(value, dtype=torch.float32))
         self._log_step(self.global_step)
 
     def _log_step(self, updates: int) -> None:
-        # Lightning would count batches, one behind at validation, and apart from updates when gradients accumulate.
+        # Lightning counts batches: one less at validation, and more than updates when gradients accumulate.
         self.log("step", torch.tensor(float(updates)))
         self.log("batch", torch.tensor(float(self.trainer.fit_loop.total_batch_idx + 1)))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        # float32 whatever the training precision: bf16 has 8 bits of mantissa, too few for an image.
+        # float32 in any training precision: bf16 has 8 bits of mantissa, too few for an image.
         with torch.autocast(self.device.type, enabled=False):
             sr = super_resolve(self.generator, batch["lr"])
             self.scores.update(sr, batch["hr"], batch["lr"], batch["index"])
         return sr
 
     def on_validation_start(self) -> None:
-        # After `GeneratorEMA` has put its average in place: so all processes score the generator that is saved.
+        # Runs after `GeneratorEMA` has swapped its weights in, so all processes score the generator that is saved.
         means = process_mean(self.trainer, dict(self.generator.named_buffers()))
         for name, mean in means.items():
             self.generator.get_buffer(name).copy_(mean)
-        # Photos of many sizes: timing all of cuDNN's algorithms for each takes longer than any of them.
+        # Photos have many sizes, and benchmarking cuDNN's algorithms for each takes longer than any of them.
         self.benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
 
     def on_validation_end(self) -> None:
@@ -219,7 +218,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self._log_step(self.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Plain values alone, so that the file loads with weights_only.
+        # Only plain values, so that the file can be loaded with weights_only.
         checkpoint["generator"] = {
             "architecture": architecture_of(self.generator),
             "arguments": dict(self.generator.arguments),
@@ -230,6 +229,6 @@ class SuperResolutionModule(lightning.LightningModule):
         state |= process_mean(self.trainer, {name: state[name] for name, _ in self.named_buffers() if name in state})
         latest = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in self.latest.items()}
         checkpoint["latest"] = process_mean(self.trainer, latest)
-        # A checkpoint between validations has no scores: the last ones are those of older weights.
+        # A checkpoint between validations has no scores, because the last ones belong to older weights.
         metrics = self.trainer.callback_metrics if self.scored_at == self.global_step else {}
         checkpoint["scores"] = {key[4:]: float(value) for key, value in metrics.items() if key.startswith("val/")}

@@ -1,4 +1,4 @@
-"""`trainer.precision=auto`: the precision that a run's device is fastest in, or that a resumed run began in."""
+"""Resolve `trainer.precision=auto` to the device's fastest precision, or to that of a resumed run."""
 
 import torch
 from omegaconf import DictConfig
@@ -13,62 +13,62 @@ from srgan_lightning.utils.bf16 import fast_bf16
 from srgan_lightning.utils.errors import UserError
 
 AUTO = "auto"
-#: Of Lightning's, those in which images, losses and the metric stay float32 where they must.
+#: Lightning's precisions in which images, losses and metrics stay float32.
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 def resolve_precision(cfg: DictConfig, checkpoint: str | None) -> None:
-    """Put a precision in the place of `auto`, and report which one the run has, why, and how to change it.
+    """Replace `auto` by a precision, and report the run's precision, the reason, and how to change it.
 
-    The first process does so, before it starts others or sends them its configuration.
+    Rank zero does this before it starts other processes or sends them its configuration.
 
     Args:
         cfg: the run's configuration; `trainer.precision` is changed.
-        checkpoint: the file that the run is resumed from: it keeps the precision that it began in.
+        checkpoint: the file from which the run is resumed; the run keeps its precision.
 
     Raises:
         UserError: the checkpoint cannot be read.
     """
     if launcher.launched() or not is_rank_zero():
-        return  # resolved before, or soon found to be no precision at all
+        return  # resolved by rank zero
     if cfg.trainer.precision != AUTO:
-        if (given := cfg.trainer.precision) in PRECISIONS:  # the others are refused with the other options
-            LOG.info("Precision %s, as given; trainer.precision=auto takes the device's fastest.", given)
+        if (given := cfg.trainer.precision) in PRECISIONS:  # others are refused later, by `check_options`
+            LOG.info("Precision %s, as set; trainer.precision=auto chooses the device's fastest.", given)
         return
     if checkpoint is None:
         precision, reason = fastest_precision(devices_of(cfg))
     else:
-        precision, reason = recorded_precision(checkpoint), "the run that is resumed began in it"
+        precision, reason = recorded_precision(checkpoint), "the resumed run started with it"
     cfg.trainer.precision = precision
     other = "bf16-mixed" if precision == "32-true" else "32-true"
-    LOG.info("Precision %s, since %s; trainer.precision=%s changes it.", precision, reason, other)
+    LOG.info("Precision %s, since %s. Set trainer.precision=%s to change it.", precision, reason, other)
 
 
 def fastest_precision(devices: list[torch.device]) -> tuple[str, str]:
-    """`bf16-mixed` where every device is fast in it, otherwise `32-true`; and why, in words that follow "since"."""
+    """Return `bf16-mixed` if all devices have bf16 in hardware, else `32-true`; and a reason that follows "since"."""
     slow = [reason for fast, reason in map(fast_bf16, devices) if not fast]
     return ("32-true", slow[0]) if slow else ("bf16-mixed", fast_bf16(devices[0])[1])
 
 
 def devices_of(cfg: DictConfig) -> list[torch.device]:
-    """The devices that a run asks this machine for, as Lightning counts them."""
+    """Return the devices that a run uses on this machine, by Lightning's rules."""
     if on_cpu(cfg):
         return [torch.device("cpu")]
     if not torch.cuda.is_available() or cfg.trainer.accelerator not in ("auto", "gpu", "cuda"):
-        return [torch.device("mps")]  # or none, as Lightning will say
+        return [torch.device("mps")]  # or none, which Lightning reports
     asked, there = cfg.trainer.devices, torch.cuda.device_count()
     if isinstance(asked, int):
         numbers = list(range(min(asked, there) if asked > 0 else there))
-    else:  # a list of their numbers, or `auto` and the like
+    else:  # a list of numbers, or text such as `auto`
         numbers = list(range(there)) if isinstance(asked, str) else [n for n in asked if 0 <= n < there]
     return [torch.device("cuda", number) for number in numbers or [0]]
 
 
 def recorded_precision(checkpoint: str) -> str:
-    """The precision that a checkpoint was trained in; those that name none are older, and of float32.
+    """Return the precision of a checkpoint; older ones have no entry, and were trained in float32.
 
     Raises:
-        UserError: the checkpoint cannot be read, or names no precision of ours.
+        UserError: the checkpoint cannot be read, or has an unknown precision.
     """
     found = load_checkpoint(checkpoint).get("precision", "32-true")
     if found not in PRECISIONS:

@@ -1,4 +1,4 @@
-"""What can be refused before training starts: options, batches that never fit, checkpoints of other networks."""
+"""Check everything before training starts: options, memory for batches, and the checkpoint."""
 
 from math import prod
 from pathlib import Path
@@ -18,7 +18,7 @@ from srgan_lightning.training.precision import AUTO, PRECISIONS
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.memory import gigabytes, memory_of
 
-#: Modes of torch.compile that keep gradients in the memory of a CUDA graph.
+#: Modes of torch.compile that keep gradients in the memory of CUDA graphs.
 CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
 
 
@@ -30,15 +30,15 @@ def preflight(
     Args:
         cfg: the run's configuration.
         data: see `build.build_data`.
-        model: to be trained.
-        checkpoint: the file that training is resumed from, or None.
+        model: the module to be trained.
+        checkpoint: the file from which training is resumed, or None.
 
     Returns:
-        The checkpoint's metadata, see `artifact.read_checkpoint`; without one `batches` is -1.
+        The checkpoint's metadata, see `artifact.read_checkpoint`; without a checkpoint only `batches`, which is -1.
 
     Raises:
-        UserError: generator and data do not fit together, a batch cannot fit into memory, or the checkpoint is damaged
-            or of other networks.
+        UserError: generator and data do not match, a batch cannot fit into memory, or the checkpoint is damaged or of
+            other networks.
     """
     check_sizes(data, model.generator)
     if is_rank_zero():
@@ -52,11 +52,11 @@ def preflight(
 
 
 def check_options(cfg: DictConfig, manual: bool) -> None:
-    """Raise UserError for options that do not work together, or not with manual optimisation.
+    """Raise UserError for options that do not work together or with manual optimisation.
 
     Args:
         cfg: the run's configuration.
-        manual: the module steps its optimisers itself.
+        manual: whether the module uses manual optimisation.
     """
     if manual and cfg.trainer.gradient_clip_val is not None:
         raise UserError(
@@ -69,55 +69,56 @@ def check_options(cfg: DictConfig, manual: bool) -> None:
         )
     if cfg.trainer.sync_batchnorm and (cfg.model.compile or processes.on_cpu(cfg)):
         raise UserError(
-            "trainer.sync_batchnorm=true needs GPUs, and networks that are not compiled, since it breaks these up: "
-            "leave it out, or train on GPUs with model.compile=false."
+            "trainer.sync_batchnorm=true needs GPUs and networks that are not compiled: remove it, or train on GPUs "
+            "with model.compile=false."
         )
     optimizers = [f"{name}_optimizer" for name in ("generator", "discriminator") if f"{name}_optimizer" in cfg.model]
     clipped = cfg.trainer.gradient_clip_val or cfg.model.get("generator_clip") or cfg.model.get("discriminator_clip")
     if cfg.trainer.precision == "16-mixed" and clipped and any(cfg.model[name].get("fused") for name in optimizers):
         raise UserError(
-            "Clipping in 16-mixed needs gradients that the optimiser has not scaled back by itself, as fused ones do: "
-            f"set {' '.join(f'model.{name}.fused=false' for name in optimizers)}, or trainer.precision=bf16-mixed."
+            "Gradient clipping with trainer.precision=16-mixed does not work with fused optimisers, which unscale "
+            f"gradients after clipping: set {' '.join(f'model.{name}.fused=false' for name in optimizers)}, or "
+            "trainer.precision=bf16-mixed."
         )
     option = "model.accumulate_grad_batches" if manual else "trainer.accumulate_grad_batches"
     if cfg.model.get("compile") in CUDA_GRAPH_MODES and OmegaConf.select(cfg, option) != 1:
         raise UserError(
-            f"model.compile={cfg.model.compile} replays CUDA graphs, which write over the gradients that wait for more "
-            f"batches: set model.compile=true, or {option}=1 with a larger data.batch_size."
+            f"model.compile={cfg.model.compile} replays CUDA graphs, which overwrite accumulated gradients: set "
+            f"model.compile=true, or {option}=1 with a larger data.batch_size."
         )
     if cfg.trainer.precision not in PRECISIONS:
         raise UserError(f"trainer.precision={cfg.trainer.precision}: use one of {AUTO}, {', '.join(PRECISIONS)}.")
 
 
 def check_sizes(data: SuperResolutionData, generator: SRModule) -> None:
-    """Raise UserError unless the generator has the scale of the data, and takes LR of the crop's size."""
+    """Raise UserError unless the generator has the scale of the data, and accepts LR of the crop's size."""
     if generator.scale != data.scale:
         raise UserError(
-            f"model.generator upscales by {generator.scale}, the data are made for {data.scale}: set "
-            f"scale={generator.scale}, or choose another generator."
+            f"model.generator upscales by {generator.scale}, but the data are made for {data.scale}: set "
+            f"scale={generator.scale}, or use another generator."
         )
     traits = traits_of(generator)
     side = None if data.crop is None else data.crop // data.scale
     if side is not None and (side < traits.min_side or side % traits.side_multiple):
         least = -(-max(traits.min_side, side) // traits.side_multiple) * traits.side_multiple
         raise UserError(
-            f"data.crop={data.crop} gives LR of {side}x{side}, and {type(generator).__name__} takes sides from "
-            f"{traits.min_side} on that are multiples of {traits.side_multiple}: set data.crop={least * data.scale}."
+            f"data.crop={data.crop} gives LR of {side}x{side}, but {type(generator).__name__} needs sides of at least "
+            f"{traits.min_side} that are multiples of {traits.side_multiple}: set data.crop={least * data.scale}."
         )
 
 
 def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, on_cpu: bool) -> None:
     """Raise UserError if a batch needs more memory than there is.
 
-    Counts, for training, the two layers of features at the size of HR that a step holds at once, in half precision,
-    and for validation, which runs in tiles, HR, SR and bicubic of the split's largest images: lower bounds, so what is
-    refused could not have worked. What passes may still be too much. Of a generator that does not say its
-    `hr_features`, the colours of SR count.
+    The estimate is a lower bound: batches that are refused could not work, but batches that pass may still be too
+    large. For training it counts the two feature maps of HR's size that a step holds at once, in half precision. For
+    validation, which runs in tiles, it counts HR, SR and bicubic of the largest images. A generator without
+    `hr_features` counts with the three channels of SR.
 
     Args:
-        data: set up.
-        model: to be trained.
-        on_cpu: where.
+        data: the data module after `setup`.
+        model: the module to be trained.
+        on_cpu: whether training runs on the CPU.
     """
     there = memory_of(torch.device("cpu" if on_cpu else "cuda"))
     traits = traits_of(model.generator)
@@ -126,10 +127,10 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
         if split == "train" and data.crop is not None:
             height = width = data.crop
         else:
-            try:  # the headers that were read, or else one image, where all are of one size
+            try:  # sizes from headers; otherwise all images have one size, and one is read
                 sizes = getattr(source, "sizes", None) or [source.read(0).shape[-2:]]
             except UserError:
-                continue  # what becomes of a broken file is the loader's to say
+                continue  # the loader reports broken files
             height, width = max(sizes, key=prod)
         images = min(size, len(source))
         pixel = traits.hr_features * 2 * 2 if split == "train" else 3 * 3 * 4  # bytes
@@ -138,8 +139,8 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
             narrower = "channels" in model.generator.arguments
             advice = ", data.crop or model.generator.channels." if narrower else " or data.crop."
             if split == "val":
-                advice = ", or cut its largest images up."
+                advice = ", or crop its largest images."
             raise UserError(
                 f"data.{option}={size}: {images} images of {width}x{height} need more than {gigabytes(needed)} of "
-                f"memory, and there are {gigabytes(there)}. Lower data.{option}" + advice
+                f"memory, and there is {gigabytes(there)}. Lower data.{option}" + advice
             )

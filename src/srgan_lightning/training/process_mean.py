@@ -1,4 +1,4 @@
-"""Equal state on all processes: BatchNorm's running statistics and gradients that wait differ between them."""
+"""Average state that differs between processes: BatchNorm statistics and accumulated gradients."""
 
 import lightning
 import torch
@@ -7,14 +7,14 @@ from torch import Tensor
 
 @torch.no_grad()
 def process_mean(trainer: lightning.Trainer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Average tensors over all processes, in one message.
+    """Average tensors over all processes, in one message. All processes must call this.
 
     Args:
-        trainer: with its processes connected; all of them must call this.
-        tensors: the same names and shapes on each process; those that are not floating point are left out.
+        trainer: the Trainer, with connected processes.
+        tensors: tensors with the same names and shapes on each process; only floating-point ones are used.
 
     Returns:
-        The means by name, with devices, types and memory formats of their tensors; with one process the tensors.
+        The means by name, with devices, dtypes and memory formats of their tensors; with one process, the tensors.
     """
     floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
     if trainer.world_size == 1 or not floats:

@@ -1,9 +1,9 @@
-"""The processes of a run: how many there are, what starts them, and how they agree on one configuration.
+"""Count and start the processes of a run, and send them one configuration.
 
-torchrun and srun have started them before; otherwise `launcher.launch` starts them, apart from this process, so that
-the next job of a sweep finds no process group, port or GPU memory that the last one left. In each case the first
-process alone reads the command line, and the others receive its configuration: so they agree on the run directory,
-which is named after the time, and none repeats a sweep.
+torchrun or srun may have started the processes. Otherwise `launcher.launch` starts new ones besides this process, so
+that a job of a sweep leaves no process group, port or GPU memory to the next one. In each case only rank zero reads the
+command line, and sends its configuration to the others. So all use the same run directory, whose name depends on the
+time, and none repeats a sweep.
 """
 
 import functools
@@ -26,11 +26,11 @@ from srgan_lightning.training import launcher
 from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError
 
-SMALL_BATCH = 8  # images of one process
+SMALL_BATCH = 8  # images per process
 
 
 def cluster() -> ClusterEnvironment | None:
-    """What started this process among others: torchrun, srun, or None for a process on its own."""
+    """Return the environment of torchrun or srun if it started this process among others, else None."""
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     if SLURMEnvironment.detect() and (slurm := SLURMEnvironment()).world_size() > 1:
@@ -39,13 +39,13 @@ def cluster() -> ClusterEnvironment | None:
 
 
 def on_cpu(cfg: DictConfig) -> bool:
-    """Whether the run's processes are CPU processes."""
+    """Check whether the run uses CPU processes."""
     accelerator = cfg.trainer.accelerator
     return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
 
 
 def count(cfg: DictConfig) -> int:
-    """The processes that `trainer.devices` and `trainer.num_nodes` ask for; as Lightning reads them: -1, auto, [1]."""
+    """Return the number of processes for `trainer.devices` (also -1, auto, [1]) and `trainer.num_nodes`."""
     asked = cfg.trainer
     if asked.devices == 1 and asked.num_nodes == 1:
         return 1
@@ -62,36 +62,36 @@ def count(cfg: DictConfig) -> int:
 
 
 def needs_sync_batchnorm(cfg: DictConfig) -> bool:
-    """Whether a process of several has too few images for BatchNorm's statistics.
+    """Check whether each process has too few images for BatchNorm statistics.
 
-    SyncBatchNorm makes all processes wait twice in every layer of every step, and cuts a compiled network into pieces.
+    SyncBatchNorm synchronises all processes twice in every layer of every step, and splits a compiled network.
     """
-    return cfg.data.batch_size < SMALL_BATCH and not cfg.model.compile and not on_cpu(cfg)  # PyTorch has it for GPUs
+    return cfg.data.batch_size < SMALL_BATCH and not cfg.model.compile and not on_cpu(cfg)  # it only works on GPUs
 
 
 def check_devices(cfg: DictConfig) -> None:
-    """Reject more CPU processes than twice the cores; Lightning checks GPUs, torchrun and srun what they start."""
+    """Reject more CPU processes than twice the cores; Lightning checks GPUs, torchrun and srun their processes."""
     devices, cores = cfg.trainer.devices, usable_cores()
     if cluster() is None and on_cpu(cfg) and isinstance(devices, int) and devices > 2 * cores:
         raise UserError(
-            f"trainer.devices={devices} is beyond this machine: no GPU was found or asked for, and its {cores} CPU "
-            f"cores are enough for {2 * cores} processes. Lower trainer.devices."
+            f"trainer.devices={devices} is too many for this machine: no GPU was found or requested, and its {cores} "
+            f"CPU cores are enough for {2 * cores} processes. Lower trainer.devices."
         )
 
 
 def needs_launch(trainer: lightning.Trainer) -> bool:
-    """Whether the trainer's processes are still to be started.
+    """Check whether the Trainer's processes must still be started.
 
     Raises:
-        UserError: the processes that are there, or the machines, are not those that the trainer wants.
+        UserError: the number of running processes or machines does not match the Trainer.
     """
     devices, nodes, there = trainer.num_devices, trainer.num_nodes, cluster()
     if there is not None:
         if there.world_size() != devices * nodes:
             raise UserError(
                 f"torchrun or srun started {there.world_size()} processes, but trainer.devices={devices} x "
-                f"trainer.num_nodes={nodes} asks for {devices * nodes}: make trainer.devices the processes of one "
-                "machine and trainer.num_nodes the machines."
+                f"trainer.num_nodes={nodes} needs {devices * nodes}: set trainer.devices to the number of processes "
+                "per machine, and trainer.num_nodes to the number of machines."
             )
         return False
     launcher = trainer.strategy.launcher
@@ -102,18 +102,18 @@ def needs_launch(trainer: lightning.Trainer) -> bool:
         return False  # another kind of cluster
     if nodes > 1:
         raise UserError(
-            f"trainer.num_nodes={nodes}: start the command on every machine, by srun or with `torchrun "
+            f"trainer.num_nodes={nodes}: start the command on every machine, with srun or with `torchrun "
             f"--nnodes={nodes} --nproc-per-node={devices} --rdzv-backend=c10d --rdzv-endpoint=FIRST_MACHINE:29500 -m "
-            "srgan_lightning.train ...` in place of `python -m srgan_lightning.train ...`."
+            "srgan_lightning.train ...` instead of `python -m srgan_lightning.train ...`."
         )
     return True
 
 
 def receive_configuration() -> DictConfig | None:
-    """Receive the configuration of the first process; None where this is the first.
+    """Receive the configuration from rank zero; return None on rank zero itself.
 
     Raises:
-        SystemExit: the first process has nothing to be done, or more than one thing.
+        SystemExit: rank zero has nothing to run, or starts a sweep.
     """
     if launcher.launched():
         return launcher.configuration()
@@ -123,58 +123,58 @@ def receive_configuration() -> DictConfig | None:
     if {"-m", "--multirun"} & {*sys.argv}:
         first = there.global_rank() == 0
         raise SystemExit(
-            "A sweep starts the processes of every job itself: leave torchrun or srun away and set trainer.devices, or "
-            "give the jobs to SLURM with hydra/launcher=slurm."
+            "A sweep starts the processes of every job itself: set trainer.devices instead of using torchrun or srun, "
+            "or submit the jobs to SLURM with hydra/launcher=slurm."
             if first
             else 1
         )
-    store = rendezvous_store()  # opened by the first process too, and at once: its end is noticed by those who wait
+    store = rendezvous_store()  # rank zero opens it too, at once, so that waiting processes notice if it exits
     if there.global_rank() == 0:
         return None
     return from_json(store.get(key()))
 
 
 def broadcast_configuration(cfg: DictConfig | None) -> None:
-    """Send the configuration to the processes that wait for it; None ends those that still wait."""
+    """Send the configuration to the waiting processes; None lets them exit."""
     there = cluster()
     if there is not None and not launcher.launched() and there.global_rank() == 0:
         rendezvous_store().compare_set(key(), "", to_json(cfg))
 
 
 def to_json(cfg: DictConfig | None) -> str:
-    """A configuration as text, resolved: Hydra's own values are known to the first process alone."""
+    """Encode a resolved configuration as text; only rank zero can resolve Hydra's values."""
     return json.dumps(cfg if cfg is None else OmegaConf.to_container(cfg, resolve=True))
 
 
 def from_json(text: str | bytes) -> DictConfig:
-    """The configuration that `to_json` wrote; SystemExit where it was none."""
+    """Decode a configuration from `to_json`; raise SystemExit if it was None."""
     if (cfg := json.loads(text)) is None:
         raise SystemExit(0)
     return DictConfig(cfg)
 
 
 def key() -> str:
-    """Where the configuration is in the store, anew whenever torchrun starts its processes again."""
+    """Return the key of the configuration in the store, a new one when torchrun restarts its processes."""
     return f"srgan_lightning/configuration/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
 
 
 @functools.cache
 def rendezvous_store() -> Store:
-    """The store at MASTER_ADDR and MASTER_PORT, which the process group will use after us."""
+    """Open the store at MASTER_ADDR and MASTER_PORT, which the process group uses afterwards."""
     there = cluster()
     assert there is not None
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = there.main_address, str(there.main_port)
-    patience = timedelta(days=1)  # for the first process to prepare the data
+    patience = timedelta(days=1)  # time for rank zero to prepare the data
     store: Store = next(rendezvous("env://", there.global_rank(), there.world_size(), timeout=patience))[0]
     return store
 
 
 def images_per_update(cfg: DictConfig, processes: int) -> str:
-    """The effective batch, in words."""
+    """Describe the effective batch size."""
     accumulate = cfg.trainer.accumulate_grad_batches * cfg.model.get("accumulate_grad_batches", 1)
     updates = cfg.model.get("discriminator_updates", 1)
     further = f", {updates} times as many for the discriminator" if updates > 1 else ""
     return (
         f"{cfg.data.batch_size * processes * accumulate} images per update (data.batch_size {cfg.data.batch_size}, "
-        f"processes {processes}, accumulated {accumulate}){further}; learning rates are used as given."
+        f"processes {processes}, accumulated {accumulate}){further}. Learning rates are not scaled with it."
     )

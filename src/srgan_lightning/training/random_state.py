@@ -1,6 +1,6 @@
-"""The random generators of a process, for checkpoints.
+"""Save and restore the RNG states of a process, for checkpoints.
 
-Data and degradation draw from none of them (see `data.datasets.SeededSampler`); dropout or noise in a network would.
+Data and degradation do not use these RNGs (see `data.datasets.SeededSampler`); dropout or noise in a network would.
 """
 
 import random
@@ -11,12 +11,10 @@ import torch
 
 
 def capture(device: torch.device) -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's generators as plain values, which load with weights_only."""
+    """Return the states of Python's, NumPy's and torch's RNGs as plain values, which load with weights_only."""
     version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state(legacy=True)
-    state: dict[
-        str, Any
-    ] = {  # tensors: a pickle of a thousand numbers takes longer than the rest of a small checkpoint
+    state: dict[str, Any] = {  # as tensors, because pickling a thousand numbers takes longer than a small checkpoint
         "python": (version, torch.tensor(internal), gauss),
         "numpy": (name, torch.tensor(np.asarray(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),
@@ -27,7 +25,7 @@ def capture(device: torch.device) -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any], device: torch.device) -> None:
-    """Put the generators back to a captured state."""
+    """Restore the RNGs to a captured state."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal.tolist()), gauss))
     name, keys, *rest = state["numpy"]

@@ -1,4 +1,4 @@
-"""What a finished run leaves: the weights of its networks, `summary.json`, and an exit code."""
+"""Write the results of a run: network weights and `summary.json`; and determine its exit code."""
 
 import json
 from pathlib import Path
@@ -26,17 +26,17 @@ from srgan_lightning.utils.files import write_atomically
 
 
 def interruption(trainer: lightning.Trainer) -> Interruption | None:
-    """The callback that took a signal, if one ended the training."""
+    """Return the interruption callback if a signal stopped the training, else None."""
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     return next((c for c in callbacks if isinstance(c, Interruption) and c.stopped), None)
 
 
 def raise_if_stopped(trainer: lightning.Trainer) -> None:
-    """End the first process as the training ended; the others end with 0, or their launcher would kill the first.
+    """Raise on rank zero if the training was stopped. Others exit with 0, or their launcher would kill rank zero.
 
     Raises:
-        UserError: NaN and infinity stopped the training.
-        SystemExit: a signal did.
+        UserError: NaN or infinity stopped the training.
+        SystemExit: a signal stopped the training.
     """
     if not trainer.is_global_zero:
         return
@@ -51,17 +51,17 @@ def raise_if_stopped(trainer: lightning.Trainer) -> None:
 def write_results(
     cfg: DictConfig, run: RunDirectory, trainer: lightning.Trainer, start: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
-    """Write the best generator, its discriminator and the summary of a run, and print it; the first process alone.
+    """Write the best generator, its discriminator and the summary of a run, and print the scores; only on rank zero.
 
     Args:
         cfg: the run's configuration.
-        run: where.
-        trainer: after `fit`.
-        start: see `provenance.describe_start`; where it made no checkpoint, the one that it resumed from counts.
-        seconds: the time of this process.
+        run: the run directory.
+        trainer: the Trainer after `fit`.
+        start: see `provenance.describe_start`; if this start saved no checkpoint, the one it resumed from is used.
+        seconds: run time of this process.
 
     Returns:
-        The summary.
+        The summary; empty on other ranks.
     """
     if not trainer.is_global_zero:
         return {}
@@ -124,7 +124,7 @@ def test_delivered(
     data: SuperResolutionData,
     summary: dict[str, Any],
 ) -> dict[str, Any]:
-    """Score the generator that was delivered on the test split; gives the summary with these scores."""
+    """Score the written generator on the test split, and return the summary with these scores."""
     trainer.strategy.barrier("artifact")
     load_generator_weights(model.generator, str(run.artifact))
     trainer.test(model, data, verbose=False)
@@ -141,7 +141,7 @@ def _write_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
 
 
 def describe_data(cfg: DictConfig) -> dict[str, Any]:
-    """What the generator was trained on: the data group's class and sizes, without the paths of this machine."""
+    """Describe the training data: class, sizes and degradation, without paths of this machine."""
     degradation = cast(dict[str, Any], OmegaConf.to_container(cfg.degradation, resolve=True))
     described = {
         "set": cfg.data._target_.rsplit(".", 1)[-1],
@@ -152,7 +152,7 @@ def describe_data(cfg: DictConfig) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """A GPU's model, or `cpu` with the threads used."""
+    """Return a GPU's model, or `cpu` with the number of threads."""
     return (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
@@ -161,12 +161,12 @@ def device_name(device: torch.device) -> str:
 
 
 def print_scores(scores: dict[str, float], title: str, start: dict[str, float] | None = None) -> None:
-    """Print a table of the model beside bicubic on the same images, and beside the weights that training started from.
+    """Print a table that compares the model with bicubic and with the initial weights, on the same images.
 
     Args:
-        scores: by name; those of bicubic as `bicubic_<name>`.
-        title: of the table.
-        start: scores of the weights of `model.init_from`; empty or None without.
+        scores: scores by name; those of bicubic as `bicubic_<name>`.
+        title: title of the table.
+        start: scores of the weights of `model.init_from`; empty or None without them.
     """
     table = Table("score", "model", *["start"] * bool(start), "bicubic", "gain", title=title)
     for name in METRIC_NAMES:
@@ -178,7 +178,7 @@ def print_scores(scores: dict[str, float], title: str, start: dict[str, float] |
 
 
 def objective(cfg: DictConfig, summary: dict[str, Any]) -> float | list[float] | None:
-    """What a sweeper optimises: the scores that `objective` names; None where the run was not scored.
+    """Return the scores named by `objective`, which a sweeper optimises; None if the run was not scored.
 
     Raises:
         UserError: there is no such score.
@@ -189,6 +189,6 @@ def objective(cfg: DictConfig, summary: dict[str, Any]) -> float | list[float] |
     for name in names:
         if not isinstance(summary.get(name), int | float):
             numbers = ", ".join(key for key, value in summary.items() if isinstance(value, int | float))
-            raise UserError(f"objective={name}: summary.json has no such number; it has {numbers}.")
+            raise UserError(f"objective={name}: summary.json has no such number. Use one of {numbers}.")
     values = [float(summary[name]) for name in names]
     return values[0] if isinstance(cfg.objective, str) else values

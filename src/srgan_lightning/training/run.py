@@ -1,4 +1,4 @@
-"""A run of `python -m srgan_lightning.train`: train a generator, alone (stage one) or against a discriminator (two)."""
+"""Run a training: a generator alone (stage one) or against a discriminator (stage two)."""
 
 import time
 from collections.abc import Sequence
@@ -38,17 +38,16 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     """Train by a composed configuration.
 
     Args:
-        cfg: `conf/train.yaml` with its groups; `run_dir` says where everything is written.
-        callbacks: more of them, after those of the configuration; they stay in this process, also where it starts
-            others.
+        cfg: the configuration of `conf/train.yaml` with its groups; everything is written to `run_dir`.
+        callbacks: further callbacks, after those of the configuration; processes started from here do not get them.
 
     Returns:
-        What `summary.json` holds (on the first process; elsewhere nothing).
+        The content of `summary.json`; empty on other ranks than zero.
 
     Raises:
-        UserError: the configuration or the data cannot be trained on, and nothing has been trained; or NaN and
-            infinity stopped the training, and everything is saved.
-        SystemExit: a signal ended the run early; its checkpoint and results have been written.
+        UserError: configuration or data are invalid, before any training; or NaN or infinity stopped the training, and
+            everything is saved.
+        SystemExit: a signal stopped the run, after its checkpoint and results were written.
     """
     started = time.perf_counter()
     configure_runtime(cfg)
@@ -75,16 +74,16 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
 
 
 def configure_runtime(cfg: DictConfig) -> None:
-    """Set up logging, TF32, memory and the random generators of this process.
+    """Set up logging, TF32, memory and the RNGs of this process.
 
     Raises:
-        UserError: a seed out of range, or more CPU processes than the machine is good for.
+        UserError: the seed is out of range, or there are too many CPU processes for the machine.
     """
     silence_lightning()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
     keep_freed_memory()
-    # The same on every process, and right so: the networks begin equal, and crops, flips and degradation are drawn from
-    # the epoch and the number of the image, whichever process has it. Processes differ in their share of the images.
+    # All processes use the same seed, so that networks start equal. Crops, flips and degradation are drawn from the
+    # epoch and the index of the image, and processes have different images.
     check_seed(cfg.seed)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     processes.check_devices(cfg)
@@ -93,17 +92,17 @@ def configure_runtime(cfg: DictConfig) -> None:
 def begin(
     cfg: DictConfig, run: RunDirectory, trainer: lightning.Trainer, data: SuperResolutionData, metadata: dict[str, Any]
 ) -> dict[str, Any]:
-    """Record the start of a run in its directory, and print what differs from the start that it is resumed from.
+    """Record the start of a run in its directory, and report differences from the previous start.
 
     Args:
         cfg: the run's configuration.
-        run: where.
-        trainer: its loggers continue at the checkpoint; a new run in the directory of a dead one starts anew.
-        data: after `setup("fit")`.
+        run: the run directory.
+        trainer: the Trainer; its loggers continue at the checkpoint, or start from the beginning without one.
+        data: the data module after `setup("fit")`.
         metadata: see `preflight.preflight`.
 
     Returns:
-        See `provenance.describe_start`; empty on other processes than the first.
+        See `provenance.describe_start`; empty on other ranks than zero.
     """
     start: dict[str, Any] = {}
     if is_rank_zero():
@@ -112,7 +111,7 @@ def begin(
         start = describe_start(cfg, data, run.checkpoint)
         for difference in record_start(run, start):
             unused = (
-                " (without effect: an optimiser goes on as in its checkpoint)" if "_optimizer." in difference else ""
+                " (without effect: the optimiser continues as in its checkpoint)" if "_optimizer." in difference else ""
             )
             LOG.info("Resuming with %s%s", difference, unused)
     log_config(trainer.loggers, cfg)
@@ -126,9 +125,9 @@ def begin(
 
 
 def fit(trainer: lightning.Trainer, model: SuperResolutionModule, data: SuperResolutionData, run: RunDirectory) -> None:
-    """Train to the end or to a signal."""
+    """Train until the end or a signal."""
     with suppress(Stopped), restoring(trainer, run.checkpoint):
         trainer.fit(model, data, ckpt_path=run.checkpoint, weights_only=True)
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     if not interruption(trainer) and not any(isinstance(c, ModelCheckpoint) and c.best_model_path for c in callbacks):
-        trainer.save_checkpoint(run.last)  # a run without validations, at which the others are written
+        trainer.save_checkpoint(run.last)  # without validations, no checkpoint has been written

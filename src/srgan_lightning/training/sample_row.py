@@ -1,4 +1,4 @@
-"""One validation image as it is shown: in the grids of `samples/`, and by the loggers."""
+"""One validation image for the grids of `samples/` and for loggers."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 from srgan_lightning.metrics.score_format import format_score
 
-#: The columns of `PSNRSSIM.rows` that are shown, by name.
+#: Names of the scores that are shown, with their columns in `PSNRSSIM.rows`.
 SHOWN = {
     "psnr_y": 0,
     "ssim_y": 1,
@@ -19,9 +19,9 @@ SHOWN = {
 
 
 class SampleRow(NamedTuple):
-    """LR (3, h, w), and LR enlarged, SR and HR (3, H, W), RGB in [0, 1] on the CPU.
+    """LR (3, h, w), and bicubic, SR and HR (3, H, W), RGB in [0, 1] on the CPU.
 
-    The scores are those of the whole image, in dB for PSNR, though the pictures may be its centre alone.
+    The pictures may be central crops, but the scores are those of the whole image (PSNR in dB).
     """
 
     name: str
@@ -38,15 +38,15 @@ class SampleRow(NamedTuple):
 
 
 def make_row(name: str, lr: Tensor, sr: Tensor, hr: Tensor, scores: list[float], size: int) -> SampleRow:
-    """Cut pictures to their centre and take them to the CPU.
+    """Crop pictures to their centre, and move them to the CPU.
 
     Args:
-        name: of the image.
+        name: name of the image.
         lr: (3, h, w).
-        sr: (3, H, W), with values beyond [0, 1] perhaps.
+        sr: (3, H, W), not necessarily in [0, 1].
         hr: (3, H, W).
-        scores: its row of `PSNRSSIM.rows`.
-        size: most pixels of a side of HR.
+        scores: the image's row of `PSNRSSIM.rows`.
+        size: largest side of HR in pixels.
     """
     bicubic = resize_bicubic(lr[None], (hr.shape[-2], hr.shape[-1]))[0]
     scale = hr.shape[-1] // lr.shape[-1]

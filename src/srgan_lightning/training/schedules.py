@@ -1,4 +1,4 @@
-"""Schedules of learning rates: checked when they are made, and followed anew where a resumed run changes them."""
+"""Make and check learning rate schedules, and apply options that a resumed run changes."""
 
 import copy
 import inspect
@@ -17,43 +17,43 @@ def make_schedule(factory: SchedulerFactory, optimizer: Optimizer, name: str) ->
     """Make a schedule that is stepped once per generator update.
 
     Args:
-        factory: the configured class, with its options.
-        optimizer: whose rate it sets.
-        name: of the option, for messages.
+        factory: the configured class with its options.
+        optimizer: the optimiser whose learning rate it sets.
+        name: name of the option, for error messages.
 
     Raises:
-        UserError: a cosine over no number of updates, as of `trainer.max_steps=-1`, a schedule that needs a score, or
-            options that its class does not take.
+        UserError: a cosine without a number of updates, as with `trainer.max_steps=-1`, a schedule that needs a score,
+            or options that the class does not have.
     """
     try:
         scheduler = factory(optimizer)
     except TypeError as error:
         raise UserError(
-            f"{name}: {error}. Options of the schedule that was chosen before stay when its class is changed: "
-            f"replace it whole, by scheduler@{name}=OPTION or by ~{name} '+{name}={{...}}'."
+            f"{name}: {error}. If only the class is changed, options of the previous schedule remain: replace the "
+            f"whole schedule with scheduler@{name}=OPTION or with ~{name} '+{name}={{...}}'."
         ) from error
     if isinstance(scheduler, ReduceLROnPlateau):
         raise UserError(
-            f"{name}: ReduceLROnPlateau waits for a score, but schedules are stepped once per generator update, "
-            f"without one. Choose scheduler@{name}=cosine, or another of torch.optim.lr_scheduler."
+            f"{name}: ReduceLROnPlateau needs a score, but schedules are stepped once per generator update, without "
+            f"one. Use scheduler@{name}=cosine, or another of torch.optim.lr_scheduler."
         )
     if getattr(scheduler, "T_max", 1) < 1:
         raise UserError(
             f"{name}.T_max={scheduler.T_max}: a cosine needs the number of generator updates that it "  # type: ignore[attr-defined]
-            f"spans. Set trainer.max_steps or {name}.T_max, or take ~{name} for a constant rate."
+            f"spans. Set trainer.max_steps or {name}.T_max, or use ~{name} for a constant rate."
         )
     return scheduler
 
 
 def reapply_scheduler_options(scheduler: LRScheduler, configured: dict[str, Any]) -> None:
-    """Go by the configured options where those of the checkpoint, which Lightning has restored, were others.
+    """Apply the configured options of a schedule if they differ from those restored from the checkpoint.
 
-    A schedule computes each rate from the one before, so it is stepped anew from its first update to the present one;
-    the rate that it started from stays the checkpoint's.
+    A schedule computes each rate from the previous one. So it is stepped again from the first update to the current
+    one, starting with the initial rate of the checkpoint.
 
     Args:
-        scheduler: restored.
-        configured: its state when it was made.
+        scheduler: the schedule after Lightning restored its state.
+        configured: its state before that.
     """
     restored = scheduler.state_dict()
     options = inspect.signature(type(scheduler)).parameters.keys() & configured.keys() - {"last_epoch"}

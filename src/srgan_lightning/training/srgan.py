@@ -20,28 +20,28 @@ from srgan_lightning.training.turns import Turns
 
 
 class SRGAN(SuperResolutionModule):
-    """Manual optimisation, discriminator first, then generator, with one generator forward for both.
+    """Adversarial training: manual optimisation of the discriminator, then the generator, with one generator forward.
 
-    `global_step`, and with it `trainer.max_steps`, checkpoints, schedules and logs, counts generator updates alone.
+    `global_step` counts only generator updates. So do `trainer.max_steps`, checkpoints, schedules and logs.
 
     Args:
-        generator: see `SuperResolutionModule`, as for all that is not named here.
-        discriminator: judges HR and SR: maps (B, 3, H, W) to logits of any shape, one an image or one a pixel.
+        generator: see `SuperResolutionModule`.
+        discriminator: maps (B, 3, H, W) to logits of any shape, one per image or one per pixel.
         loss: the generator's loss; its adversarial kind also gives the discriminator's.
         generator_optimizer: makes the generator's optimiser.
         discriminator_optimizer: makes the discriminator's.
-        generator_scheduler: schedule of the generator's rate, stepped per generator update.
-        discriminator_scheduler: the same for the discriminator's.
+        generator_scheduler: makes the schedule of the generator's learning rate, stepped once per generator update.
+        discriminator_scheduler: makes the schedule of the discriminator's, also stepped once per generator update.
         generator_clip: largest norm of the generator's gradient; None does not clip.
-        discriminator_clip: the same for the discriminator's.
-        accumulate_grad_batches: batches whose gradients are averaged into one update of each network.
-        init_from: weights to start from, stage one's as a rule: a file, or the name of a bundled model.
-        channels_last: memory format.
-        compile: run the networks through torch.compile.
-        discriminator_augment: policies of `DiffAugment`, which alters HR and SR before the discriminator.
-        discriminator_init_from: weights that the discriminator starts from, see `load_discriminator_weights`.
-        discriminator_updates: updates of the discriminator for one of the generator, see `Turns`.
-        discriminator_interval: generator updates from one with the discriminator's to the next.
+        discriminator_clip: largest norm of the discriminator's gradient; None does not clip.
+        accumulate_grad_batches: number of batches whose gradients are averaged for one update of each network.
+        init_from: initial generator weights, usually from stage one; see `SuperResolutionModule`.
+        channels_last: see `SuperResolutionModule`.
+        compile: see `SuperResolutionModule`.
+        discriminator_augment: policies of `DiffAugment` for HR and SR before the discriminator.
+        discriminator_init_from: initial discriminator weights, see `load_discriminator_weights`.
+        discriminator_updates: discriminator updates per generator update, see `Turns`.
+        discriminator_interval: generator updates per discriminator update, see `Turns`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class SRGAN(SuperResolutionModule):
         self.accumulate_grad_batches = accumulate_grad_batches
         self.turns = Turns(accumulate_grad_batches, discriminator_updates, discriminator_interval)
         self.discriminator_steps = 0
-        self.discriminator_paused = False  # by `Balance`; then it judges, and is not trained
+        self.discriminator_paused = False  # set by `Balance`: the discriminator runs, but is not trained
         self.synced: str | None = None  # see `PerNetworkDDP`
 
     def trained_networks(self) -> Iterator[nn.Module]:
@@ -85,7 +85,7 @@ class SRGAN(SuperResolutionModule):
 
     @property
     def accumulating(self) -> bool:
-        return self.turns.taken > 0  # across the ends of epochs too
+        return self.turns.taken > 0  # also across epochs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -122,7 +122,7 @@ class SRGAN(SuperResolutionModule):
         values: dict[str, Tensor | float] = {}
 
         with torch.set_grad_enabled(turn.generator_learns):
-            sr = self(lr)  # outside of toggling: its graph must reach the generator
+            sr = self(lr)  # before `toggled_optimizer`, because its graph must reach the generator
         if turn.discriminator_learns:
             values |= self._train_discriminator(hr, sr.detach(), turn.discriminator_updates)
         elif playing and self.discriminator_paused:
@@ -148,12 +148,12 @@ class SRGAN(SuperResolutionModule):
         self.keep_values(values)
 
     def _train_discriminator(self, hr: Tensor, sr: Tensor, update: bool) -> dict[str, Tensor | float]:
-        """Send the loss on HR and SR back through the discriminator, and step it on `update`; gives what is logged."""
+        """Backpropagate the loss on HR and SR through the discriminator; step if `update`. Return values to log."""
         real, fake = self._judge(hr), self._judge(sr)
         loss = logged = self.loss.gan.discriminator(real, fake)
         if self.loss.r1.due(self.discriminator_steps):
             penalty = self.loss.r1(self._judge, hr)
-            self.log("health/r1", penalty.detach() / self.loss.r1.interval)  # until the next one
+            self.log("health/r1", penalty.detach() / self.loss.r1.interval)  # kept until the next penalty
             loss = loss + penalty
         self._backward("discriminator", loss, update)
         if update:
@@ -162,41 +162,41 @@ class SRGAN(SuperResolutionModule):
         return {"loss/discriminator": logged, **self._opinion(real.detach(), fake.detach())}
 
     def _step_schedules(self) -> None:
-        """Step both schedules, which count generator updates, also those before the discriminator's first."""
+        """Step both schedules at every generator update, also before the discriminator's first update."""
         waits = self.global_step == 1 and self.discriminator_steps == 0
-        # torch warns of a schedule whose first step comes before its optimiser's.
+        # torch warns if a schedule steps before its optimiser.
         with warnings.catch_warnings(action="ignore", category=UserWarning) if waits else nullcontext():
             for config in self.trainer.lr_scheduler_configs:
                 config.scheduler.step()  # type: ignore[call-arg]
 
     def _opinion(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """What is logged of the logits of HR and SR."""
+        """Return the mean probabilities of HR and SR to log."""
         return dict(zip(("d_real", "d_fake"), self.loss.gan.probabilities(real, fake), strict=True))
 
     def _judge(self, images: Tensor) -> Tensor:
-        """Logits of images, as the discriminator is shown them."""
+        """Return the discriminator's logits of augmented images."""
         logits: Tensor = self.discriminator(images if self.augment is None else self.augment(images))
         return logits
 
     def _backward(self, network: str, loss: Tensor, update: bool) -> None:
         self.synced = network if update else None
-        # The forward pass has chosen each type: autocast here would send what is float32 through half precision.
+        # Forward has chosen each dtype; autocast here would run float32 parts in half precision.
         with torch.autocast(self.device.type, enabled=False):
             self.manual_backward(loss / self.accumulate_grad_batches)
 
     def _step_discriminator(self, optimizer: Optimizer) -> None:
-        # That of 16-mixed may change its scale in any step.
+        # The scaler of 16-mixed may change its scale in any step.
         scaler: Any = getattr(self.trainer.precision_plugin, "scaler", None)
         waiting = [p.grad for p in self.generator.parameters() if p.grad is not None] if scaler else []
         before = scaler.get_scale() if waiting else 1.0
-        # Through the strategy and not LightningOptimizer.step, whose every call counts into global_step.
+        # Not by LightningOptimizer.step, because every call of it increments global_step.
         self.trainer.strategy.optimizer_step(optimizer, closure=lambda: None)
         optimizer.zero_grad()
-        if waiting:  # the update's last batch adds to these, and one scale holds for their sum
+        if waiting:  # accumulated generator gradients must all have the same scale
             torch._foreach_mul_(waiting, scaler.get_scale() / before)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        # Lightning calls this after the scaler of 16-mixed has unscaled the gradients: the place to clip them.
+        # Clip here, because Lightning calls this after the scaler of 16-mixed has unscaled the gradients.
         network = self.generator if optimizer is self.trainer.optimizers[0] else self.discriminator
         limit = self.clips[0 if network is self.generator else 1]
         if limit is not None:

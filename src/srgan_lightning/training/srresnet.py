@@ -15,16 +15,16 @@ from srgan_lightning.utils.errors import UserError
 
 
 class SRResNet(SuperResolutionModule):
-    """Automatic optimisation; for clipping and accumulation the Trainer's own options hold.
+    """Training of the generator alone, with automatic optimisation and the Trainer's clipping and accumulation.
 
     Args:
-        generator: see `SuperResolutionModule`, as for all the others.
-        loss: pixel, perceptual and total variation terms; no adversarial one.
+        generator: see `SuperResolutionModule`.
+        loss: a loss without an adversarial term.
         generator_optimizer: makes the optimiser.
-        generator_scheduler: makes the schedule, stepped per update.
-        init_from: weights to start from: a file, or the name of a bundled model.
-        channels_last: memory format.
-        compile: run the networks through torch.compile.
+        generator_scheduler: makes the schedule, stepped once per update.
+        init_from: see `SuperResolutionModule`.
+        channels_last: see `SuperResolutionModule`.
+        compile: see `SuperResolutionModule`.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SRResNet(SuperResolutionModule):
         super().__init__(generator, loss, generator_optimizer, generator_scheduler, init_from, channels_last, compile)
         if loss.weights["adversarial"]:
             raise UserError(
-                "model=srresnet has no discriminator: take loss=pixel or another without an adversarial term "
+                "model=srresnet has no discriminator: use loss=pixel or another loss without an adversarial term "
                 "(loss.adversarial=0), or model=srgan."
             )
 
@@ -69,7 +69,7 @@ class SRResNet(SuperResolutionModule):
         if getattr(plugin, "scaler", None) is not None:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
-        # Fused optimisers unscale gradients after clipping, so Lightning refuses them in every mixed precision,
-        # but bf16-mixed has no loss scale: the clipping of full precision is right.
+        # Fused optimisers unscale gradients after clipping, so Lightning refuses them in every mixed precision. But
+        # bf16-mixed has no loss scale, so the clipping of full precision is correct.
         algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
         Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)

@@ -1,4 +1,4 @@
-"""Distributed data parallel for two networks that are trained in turn."""
+"""Distributed data parallel for two networks that are trained alternately."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class PerNetworkDDP(DDPStrategy):
-    """One gradient reducer per network: a backward pass sends the gradients of the network that it trains, once.
+    """A DDP strategy with one gradient reducer per network, so that a backward pass sends only its network's gradients.
 
     Lightning's DDP has one reducer for the whole module. With two optimisers it sends the gradients of both networks in
-    each of the two backward passes, those of the other network as zeros, and does so in every accumulated batch.
+    each backward pass, with zeros for the other network, and also for every accumulated batch.
 
-    The module names in `synced` the network whose gradients the next backward pass completes; with None they stay on
-    their process. Every parameter of that network must be used; `trainer.strategy=ddp_find_unused_parameters_true` is
-    for those that are not. Buffers are not broadcast: see `process_mean`.
+    Before a backward pass, the module sets `synced` to the network whose gradients are then complete, or to None to
+    keep gradients local. Every parameter of that network must be used; otherwise set
+    `trainer.strategy=ddp_find_unused_parameters_true`. Buffers are not broadcast: see `process_mean`.
     """
 
     def configure_ddp(self) -> None:
-        # The module itself is not wrapped, and no forward pass goes through these: reducers hook into parameters.
+        # The module is not wrapped, and forward passes do not use the wrappers: reducers hook into parameters.
         assert self.model is not None
         self.reducers: dict[str, DistributedDataParallel] = {
             name: self._setup_model(network)

@@ -1,4 +1,4 @@
-"""The Lightning Trainer of a configuration."""
+"""Build the Lightning Trainer from a configuration."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,17 +16,17 @@ from srgan_lightning.training.strategy import PerNetworkDDP
 
 
 def build_trainer(cfg: DictConfig, manual: bool, more: Sequence[lightning.Callback] = ()) -> lightning.Trainer:
-    """The Lightning Trainer, with the strategy that several processes need.
+    """Build the Lightning Trainer, with the right strategy for several processes.
 
     Args:
         cfg: the run's configuration.
-        manual: the module steps its optimisers itself.
-        more: callbacks besides those of the configuration.
+        manual: whether the module uses manual optimisation.
+        more: further callbacks, after those of the configuration.
 
     Raises:
         UserError: see `preflight.check_options`.
     """
-    if cfg.trainer.precision == AUTO:  # not in `train`, which knows the checkpoint too
+    if cfg.trainer.precision == AUTO:  # `train` resolves it earlier, with the checkpoint
         resolve_precision(cfg, None)
     check_options(cfg, manual)
     options: dict[str, Any] = {}

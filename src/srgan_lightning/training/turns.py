@@ -1,4 +1,4 @@
-"""Which of the two networks learns from a batch, and which is updated after it."""
+"""Decide which of the two networks learns from a batch, and which is updated after it."""
 
 from typing import NamedTuple
 
@@ -6,24 +6,24 @@ from srgan_lightning.utils.errors import UserError
 
 
 class Turn(NamedTuple):
-    """What one batch is for."""
+    """The networks that learn from one batch, and those that are updated after it."""
 
     discriminator_learns: bool
-    discriminator_updates: bool  #: after this batch, where it learns
+    discriminator_updates: bool  #: after this batch
     generator_learns: bool
     generator_updates: bool
 
 
 class Turns:
-    """Counts the batches of a generator update: first those of further discriminator updates, then those of both.
+    """The order of batches in a generator update: first those of extra discriminator updates, then those of both.
 
     Args:
-        batches: whose gradients are averaged into one update, of either network.
-        discriminator_updates: updates of the discriminator for one of the generator, each from batches of its own.
-        discriminator_interval: generator updates from one with the discriminator's to the next.
+        batches: number of batches whose gradients are averaged for one update of a network.
+        discriminator_updates: discriminator updates per generator update, each with different batches.
+        discriminator_interval: generator updates per discriminator update.
 
     Raises:
-        UserError: a number below 1, or both options of the discriminator above it.
+        UserError: a number is below 1, or both discriminator options are above 1.
     """
 
     def __init__(self, batches: int, discriminator_updates: int = 1, discriminator_interval: int = 1) -> None:
@@ -32,15 +32,17 @@ class Turns:
         if discriminator_updates < 1 or discriminator_interval < 1:
             raise UserError(f"{options}: give whole numbers from 1.")
         if discriminator_updates > 1 and discriminator_interval > 1:
-            raise UserError(f"{options}: one is for more updates of the discriminator, one for fewer. Leave one at 1.")
+            raise UserError(
+                f"{options}: the first is for more discriminator updates, the second for fewer. Set one of them to 1."
+            )
         self.batches, self.updates, self.interval = batches, discriminator_updates, discriminator_interval
-        self.taken = 0  #: batches since the last generator update; a checkpoint holds it
+        self.taken = 0  #: batches since the last generator update; saved in checkpoints
 
     def take(self, updates: int, discriminator_trains: bool) -> Turn:
-        """The turn of the next batch.
+        """Return the turn of the next batch.
 
         Args:
-            updates: of the generator so far.
+            updates: number of generator updates so far.
             discriminator_trains: whether there is an adversarial term and the discriminator is not paused; the same for
                 all batches of one generator update.
         """

@@ -1,4 +1,4 @@
-"""A validation where Lightning has none of its own."""
+"""Run a validation at a point where Lightning has none."""
 
 from lightning import Trainer
 
@@ -6,7 +6,7 @@ from srgan_lightning.training.lightning_internals import forget_validation
 
 
 def validate_now(trainer: Trainer) -> None:
-    """Validate within `fit`, before its first batch: callbacks and loggers see it as any other validation."""
+    """Validate within `fit`, before its first batch; callbacks and loggers treat it like any other validation."""
     loop = trainer.fit_loop.epoch_loop.val_loop
     trainer.validating, loop.restarting = True, False
     loop.run()

@@ -1,4 +1,4 @@
-"""The validation images in W&B: the same ones at every validation, and a table of them at the end."""
+"""Log the same validation images to W&B at every validation, and a table of them at the end."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ COLUMNS = ["name", "LR", "bicubic", "SR", "HR", *SHOWN]
 
 
 def log_samples(logger: RunWandbLogger, rows: Sequence[SampleRow], step: int, first: bool) -> None:
-    """Log SR, and with the first validation of a run also what stays the same: LR, LR enlarged, HR.
+    """Log SR; at the first validation of a run also LR, bicubic and HR, which do not change.
 
     Args:
-        logger: of the run.
-        rows: always of the same images.
-        step: generator updates.
-        first: whether these images have not been logged yet.
+        logger: the run's logger.
+        rows: rows of the same images every time.
+        step: number of generator updates.
+        first: whether this is the first validation.
     """
     panels = {"samples/SR": [wandb_image(row.sr, row.caption) for row in rows]}
     if first:
@@ -31,9 +31,9 @@ def log_samples(logger: RunWandbLogger, rows: Sequence[SampleRow], step: int, fi
 
 
 def log_table(logger: RunWandbLogger, rows: Sequence[SampleRow], step: int) -> None:
-    """Log one table: a row for each image, with its pictures and scores, in the order given.
+    """Log one table with a row of pictures and scores per image, in the given order.
 
-    A failure, such as a full disk, is reported and no more: the results of the run are still to be written.
+    A failure, such as a full disk, is only reported, because the results of the run must still be written.
     """
     with logger.best_effort("table of images"):
         data = [
@@ -48,5 +48,5 @@ def log_table(logger: RunWandbLogger, rows: Sequence[SampleRow], step: int) -> N
 
 
 def wandb_image(picture: Tensor, caption: str | None = None) -> wandb.Image:
-    """A picture (3, H, W) in [0, 1], rounded to 8 bits."""
+    """Convert a picture (3, H, W) in [0, 1] to a W&B image, rounded to 8 bits."""
     return wandb.Image(to_pil_image((picture * 255).round().byte()), caption=caption)

@@ -1,4 +1,4 @@
-"""Lightning's W&B logger with panels by group, the best value of each score in the summary, and alerts."""
+"""Extend Lightning's W&B logger by panel groups, the best value of each score in the summary, and alerts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from srgan_lightning.runs.log import LOG
 
-#: W&B groups panels by what stands before a slash. The names in metrics.csv stay as old runs have them.
+#: Names for W&B, which groups panels by the part before a slash. metrics.csv keeps the names of old runs.
 GROUPED = {
     "d_real": "discriminator/d_real",
     "d_fake": "discriminator/d_fake",
@@ -18,7 +18,7 @@ GROUPED = {
     "epoch": "progress/epoch",
     "images_per_second": "progress/images_per_second",
 }
-#: Which value of a run's curve W&B's table of runs shows, beside the last one.
+#: The value of a curve that W&B's table of runs shows besides the last one.
 BEST = {
     "val/psnr_y": "max",
     "val/ssim_y": "max",
@@ -26,15 +26,15 @@ BEST = {
     "val/ssim_rgb": "max",
     "val/swd": "min",
 }
-TITLE_LENGTH = 63  # most that W&B takes for an alert
+TITLE_LENGTH = 63  # W&B's limit for the title of an alert
 
 
 class RunWandbLogger(WandbLogger):
-    """See the module; takes the options of `WandbLogger`."""
+    """Lightning's `WandbLogger`, with its options, and the additions of this module."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._wandb_init.pop("anonymous", None)  # W&B warns of it at every start, whatever its value
+        self._wandb_init.pop("anonymous", None)  # W&B warns of this option at every start
 
     @property
     @rank_zero_experiment
@@ -51,19 +51,19 @@ class RunWandbLogger(WandbLogger):
 
     @rank_zero_only
     def alert(self, title: str, text: str) -> None:
-        """Send a warning to whoever follows the run, by the e-mail or Slack of their W&B settings.
+        """Send an alert by the e-mail or Slack of the user's W&B settings.
 
         Args:
-            title: up to 63 characters; W&B sends the same one once a minute at most.
-            text: what to read.
+            title: up to 63 characters; W&B sends alerts with the same title at most once a minute.
+            text: the message.
         """
         with self.best_effort("alert"):
             self.experiment.alert(title=title[:TITLE_LENGTH], text=text, level="WARN")
 
     @contextmanager
     def best_effort(self, what: str) -> Iterator[None]:
-        """Report a failure of W&B and go on: no training is lost for what it only shows."""
+        """Report a failure of W&B and continue, because a display must not stop a training."""
         try:
             yield
-        except Exception as error:  # W&B's service may be gone, or the disk full, in many forms
+        except Exception as error:  # such as a dead W&B service or a full disk, with many types
             LOG.info("W&B: the %s is not logged (%s: %s).", what, type(error).__name__, error)

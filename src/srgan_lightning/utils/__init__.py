@@ -1,1 +1,1 @@
-"""What every room uses: errors, files, hardware, safe loading. Nothing here knows of images or networks."""
+"""Helpers for all other packages: errors, files, hardware, safe loading. Nothing here knows images or networks."""

@@ -1,4 +1,4 @@
-"""Whether a device computes in bf16 faster than in float32."""
+"""Find out whether a device computes in bf16 faster than in float32."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ CPU_FEATURES = {"avx512_bf16": "AVX512_BF16", "amx_bf16": "AMX"}
 
 
 def fast_bf16(device: torch.device) -> tuple[bool, str]:
-    """Whether a device multiplies bf16 by instructions of its own; elsewhere bf16 is emulated, and slower than float32.
+    """Check whether a device has bf16 instructions. Without them bf16 is emulated, and slower than float32.
 
     Args:
-        device: a CPU, or a GPU that is there.
+        device: a CPU, or an existing GPU.
 
     Returns:
         The answer, and the reason in words that follow "since".
@@ -23,7 +23,7 @@ def fast_bf16(device: torch.device) -> tuple[bool, str]:
         name = torch.cuda.get_device_name(device)
         return major >= 8, f"{name} has compute capability {major}.{minor}" + (", below 8.0" if major < 8 else "")
     if device.type != "cpu":
-        return False, f"no fast bf16 is known of {device.type} devices"
+        return False, f"{device.type} devices are not known to have fast bf16"
     known = cpu_capabilities()
     found = [name for key, name in CPU_FEATURES.items() if known.get(key)]
     if not found:
@@ -34,14 +34,14 @@ def fast_bf16(device: torch.device) -> tuple[bool, str]:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """`auto` as a precision of `TiledUpscaler`: `bf16` where the device is fast in it, otherwise `32`; others stay."""
+    """Replace the precision `auto` by `bf16` where the device has it in hardware, else by `32`; keep other values."""
     if precision != "auto":
         return precision
     return "bf16" if fast_bf16(device)[0] else "32"
 
 
 def cpu_capabilities() -> Mapping[str, Any]:
-    """What PyTorch knows of this CPU's instructions."""
+    """Return the CPU features that PyTorch detects, by name."""
     if hasattr(torch.cpu, "get_capabilities"):
         return torch.cpu.get_capabilities()  # type: ignore[no-any-return]
     # Older releases have a function for each.

@@ -1,4 +1,4 @@
-"""Bounds what building a network may take, where the options that it is built by are a stranger's."""
+"""Limit the memory for building a network whose options come from an untrusted file."""
 
 from typing import Any
 
@@ -7,26 +7,26 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-#: Beside the tensors that a file holds: masks, tables of indices and what is left over on the way.
+#: Allowed beyond the tensors in the file: masks, index tables and temporary values.
 SPARE_BYTES = 2**28
 SPARE_CALLS = 5_000
 
 
 class TooLargeError(ValueError):
-    """A network would take far more than its file holds."""
+    """A network would need far more memory than its file accounts for."""
 
 
 class BuildLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Inside this, making tensors raises `TooLargeError` before memory is taken that a file does not account for.
+    """A context in which creating more tensors than a file accounts for raises `TooLargeError`, before memory is taken.
 
-    A file is small, and the network that its names or its metadata describe need not be: one small tensor called
-    `body.100000.weight` asks for 100,001 blocks. Where a class can be built on the meta device, that is cheaper; many
-    read numbers from tensors while they are built, and cannot.
+    A small file can describe a huge network by its tensor names or metadata: one small tensor called
+    `body.100000.weight` asks for 100,001 blocks. Building on the meta device would be cheaper. Many classes cannot be
+    built there, because their constructors read numbers from tensors.
 
     Args:
-        stored: bytes of the file that holds the weights. Four times as much is made of float16, and as much again is
-            for values on the way.
-        tensors: that the file holds.
+        stored: size of the weights file in bytes. The limit is 8 times that: float16 weights and initial values need
+            a factor of 4, temporary values as much again.
+        tensors: number of tensors in the file.
     """
 
     def __init__(self, stored: int, tensors: int) -> None:
@@ -44,12 +44,12 @@ class BuildLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **kwargs)
 
     def _bytes_made(self, func: Any, args: Any, kwargs: dict[str, Any]) -> int:
-        """What a call would make: found on the meta device, which has shapes and no memory."""
+        """Return the bytes of a call's outputs, computed on the meta device, which has shapes and no memory."""
         if any(argument.name == "device" for argument in func._schema.arguments):
             kwargs = {**kwargs, "device": "meta"}
         try:
             made = func(*tree_map(_shape_alone, args), **tree_map(_shape_alone, kwargs))
-        except (NotImplementedError, RuntimeError, TypeError):  # what reads numbers: it makes none
+        except (NotImplementedError, RuntimeError, TypeError):  # such a call reads numbers and creates no tensor
             return 0
         outputs = made if isinstance(made, tuple | list) else (made,)
         return sum(output.numel() * output.element_size() for output in outputs if isinstance(output, Tensor))

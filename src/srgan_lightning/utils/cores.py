@@ -1,4 +1,4 @@
-"""How many processes or threads can work at once."""
+"""Count the CPU cores that processes and threads can use."""
 
 import os
 from fractions import Fraction
@@ -6,25 +6,27 @@ from typing import Any
 
 
 def affinity() -> set[int]:
-    """CPU cores that this process may run on; all of the machine's where the system has no such limit, as macOS."""
+    """Return the CPU cores that this process may run on; all cores on systems without affinity, such as macOS."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(affinity())
 
 
 def share_of_cores(machine: int) -> int:
-    """The cores that one of several connected processes can count on; all that it may use where it is alone.
+    """Return this process's share of its cores; all of them if it is the only process.
 
-    Each core is divided among the processes of its machine that may run on it. SLURM and torchrun can bind a process to
-    cores of its own, which are not divided again.
+    Each core is divided among the processes on the same machine that may run on it. Cores to which SLURM or torchrun
+    binds one process alone are not divided.
+
+    All processes must call this, since it gathers from all of them.
 
     Args:
-        machine: the number of this process's machine. All processes must call this: it gathers from all of them.
+        machine: the number of this process's machine.
     """
     import torch.distributed as dist  # here: commands that need no torch count cores too
 

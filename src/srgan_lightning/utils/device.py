@@ -1,4 +1,4 @@
-"""Choosing a device by its name."""
+"""Choose a device by its name."""
 
 import torch
 
@@ -6,7 +6,7 @@ from srgan_lightning.utils.errors import UserError
 
 
 def find_device(name: str) -> torch.device:
-    """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or `mps`.
+    """Return the device called `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Raises:
         UserError: the machine has no such device.
@@ -16,7 +16,7 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"device={name}: unknown; use auto, cpu, cuda, cuda:1 or mps.") from error
+        raise UserError(f"device={name} is unknown: use auto, cpu, cuda, cuda:1 or mps.") from error
     found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= found.get(device.type, 0):
         raise UserError(

@@ -4,14 +4,14 @@ import re
 import unicodedata
 from typing import Final
 
-#: Characters of a message. Text from a file may be megabytes: the middle is cut, and the advice at the end kept.
+#: Longest message in characters. Text quoted from a file may be megabytes: the middle is cut, the end is kept.
 MAX_LENGTH: Final = 3000
 
 
 def printable(text: object) -> str:
-    """Escape what a terminal would obey and not show: control characters, line ends, changes of direction.
+    """Escape characters that a terminal would execute instead of showing: control characters, line ends, bidi marks.
 
-    File names may hold any of them, also bytes that are no text.
+    File names may contain any of them, and also bytes that are not text.
     """
     return "".join(
         character
@@ -22,7 +22,10 @@ def printable(text: object) -> str:
 
 
 class UserError(Exception):
-    """What is wrong, where, and what to do, in one paragraph. Entry points print it and exit with code 1."""
+    """A mistake that the user can correct: what is wrong, where, and what to do, in one paragraph.
+
+    Commands print it and exit with code 1.
+    """
 
     def __init__(self, message: str) -> None:
         # A DataLoader worker's exception arrives with the worker's traceback in front of our sentence.
@@ -30,5 +33,5 @@ class UserError(Exception):
             message = message.rsplit("UserError: ", 1)[1]
         if len(message) > MAX_LENGTH:
             message = f"{message[: MAX_LENGTH - 800]} [...] {message[-700:]}"
-        # Messages of other libraries, quoted in ours, have lines; no name in them may reach the terminal as it is.
+        # Quoted messages of other libraries may have line breaks; names in them must be escaped for the terminal.
         super().__init__(printable(re.sub(r"\s*\n\s*", " ", message.strip())))

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Write files atomically: after an interruption a file is complete or absent."""
 
 import os
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from typing import BinaryIO
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file so that a kill, a power cut or a full disk leaves what was there before.
+    """Write a file so that a kill, a power cut or a full disk leaves the previous file unchanged.
 
     Args:
-        path: the file; its folder must be there.
-        data: all of its bytes.
+        path: the file; its folder must exist.
+        data: the whole content.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written to; names the file.
+        OSError: the disk is full, or the folder is not writable; the error names the file.
     """
     path = Path(path)
     with replacing(path, f".{path.name}.{os.getpid()}.partial") as file:
@@ -24,11 +24,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path, partial_name: str) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` at the end of the `with`, unless that ends in an exception.
+    """Open a new file that replaces `path` at the end of the `with`, unless an exception is raised inside it.
 
     Args:
-        path: the file; its folder must be there.
-        partial_name: what the file is called until then, in the same folder: a rename across disks copies.
+        path: the file; its folder must exist.
+        partial_name: name of the file until then, in the same folder, because a rename across disks is a copy.
 
     Raises:
         OSError: see `write_atomically`.
@@ -50,19 +50,19 @@ def replacing(path: Path, partial_name: str) -> Iterator[BinaryIO]:
         error.filename = error.filename or str(path)
         raise
     finally:
-        # Where the file could not be made, removing it fails as well, and would hide the reason.
+        # If the file could not be created, removing it fails too, and would hide the reason.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def remove_partials(folder: str | Path) -> None:
-    """Remove what killed writers left in a folder without other writers."""
+    """Remove the partial files of killed processes from a folder that no other process writes to."""
     for path in Path(folder).rglob(".*.partial"):
         path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file that an option names, such as `json=`, and the folders it goes into."""
+    """Write a text file that an option such as `json=` names, and create its folders."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")  # not by renaming: it may be /dev/stdout

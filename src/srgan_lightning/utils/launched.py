@@ -1,16 +1,16 @@
-"""Whether this process is one of several that a launcher started; kept apart from torch, which takes seconds."""
+"""Find out whether a launcher started this process as one of several. Imports no torch, which takes seconds."""
 
 import os
 import sys
 
 #: `python -m srgan_lightning.train --worker PARENT`: a process that `training.launcher.launch` started.
 WORKER = "--worker"
-#: Exit code of such a process whose connection to another one broke: that one failed first, and may end later.
+#: Exit code of a worker that lost its connection to another one. The other one failed first, but may exit later.
 LOST_CONNECTION = 76
-#: What the user typed, in the environment of such a process.
+#: Environment variable of a worker with the command line that the user typed.
 COMMAND = "SRGAN_LIGHTNING_COMMAND"
 
 
 def is_launched() -> bool:
-    """Whether torchrun, srun or `launch` may have started this process, so that it must look for the others."""
+    """Check whether torchrun, srun or `launch` may have started this process, so that it has to join others."""
     return sys.argv[1:2] == [WORKER] or bool({"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"} & os.environ.keys())

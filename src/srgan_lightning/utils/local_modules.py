@@ -1,4 +1,4 @@
-"""Importing modules of the working directory, also from installed commands."""
+"""Import modules from the working directory, also in installed commands."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def with_working_directory() -> Iterator[None]:
-    """Look for modules in the working directory too, after all other places, as `python -m` does before them."""
+    """Search modules in the working directory too. It comes last in the path; `python -m` puts it first."""
     here = os.getcwd()
     added = here not in sys.path
     if added:

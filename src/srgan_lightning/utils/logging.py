@@ -1,4 +1,4 @@
-"""Silence what Lightning logs on every run and no user needs."""
+"""Silence Lightning's messages that appear in every run and help no user."""
 
 import logging
 import warnings
@@ -11,18 +11,18 @@ NOISE = (
     "dirpath has changed",
     "sync_dist=True",  # scores are gathered, and losses averaged, before they are logged
     "barebones",  # the benchmark's own choice
-    "`__len__` could be inaccurate",  # litdata sees to it
-    "dataloader is not resumable",  # it is: `data.datasets.SeededSampler`
+    "`__len__` could be inaccurate",  # litdata computes it exactly
+    "dataloader is not resumable",  # it is, by `data.datasets.SeededSampler`
 )
 
 
 def expect_modules_in_eval_mode(count: int) -> None:
-    """Silence Lightning's warning of exactly `count` modules in eval mode, which are so on purpose."""
+    """Silence Lightning's warning about exactly `count` modules that are in eval mode on purpose."""
     warnings.filterwarnings("ignore", rf"Found {count} module\(s\) in eval mode at the start of training")
 
 
 def silence_lightning() -> None:
-    """Silence advertisements, notes on deprecated internals, and warnings of what is done here on purpose."""
+    """Silence advertisements, deprecations inside Lightning, and warnings about intended behaviour."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for words in NOISE:

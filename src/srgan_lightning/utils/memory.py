@@ -1,4 +1,4 @@
-"""Memory: how much there is, whether an error says that it ran out, and how freed memory is kept."""
+"""Measure memory, detect that it ran out, and keep freed memory in the process."""
 
 import ctypes
 import platform
@@ -9,11 +9,11 @@ import psutil
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; `max` where there is none
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # a container's limit in bytes; `max` means no limit
 
 
 def memory_of(device: torch.device) -> int:
-    """Bytes that a device, or the machine, has in all, used or not."""
+    """Return the total memory of a GPU, or of the machine or container, in bytes."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     total: int = psutil.virtual_memory().total
@@ -23,12 +23,12 @@ def memory_of(device: torch.device) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process can still take: of the machine's, its container's and its own limit, the least."""
+    """Return the bytes that this process can still allocate: the least that machine, container and `ulimit` leave."""
     left: list[int] = [psutil.virtual_memory().available]
     with suppress(OSError, ValueError, KeyError):
         used = int(CGROUP_LIMIT.with_name("memory.current").read_text())
         counts = dict(line.split() for line in CGROUP_LIMIT.with_name("memory.stat").read_text().splitlines())
-        cached = int(counts["inactive_file"])  # the kernel gives it up when memory is short
+        cached = int(counts["inactive_file"])  # the kernel frees it when memory is short
         left.append(int(CGROUP_LIMIT.read_text()) - used + cached)
     with suppress(AttributeError):  # `ulimit -v`; not on Windows
         process = psutil.Process()
@@ -39,12 +39,12 @@ def available_memory() -> int:
 
 
 def gigabytes(count: float) -> str:
-    """A count of bytes for people."""
+    """Format a number of bytes, such as 1.5 GB."""
     return f"{count / 1e9:,.1f} GB"
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a device's memory, or the machine's, has run out."""
+    """Check whether an error means that a GPU or the machine ran out of memory."""
     # CUDA has its own class; the CPU's allocator and MPS raise bare RuntimeErrors.
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in words)

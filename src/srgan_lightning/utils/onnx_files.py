@@ -1,4 +1,4 @@
-"""ONNX files of strangers: nothing beside the file is read, and only ONNX's own operators run."""
+"""Load ONNX files from untrusted sources: no other file is read, and only standard ONNX operators run."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,42 +9,46 @@ import torch
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.optional import needs_extra
 
-MAX_BYTES = 2**31  # what protobuf holds
+MAX_BYTES = 2**31  # protobuf's limit
 DOMAINS = ("", "ai.onnx")
 
 
 def read_onnx(path: str | Path, setting: str) -> Any:
-    """Read a model and check what it would make its runtime do.
+    """Read a model and check that it only uses standard operators and its own weights.
 
     Args:
         path: a file.
-        setting: the option that named it, for the error.
+        setting: the option that named the file, for error messages.
 
     Returns:
         An `onnx.ModelProto`.
 
     Raises:
-        UserError: the file is missing or no model, keeps tensors in other files, or has operators that are not ONNX's.
+        UserError: the file is missing or not a model, keeps tensors in other files, or uses custom operators.
     """
     with needs_extra("export"):
         import onnx
         from google.protobuf.message import DecodeError
-    file, again = Path(path), "Get the model as one file of ONNX's own operators."
+    file, again = Path(path), "Export the model as one file with standard ONNX operators."
     if not file.is_file():
         raise UserError(f"{setting}={path}: no such file (looked in {file.absolute()}).")
     if file.stat().st_size > MAX_BYTES:
-        raise UserError(f"{setting}={path} is larger than an ONNX file can be, 2 GB. {again}")
+        raise UserError(f"{setting}={path} is larger than 2 GB, the limit of ONNX files. {again}")
     try:
         model = onnx.load_model(file, load_external_data=False)
     except (DecodeError, ValueError, OSError) as error:
-        raise UserError(f"{setting}={path} is not a whole ONNX model: {str(error)[:300]}. {again}") from error
+        raise UserError(f"{setting}={path} is not a complete ONNX model: {str(error)[:300]}. {again}") from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _messages(model, onnx.TensorProto)):
-        raise UserError(f"{setting}={path} keeps weights in other files, which could be any of this machine. {again}")
+        raise UserError(
+            f"{setting}={path} keeps weights in other files, which could be any file of this machine. {again}"
+        )
     nodes = _messages(model, onnx.NodeProto)
     foreign = sorted({f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in DOMAINS})
     if foreign or model.functions:
-        names = ", ".join(foreign) or "functions of its own"
-        raise UserError(f"{setting}={path} needs custom operators ({names[:300]}), which are not run. {again}")
+        names = ", ".join(foreign) or "model-local functions"
+        raise UserError(
+            f"{setting}={path} uses custom operators ({names[:300]}), which are not run for safety. {again}"
+        )
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
@@ -53,10 +57,10 @@ def read_onnx(path: str | Path, setting: str) -> Any:
 
 
 def onnx_session(model: Any, setting: str) -> Any:
-    """An `onnxruntime.InferenceSession` of a checked model on the CPU, with as many threads as torch.
+    """Return an `onnxruntime.InferenceSession` of a checked model on the CPU, with as many threads as torch.
 
     Raises:
-        UserError: the runtime does not take the model.
+        UserError: the runtime rejects the model.
     """
     with needs_extra("export"):
         import onnxruntime
@@ -69,7 +73,7 @@ def onnx_session(model: Any, setting: str) -> Any:
 
 
 def _messages(message: Any, kind: type) -> Iterator[Any]:
-    """All messages of a kind within a protobuf message, those of subgraphs too."""
+    """Yield all messages of a kind within a protobuf message, including subgraphs."""
     waiting = [message]
     while waiting:
         current = waiting.pop()

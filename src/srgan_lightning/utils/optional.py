@@ -1,4 +1,4 @@
-"""Packages that only some commands need."""
+"""Import optional packages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from srgan_lightning.utils.errors import UserError
 
 @contextmanager
 def needs_extra(name: str) -> Iterator[None]:
-    """Import optional packages inside this; one that is missing becomes a UserError that names the extra to install."""
+    """Wrap the import of optional packages: if one is missing, raise a UserError that names the extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:

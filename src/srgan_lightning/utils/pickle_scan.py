@@ -1,6 +1,6 @@
-"""What a pickle of `torch.save` would do, read from its opcodes before any of it is carried out.
+"""Scan the opcodes of a pickle from `torch.save` for what it would do, before loading it.
 
-`weights_only` keeps code from running, but not memory from being taken: `bytearray(2**31 - 1)` passes it, and so does a
+`weights_only` prevents code from running, but does not limit memory: `bytearray(2**31 - 1)` passes it, and so does a
 storage of any size in the format before PyTorch 1.6.
 """
 
@@ -9,7 +9,7 @@ from typing import IO, Any, Final, NamedTuple, TypeAlias
 
 import torch
 
-#: Opcodes of one pickle; a training checkpoint of SRGAN has some 20,000. Each may take 64 bytes of memory.
+#: Most opcodes in one pickle. A training checkpoint of SRGAN has about 20,000. Each may take 64 bytes of memory.
 MAX_OPCODES: Final = 1_000_000
 #: More dimensions than any weight has.
 MAX_DIMENSIONS: Final = 16
@@ -20,13 +20,13 @@ CONTAINERS: Final = ("collections OrderedDict", "collections Counter", "__builti
 
 
 class _Name(NamedTuple):
-    """A class or function that the pickle names, as `module name`; nothing is imported."""
+    """A class or function named in the pickle, as `module name`; nothing is imported."""
 
     name: str
 
 
 class _Made(NamedTuple):
-    """What a call of it gives."""
+    """The result of calling a named class or function."""
 
     name: str
 
@@ -36,15 +36,15 @@ _Stack: TypeAlias = list[Any]
 
 
 def scan_pickle(pickle: bytes | IO[bytes], size: int) -> None:
-    """Read one pickle through, as `torch.load` would, without making anything.
+    """Check one pickle in the order in which `torch.load` would run it, without creating any object.
 
     Args:
-        pickle: its bytes, or a file at its start, which is left at its end.
-        size: of the whole file in bytes; storages and tensors must fit into it.
+        pickle: its bytes, or a file positioned at its start. The file is left positioned at its end.
+        size: size of the whole file in bytes; all storages and tensors must fit into it.
 
     Raises:
-        ValueError: the pickle is damaged, names anything but tensors and plain containers, or claims more numbers
-            than the file has bytes.
+        ValueError: the pickle is damaged, names anything other than tensors and plain containers, or declares more
+            numbers than the file has bytes.
     """
     stack: _Stack = []
     memo: dict[Any, Any] = {}
@@ -56,7 +56,7 @@ def scan_pickle(pickle: bytes | IO[bytes], size: int) -> None:
             if opcode.name in ("BINPUT", "LONG_BINPUT"):
                 memo[argument] = stack[-1]
             elif opcode.name in ("BINGET", "LONG_BINGET"):
-                # A container that is recalled may be copied again and again, at a few bytes of the file each time.
+                # A container from the memo could be copied many times, for a few bytes of the file each time.
                 value = memo[argument]
                 stack.append(_RECALLED if value is _FRESH or isinstance(value, _Made) else value)
             else:
@@ -96,7 +96,7 @@ def _allowed(name: str) -> str:
     storage = module in ("torch", "torch.storage") and attribute.endswith("Storage")
     dtype = module == "torch" and isinstance(getattr(torch, attribute, None), torch.dtype)
     if not (storage or dtype or name in (*TENSORS, *PARAMETERS, *CONTAINERS)):
-        raise ValueError(f"it holds {name.replace(' ', '.')[:200]}, not tensors and plain values alone")
+        raise ValueError(f"it holds {name.replace(' ', '.')[:200]}; only tensors and plain values are allowed")
     return name
 
 
@@ -105,34 +105,34 @@ def _call(function: _Name, arguments: tuple[Any, ...], storages: dict[Any, int])
     if name in TENSORS:
         key, offset, shape, strides = arguments[:4]
         if not 0 <= len(shape) == len(strides) <= MAX_DIMENSIONS or min((0, offset, *shape, *strides)) < 0:
-            raise ValueError("it holds a tensor of an impossible shape")
+            raise ValueError("it contains a tensor of an impossible shape")
         last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
         numbers = 1
         for length in shape:
             numbers *= length
         if numbers and max(numbers, last + 1) > storages[key]:
-            raise ValueError(f"it claims a tensor of {numbers:,} numbers without holding them")
+            raise ValueError(f"it declares a tensor of {numbers:,} numbers, but does not contain them")
     elif name in CONTAINERS:
         if any(part is not _FRESH and (type(part) is not tuple or len(part) > MAX_DIMENSIONS) for part in arguments):
             raise ValueError(f"it copies a part of itself into {name.partition(' ')[2]}")
     elif name not in PARAMETERS:
-        raise ValueError(f"it calls {name.replace(' ', '.')}, as no file of tensors and plain values does")
+        raise ValueError(f"it calls {name.replace(' ', '.')}, which tensors and plain values never need")
     return _Made(name)
 
 
 def _build(made: Any, state: Any) -> _Made:
-    """The attributes of an OrderedDict, or what the first versions of PyTorch kept of a parameter."""
+    """Allow the attributes of an OrderedDict, and the state that early versions of PyTorch gave a parameter."""
     if not isinstance(made, _Made) or not (
         (made.name in CONTAINERS and state is _FRESH)
         or (made.name in PARAMETERS and type(state) is tuple and len(state) == 3)
     ):
-        raise ValueError("it sets attributes, as no file of tensors and plain values does")
+        raise ValueError("it sets attributes, which tensors and plain values never need")
     return made
 
 
 def _storage(identity: tuple[Any, ...], storages: dict[Any, int], size: int) -> Any:
     _, _, key, _, numbers, *view = identity
-    storages.setdefault(key, numbers)  # torch makes it once
-    if view not in ([], [_FRESH]) or numbers < 0 or sum(storages.values()) > size:  # a number is a byte or more
-        raise ValueError(f"it claims to hold {numbers:,} numbers, which is more than it is long")
+    storages.setdefault(key, numbers)  # torch creates each storage once
+    if view not in ([], [_FRESH]) or numbers < 0 or sum(storages.values()) > size:  # a number takes at least a byte
+        raise ValueError(f"it declares {numbers:,} numbers, more than the file has bytes")
     return key

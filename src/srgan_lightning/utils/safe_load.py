@@ -1,4 +1,4 @@
-"""Reading files of `torch.save` that may come from anyone."""
+"""Read files of `torch.save` from untrusted sources."""
 
 import mmap
 import zipfile
@@ -10,26 +10,27 @@ import torch
 from srgan_lightning.utils.pickle_scan import scan_pickle
 
 ZIP = b"PK\3\4"
-#: Before the storages: a magic number, the version, the system, the object and the storages' keys (before PyTorch 1.6).
+#: Pickles at the start of a file from before PyTorch 1.6: magic number, version, system, object, keys of the storages.
 LEGACY_PICKLES = 5
 
 
 def safe_torch_load(path: str | Path) -> Any:
-    """What a file holds, on the CPU: tensors and plain values. No code of the file is run, and it cannot ask for more
-    memory than some times its own size.
+    """Load tensors and plain values from a file, onto the CPU.
+
+    No code from the file runs, and loading takes at most a few times the file's size in memory.
 
     Raises:
-        Exception: of many kinds, if the file is damaged or hostile.
+        Exception: many types, if the file is damaged or hostile.
     """
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content[: len(ZIP)] == ZIP:  # as torch.load decides it
+        if content[: len(ZIP)] == ZIP:  # the test of torch.load
             with zipfile.ZipFile(path) as archive:
-                # torch compresses nothing, but unpacks what others have compressed, however large.
+                # torch never compresses, but would unpack compressed members of any size.
                 if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                     raise ValueError("it is compressed, and may be a decompression bomb")
-            # By torch's own reader: what is scanned is what is loaded.
+            # Read by torch's own reader, so that the scanned pickle is the one that is loaded.
             scan_pickle(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"), len(content))
         else:
             for _ in range(LEGACY_PICKLES):
-                scan_pickle(content, len(content))  # type: ignore[arg-type]  # it reads and reads lines
+                scan_pickle(content, len(content))  # type: ignore[arg-type]  # mmap has read and readline
     return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Tables whose names stay whole: for people in a terminal, for programs in a pipe."""
+"""Print tables without cutting names: aligned in a terminal, separated by tabs in a pipe."""
 
 import os
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from srgan_lightning.utils.errors import printable
 def print_table(
     console: Console, head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", left: Sequence[int] = (0,)
 ) -> None:
-    """Print a table as wide as it is; in a pipe, lines of cells with tabs between them.
+    """Print a table at its full width; in a pipe, print lines of tab-separated cells.
 
     Args:
-        console: where to.
-        head: titles of the columns.
-        rows: cells; line breaks in them show in a terminal alone.
-        title: a line above.
-        left: columns of text; the others hold numbers, to the right.
+        console: where to print.
+        head: column titles.
+        rows: cells; line breaks in a cell are shown in a terminal only.
+        title: a line above the table.
+        left: indices of the left-aligned text columns; the others hold numbers and are right-aligned.
     """
     title = printable(title)
     rows = [["\n".join(map(printable, cell.split("\n"))) for cell in row] for row in rows]
@@ -45,7 +45,7 @@ def print_table(
 
 
 def without_root(paths: Sequence[str]) -> tuple[list[str], str]:
-    """Paths without the folder that all of those with folders have in common, and that folder with its separator."""
+    """Remove the common parent folder of the paths that have a folder; return the paths and that folder with `/`."""
     deep = [path for path in paths if os.sep in path]
     try:
         root = os.path.commonpath([os.path.dirname(path) for path in deep]) if len(set(deep)) > 1 else ""

@@ -1,4 +1,4 @@
-"""Faces drawn by the program: `data=synthetic`."""
+"""`data=synthetic`: procedurally drawn faces."""
 
 from srgan_lightning.data.synthetic.datamodule import SyntheticData
 

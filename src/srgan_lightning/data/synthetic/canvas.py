@@ -1,4 +1,4 @@
-"""What synthetic faces are drawn on: colours, tones, strokes, and a canvas in units of the face."""
+"""Drawing tools for synthetic faces: colours, tones, strokes, and a canvas in units of the face."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def mix(a: Sequence[float], b: Sequence[float], t: float) -> Rgb:
 
 
 def pick(rng: np.random.Generator, palette: Sequence[Rgb]) -> Rgb:
-    """Picks a colour somewhere between two neighbours of a palette."""
+    """Pick a random colour between two neighbours of a palette."""
     i = int(rng.integers(len(palette) - 1))
     return mix(palette[i], palette[i + 1], rng.random())
 
@@ -31,7 +31,7 @@ def noise(rng: np.random.Generator, rows: int, columns: int, width: int, height:
 
 
 def ramp(tone: Array, colour: Rgb, dark: float, bright: float) -> Image.Image:
-    """Colours a tone in [0, 1]: a half gives `colour`, shadows stay warm and lights tend to white."""
+    """Colour a tone in [0, 1]: 0.5 gives `colour`, shadows stay warm, and lights tend to white."""
     grey = Image.fromarray((np.clip(tone, 0, 1) * 255).astype(np.uint8))
     knots = zip(mix(colour, (24, 6, 0), dark), colour, mix(colour, WHITE, bright), strict=True)
     table = np.concatenate([np.interp(np.arange(256), (0, 127, 255), channel) for channel in knots])
@@ -39,7 +39,7 @@ def ramp(tone: Array, colour: Rgb, dark: float, bright: float) -> Image.Image:
 
 
 def shades(a: Rgb, b: Rgb, t: Array) -> list[Rgb]:
-    """Mixes many colours at once, one for each stroke."""
+    """Mix many colours at once, one per stroke."""
     return [(r, g, b) for r, g, b in np.clip(a + np.subtract(b, a) * t[:, None], 0, 255).astype(int).tolist()]
 
 
@@ -48,7 +48,7 @@ def path(u: Any, v: Any) -> Array:
 
 
 def ring(u: float, v: float, ru: float, rv: float, power: float = 1.0) -> Array:
-    """Traces a closed ellipse, squarer the smaller the power."""
+    """Trace a closed ellipse; the smaller the power, the squarer it is."""
     a = np.linspace(0, 2 * np.pi, 25)
     c, s = np.cos(a), np.sin(a)
     return path(u + ru * np.sign(c) * np.abs(c) ** power, v + rv * np.sign(s) * np.abs(s) ** power)
@@ -56,7 +56,7 @@ def ring(u: float, v: float, ru: float, rv: float, power: float = 1.0) -> Array:
 
 @dataclass
 class Portrait:
-    """The picture in progress; a local unit is half the width of the face, and the eyes lie at v = 0."""
+    """A picture in progress. A local unit is half the width of the face, and the eyes are at v = 0."""
 
     rng: np.random.Generator
     image: Image.Image
@@ -76,7 +76,7 @@ class Portrait:
         return np.asarray(turned * self.scale + np.array(self.centre))
 
     def grid(self) -> tuple[Array, Array]:
-        """Local coordinates of every pixel."""
+        """Return the local coordinates of every pixel."""
         x, y = ((np.arange(n, dtype=np.float32) - np.float32(o)) / np.float32(self.scale)
                 for n, o in zip(self.image.size, self.centre, strict=True))  # fmt: skip
         c, s = np.float32(np.cos(self.tilt)), np.float32(np.sin(self.tilt))
@@ -91,7 +91,7 @@ class Portrait:
         ImageDraw.Draw(self.image).polygon(self.pixels(points).ravel().tolist(), fill=colour)
 
     def lines(self, points: Array, colours: Rgb | list[Rgb], width: float = 0.0) -> None:
-        """Draws one (K, 2) or many (N, K, 2) polylines; the width is local, and at least a drawn pixel."""
+        """Draw one (K, 2) or many (N, K, 2) polylines, with a width in local units of at least a pixel."""
         points = self.pixels(points if points.ndim == 3 else points[None])
         draw, thick = ImageDraw.Draw(self.image), max(1, round(width * self.scale))
         fills = colours if isinstance(colours, list) else [colours] * len(points)

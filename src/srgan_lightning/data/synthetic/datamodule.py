@@ -1,4 +1,4 @@
-"""`data=synthetic`: faces drawn by the program, so that everything runs with no download."""
+"""`data=synthetic`: procedurally drawn faces, so that everything runs without a download."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from srgan_lightning.utils.memory import gigabytes, memory_of
 
 
 class LazyFaces(SyntheticFaces):
-    """Synthetic faces, each drawn when it is read."""
+    """Synthetic faces, each drawn when read."""
 
     def files(self) -> list[Path]:
         return []
@@ -24,7 +24,7 @@ class LazyFaces(SyntheticFaces):
 
 
 class DrawnFaces(LazyFaces):
-    """Synthetic faces, drawn once and kept in memory.
+    """Synthetic faces, drawn once and held in memory.
 
     Args:
         count: number of faces.
@@ -44,8 +44,8 @@ class SyntheticData(SuperResolutionData):
     """Faces that differ between the splits and are the same in every run and on every machine.
 
     Args:
-        train_images: number of faces to train on.
-        val_images: number of faces to validate on, and as many again to test on.
+        train_images: number of training faces.
+        val_images: number of validation faces, and of other faces for the test.
         size: side of HR in pixels.
         **loader: see `SuperResolutionData`.
     """
@@ -58,10 +58,10 @@ class SyntheticData(SuperResolutionData):
         needed = 3 * size**2 * max(self.counts.values())
         if min(self.counts.values()) < 1 or needed > memory_of(torch.device("cpu")):
             raise UserError(
-                f"data.train_images={train_images}, data.val_images={val_images}, data.size={size}: give 1 face or "
-                f"more of each, and no more than fit into memory (these take {gigabytes(needed)})."
+                f"data.train_images={train_images}, data.val_images={val_images}, data.size={size}: give at least 1 "
+                f"face of each, and no more than fit into memory (these take {gigabytes(needed)})."
             )
 
     def source(self, split: Split) -> LazyFaces:
-        kind = DrawnFaces if self.cache is None else LazyFaces  # drawing takes some 20 ms a face
+        kind = DrawnFaces if self.cache is None else LazyFaces  # drawing takes about 20 ms per face
         return kind(self.counts[split], self.size, seed=list(self.counts).index(split))

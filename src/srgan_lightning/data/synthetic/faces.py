@@ -1,8 +1,8 @@
-"""Procedural portraits, so that training and tests run with no download.
+"""Procedural portraits, so that training and tests run without a download.
 
-Each is a head-and-shoulders crop in the manner of CelebA, drawn at twice its size and averaged down so that
-edges are antialiased as a camera's are. Its detail has structure that a network can learn: strands of hair
-that follow a flow, woven patterns, lashes, lids, teeth and glints.
+Each is a head-and-shoulders crop like CelebA's. It is drawn at twice its size and averaged down, so that edges are
+antialiased like a camera's. Its details have structure that a network can learn: strands of hair that follow a flow,
+woven patterns, lashes, lids, teeth and glints.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ BUMPS = ((0.0, 0.12, 0.10, 0.30, 0.08), (0.0, 0.47, 0.14, 0.11, 0.14), (0.16, 0.
 
 
 def _body(p: Portrait) -> None:
-    """Neck and shoulders in the chin's shadow, a garment and sometimes a shirt collar."""
-    u, v = (g[::4, ::4] for g in p.grid())  # the light on skin is smooth, so a quarter of the size will do
+    """Draw neck and shoulders in the chin's shadow, a garment and sometimes a shirt collar."""
+    u, v = (g[::4, ::4] for g in p.grid())  # the light on skin is smooth, so a quarter of the size is enough
     neck, wide, low = (0.5, 2.1, 1.75) if p.feminine else (0.64, 2.5, 1.7)
     tone = 0.46 + 0.12 * p.light * u - 0.4 * np.exp(-(((v - 1.1) / 0.4) ** 2)) * np.exp(-(u * u * u * u))
     tone += 0.04 * np.exp(-(((np.abs(u) - 0.28 + (v - 1.4) * 0.2) / 0.06) ** 2))
@@ -49,7 +49,7 @@ def _body(p: Portrait) -> None:
 
 
 def _face(p: Portrait) -> None:
-    """Ears, and skin lit by its height map, with gloss, blush, pores and freckles."""
+    """Draw ears, and skin lit by its height map, with gloss, blush, pores and freckles."""
     rng, (w, h) = p.rng, p.image.size
     axis = np.linspace(-1.6, 1.6, 96, dtype=np.float32)
     down = axis[:, None]
@@ -85,7 +85,7 @@ def _face(p: Portrait) -> None:
 
 
 def _eyes(p: Portrait) -> None:
-    """Almond eyes with radial fibres, a catch-light, lids and lashes, and brows built of hairs."""
+    """Draw almond eyes with radial fibres, a catch-light, lids and lashes, and brows made of hairs."""
     rng, t = p.rng, np.linspace(-1, 1, 13)
     wide, tall, slant, gaze = rng.uniform((0.19, 0.07, -0.02, -0.05), (0.23, 0.115, 0.04, 0.05))
     arch, thick = rng.uniform(0.02, 0.09), rng.uniform(0.03, 0.05) * (1.0 if p.feminine else 1.5)
@@ -122,7 +122,7 @@ def _eyes(p: Portrait) -> None:
 
 
 def _mouth(p: Portrait) -> None:
-    """Nostrils, lips with creases and a shine, and teeth where the mouth is open."""
+    """Draw nostrils, lips with creases and a shine, and teeth if the mouth is open."""
     rng, m, t = p.rng, p.yaw, np.linspace(-1, 1, 21)
     for s in (-1, 1):
         p.fill(ring(s * 0.09 + m, 0.58, 0.055, 0.022), mix(p.skin, (50, 10, 5), 0.7))
@@ -150,7 +150,7 @@ def _mouth(p: Portrait) -> None:
 
 
 def _beard(p: Portrait) -> None:
-    """Short hairs over jaw, cheeks and upper lip."""
+    """Draw short hairs over jaw, cheeks and upper lip."""
     n, length = int(p.rng.choice([300, 700])), p.rng.uniform(0.05, 0.1)
     u, v = p.rng.uniform((-0.98, 0.6), (0.98, 1.3), (n, 2)).T
     jaw = v > 0.75 + 0.2 * np.cos(u * 3.5) - np.maximum(np.abs(u) - 0.6, 0)
@@ -163,10 +163,10 @@ def _beard(p: Portrait) -> None:
 
 
 def _hair(p: Portrait) -> tuple[Image.Image, Image.Image, Image.Image]:
-    """Gives the hair's colours over the whole frame, its mask before the face and its mask behind.
+    """Return the hair's colours over the whole frame, its mask in front of the face and its mask behind.
 
-    Strands are level lines of a flow that falls in parabolas from the parting (or fans out from the brow when
-    combed back), so one random profile across the flow, slowly changing along it, gives all strands at once.
+    Strands are level lines of a flow that falls in parabolas from the parting, or fans out from the brow when combed
+    back. So one random profile across the flow, which changes slowly along it, gives all strands at once.
     """
     rng, (u, v) = p.rng, p.grid()
     part, length, hairline = rng.uniform((-0.5, 0.8, -0.95), (0.5, 3.2, -0.72)).tolist()
@@ -206,7 +206,7 @@ def _hair(p: Portrait) -> tuple[Image.Image, Image.Image, Image.Image]:
 
 
 def _flyaways(p: Portrait) -> None:
-    """Single hairs that leave the mass, so that its outline is not a clean cut."""
+    """Draw single hairs outside the mass, so that its outline is not too clean."""
     swell = {"curly": 0.3, "slick": 0.06}.get(p.style, 0.13)
     a, lift, turn = p.rng.uniform((-1.5, -0.04, 0.1), (1.5, 0.08, 0.5), (60, 3)).T[..., None]
     q = np.linspace(0, 1, 6)
@@ -219,7 +219,7 @@ def _flyaways(p: Portrait) -> None:
 
 
 def _extras(p: Portrait) -> None:
-    """Sometimes glasses, sometimes earrings."""
+    """Draw sometimes glasses, sometimes earrings."""
     rng = p.rng
     power, thick, drop, size = rng.uniform((0.45, 0.03, 0.05, 0.03), (1.0, 0.07, 0.3, 0.06))
     frame, metal = mix(pick(rng, HAIRS), INK, 0.4), mix((235, 195, 105), (225, 225, 230), rng.random())
@@ -239,7 +239,7 @@ def _extras(p: Portrait) -> None:
 
 
 def _person(rng: np.random.Generator, width: int, height: int) -> Portrait:
-    """Draws who it is, where, and in what light."""
+    """Draw at random a person's looks, place and light."""
     u, feminine, depth = min(width, height), bool(rng.random() < 0.55), rng.random() ** 1.4
     styles = "long long bangs slick curly" if feminine else "short short slick buzz bald curly"
     skin = mix(pick(rng, SKINS[(i := int(depth * 4.99)) : i + 2]), pick(rng, SKINS), 0.1)
@@ -252,10 +252,10 @@ def _person(rng: np.random.Generator, width: int, height: int) -> Portrait:
 
 
 def draw_face(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Draws one portrait, (height, width, 3) in 8-bit RGB."""
+    """Draw one portrait, (height, width, 3) in 8-bit RGB."""
     p = _person(rng, 2 * width, 2 * height)
     hair, front, behind = _hair(p)
-    if p.style in ("long", "bangs", "curly"):  # the others' hair ends above the neck
+    if p.style in ("long", "bangs", "curly"):  # in other styles the hair ends above the neck
         p.image.paste(hair.point(lambda x: x * 0.6), mask=behind)
     _body(p)
     _face(p)
@@ -275,10 +275,10 @@ def draw_face(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 class SyntheticFaces:
-    """Drawn portraits; each depends on the seed, its index and the size, and on nothing else."""
+    """Drawn portraits; each depends only on the seed, its index and the size."""
 
     def __init__(self, count: int, size: int | tuple[int, int] = 128, seed: int = 0) -> None:
-        """Sets how many there are and their side, or (height, width), in pixels."""
+        """Set the number of portraits and their side, or (height, width), in pixels."""
         self.count, self.seed = count, seed
         self.size = (size, size) if isinstance(size, int) else size
 
@@ -286,13 +286,13 @@ class SyntheticFaces:
         return self.count
 
     def name(self, index: int) -> str:
-        """Names a picture as a file of a real data set would be."""
+        """Return a picture's name, like a file name of a real data set."""
         if not 0 <= index < self.count:
             raise IndexError(f"picture {index} of {self.count}")
         return f"face_{index:06d}"
 
     def read(self, index: int) -> torch.Tensor:
-        """Draws a picture as (3, height, width) in 8-bit RGB."""
+        """Draw a picture as (3, height, width) in 8-bit RGB."""
         if not 0 <= index < self.count:
             raise IndexError(f"picture {index} of {self.count}")
         picture = draw_face(np.random.default_rng((self.seed, index)), *self.size)

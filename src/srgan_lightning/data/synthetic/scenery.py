@@ -1,4 +1,4 @@
-"""What synthetic faces stand before and wear."""
+"""Backgrounds and clothes of synthetic faces."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -10,7 +10,7 @@ PLACES = ((196, 190, 182), (58, 62, 74), (150, 132, 112), (84, 100, 84), (120, 1
 
 
 def background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Draws a place out of focus: a plain gradient, lamps, a lettered press wall or slats."""
+    """Draw a background out of focus: a plain gradient, lamps, a lettered press wall or slats."""
     w, h, u = width // 2, height // 2, min(width, height) / 2
     base, other = pick(rng, PLACES), pick(rng, PLACES)
     image = ramp(0.56 + 0.2 * noise(rng, 4, 4, w, h) + 0.03 * noise(rng, 12, 12, w, h), base, 0.5, 0.5)
@@ -32,7 +32,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> Image.Image
 
 
 def fabric(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Cloth with a pattern of a few pixels' period, carried along by its folds."""
+    """Draw cloth with a pattern whose period is a few pixels, distorted by folds."""
     fold = noise(rng, 3, 7, width, height)
     a, period = rng.uniform(-0.4, 0.4), np.float32(rng.uniform(8, 22))
     c, s = np.float32(np.cos(a)), np.float32(np.sin(a))

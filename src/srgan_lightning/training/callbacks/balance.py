@@ -1,4 +1,4 @@
-"""A discriminator that wins waits for its generator."""
+"""Pause the discriminator while it wins."""
 
 from typing import Any, cast
 
@@ -13,28 +13,28 @@ from srgan_lightning.utils.errors import UserError
 
 
 class Balance(Callback):
-    """Pauses the discriminator's updates while it wins, and resumes them once the generator has caught up.
+    """A callback that pauses the discriminator's updates while it wins, until the generator catches up.
 
-    The measure is (1 + D(HR) - D(SR)) / 2 of the running means that `Health` has too: 0.5 where the discriminator
-    cannot tell them apart, 1 where it is always right. Two thresholds, so that it does not switch to and fro. A paused
-    discriminator still judges, for the generator and for the measure, at the cost of its forward passes.
+    The measure is (1 + D(HR) - D(SR)) / 2 of the same running means as in `Health`: 0.5 if the discriminator cannot
+    distinguish them, 1 if it is always right. There are two thresholds to avoid frequent switching. A paused
+    discriminator still runs forward, for the generator's loss and for the measure.
 
     `health/discriminator_paused` (0 or 1) is logged at every decision, and each change is reported once.
 
     Args:
-        pause_above: the measure above which updates are paused, such as 0.9; None never pauses, and costs nothing.
-        resume_below: the measure below which they are resumed.
-        interval: generator updates from one decision to the next; each waits for the device.
+        pause_above: pause updates when the measure is above this, such as 0.9; None never pauses, and costs nothing.
+        resume_below: resume updates when the measure is below this.
+        interval: generator updates between decisions; each decision synchronises with the device.
 
     Raises:
-        UserError: thresholds that make no sense, or no discriminator to pause.
+        UserError: the thresholds are invalid, or there is no discriminator.
     """
 
     def __init__(self, pause_above: float | None = None, resume_below: float = 0.75, interval: int = 10) -> None:
         if interval < 1 or not 0 < resume_below <= (1 if pause_above is None else pause_above) <= 1:
             raise UserError(
                 f"callbacks.balance: pause_above={pause_above}, resume_below={resume_below}, interval={interval}: give "
-                "thresholds in (0, 1], resume_below not above pause_above, and interval from 1."
+                "thresholds in (0, 1], a resume_below not above pause_above, and an interval from 1."
             )
         self.pause_above, self.resume_below, self.interval = pause_above, resume_below, interval
         self.paused = False
@@ -46,7 +46,7 @@ class Balance(Callback):
         if not hasattr(pl_module, "discriminator"):
             raise UserError(
                 f"callbacks.balance.pause_above={self.pause_above}: {type(pl_module).__name__} has no discriminator to "
-                "pause. Choose model=srgan, or leave the option out."
+                "pause. Set model=srgan, or remove the option."
             )
         pl_module.discriminator_paused = self.paused  # type: ignore[assignment]
 
@@ -60,7 +60,7 @@ class Balance(Callback):
         if "d_real" in step:
             self.opinion.add(step["d_real"], step["d_fake"], len(batch["hr"]))
         if pl_module.accumulating or trainer.global_step % self.interval or self.opinion.sums is None:
-            return  # a change within an update would leave gradients of the discriminator that nothing steps on
+            return  # pausing within an update would leave accumulated gradients unused
         self.opinion.sums = process_mean(trainer, {"opinion": self.opinion.sums})["opinion"]  # all decide alike
         real, fake = self.opinion.means().tolist()
         measure = (1 + real - fake) / 2
@@ -71,7 +71,7 @@ class Balance(Callback):
             state = f"D(real)={real:.2f}, D(fake)={fake:.2f} on average, a measure of {measure:.2f}"
             if paused:
                 words = f"the discriminator is paused, because it wins ({state}; callbacks.balance.pause_above="
-                words += f"{self.pause_above}). The generator trains on."
+                words += f"{self.pause_above}). The generator continues to train."
             else:
                 words = f"the discriminator is trained again ({state}; callbacks.balance.resume_below="
                 words += f"{self.resume_below})."

@@ -1,4 +1,4 @@
-"""A hint for a training that decodes the same files again and again, and waits for them."""
+"""Suggest the image cache if training waits for data."""
 
 import statistics
 import time
@@ -8,20 +8,20 @@ from lightning import Callback, LightningModule, Trainer
 
 from srgan_lightning.runs.log import LOG
 
-WARMUP, MEASURED = 10, 50  # batches: until the workers have filled their queue, and those whose waits count
+WARMUP, MEASURED = 10, 50  # batches: until the workers have filled their queue, and for the measurement
 WAITING = 0.2  # share of the time
-EPOCHS = 5  # from which decoding all images once costs less than it saves
+EPOCHS = 5  # from that many epochs on, decoding all images once saves time
 
 
 class CacheHint(Callback):
-    """Names `data.cache=memmap` once, near the start, where the loop waits for data and no cache is used.
+    """A callback that suggests `data.cache=memmap` once, near the start, if the loop waits for data without a cache.
 
-    Every `SuperResolutionModule` brings its own; it goes into no configuration. Medians are compared: on a GPU, a batch
-    that is logged also waits for the device.
+    `SuperResolutionModule` adds it, so it is not in configurations. Medians are compared, because on a GPU a batch that
+    is logged also waits for the device.
     """
 
     def __init__(self) -> None:
-        self.ended: float | None = None  # the last batch
+        self.ended: float | None = None  # end of the last batch
         self.waits: list[float] = []  # seconds from the end of a batch to the start of the next
         self.works: list[float] = []  # seconds from its start to its end
         self.started = 0.0
@@ -41,7 +41,7 @@ class CacheHint(Callback):
                 self._speak(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.ended = None  # its time is no wait for data
+        self.ended = None  # the validation's time is not a wait for data
 
     def _speak(self, trainer: Trainer) -> None:
         data: Any = getattr(trainer, "datamodule", None)
@@ -50,19 +50,19 @@ class CacheHint(Callback):
         wait, work = (statistics.median(seconds[WARMUP:] or [0.0]) for seconds in (self.waits, self.works))
         if wait >= WAITING * (wait + work):
             LOG.info(
-                "Waiting for data takes %.0f%% of the time, and the same images are decoded in every epoch: "
-                "data.cache=memmap decodes them once, also for this run when it is resumed with ckpt_path=last.",
+                "Waiting for data takes %.0f%% of the time, and the same images are decoded in every epoch. Set "
+                "data.cache=memmap to decode them only once, also when this run is resumed with ckpt_path=last.",
                 100 * wait / (wait + work),
             )
 
 
 def offers_cache(data: Any) -> bool:
-    """Whether a data module reads files that it could keep decoded, and does not."""
+    """Check whether a data module could use a cache, but does not."""
     return getattr(data, "cacheable", False) and data.cache is None
 
 
 def epochs_left(trainer: Trainer) -> float:
-    """Epochs from here to the end of the training; infinite where nothing but time ends it."""
+    """Return the number of epochs left; infinite if neither updates nor epochs are limited."""
     batches = trainer.num_training_batches
     ends = []
     if trainer.max_steps > 0:

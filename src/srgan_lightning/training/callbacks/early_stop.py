@@ -1,4 +1,4 @@
-"""The end of a training that no longer gets better."""
+"""Stop a training that no longer improves."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ from srgan_lightning.utils.errors import UserError
 
 
 class EarlyStop(EarlyStopping):
-    """Lightning's `EarlyStopping` after every validation, which reports why it ends a run.
+    """Lightning's `EarlyStopping`, checked after every validation, with a message when it stops a run.
 
-    A resumed run continues its count of validations, with the patience that it is given now.
+    A resumed run continues its count of validations with its current patience.
 
     Args:
         monitor: the score, such as `val/swd`.
-        mode: `min` where lower is better, or `max`.
-        patience: validations without a new best, before the training ends.
+        mode: `min` if lower is better, or `max`.
+        patience: number of validations without a new best score after which training stops.
 
     Raises:
-        UserError: patience below 1; at the first validation, that there is no such score.
+        UserError: the patience is below 1, or at the first validation there is no such score.
     """
 
     def __init__(self, monitor: str, mode: str, patience: int) -> None:
@@ -34,11 +34,11 @@ class EarlyStop(EarlyStopping):
             return
         if self.monitor not in trainer.callback_metrics:
             scores = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
-            raise UserError(f"callbacks.early_stop.monitor={self.monitor}: there is no such score; there are {scores}.")
+            raise UserError(f"callbacks.early_stop.monitor={self.monitor} is not logged: use one of {scores}.")
         super().on_validation_end(trainer, pl_module)
         if self.stopping_reason != EarlyStoppingReason.NOT_STOPPED and trainer.is_global_zero:
             LOG.info(
-                "Stopping at update %s: %s has not got better than %.4g in the last %s validations "
+                "Stopping at update %s: %s has not improved on %.4g in the last %s validations "
                 "(callbacks.early_stop.patience=%s).",
                 trainer.global_step, self.monitor, float(self.best_score), self.wait_count, self.patience,
             )  # fmt: skip

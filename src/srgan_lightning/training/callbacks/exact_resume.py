@@ -1,4 +1,4 @@
-"""What Lightning's checkpoints lack for a resume that is exact to the bit."""
+"""Add to checkpoints what Lightning lacks for a bit-exact resume."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from srgan_lightning.training.process_mean import process_mean
 
 
 class ExactResume(Callback):
-    """Adds accumulated gradients, the states of the random generators and the precision to checkpoints.
+    """A callback that adds accumulated gradients, RNG states and the precision to checkpoints.
 
-    The first two are restored; `training.precision` reads the third before there is a Trainer.
+    It restores the first two; `training.precision` reads the third before the Trainer is created.
 
-    Every `SuperResolutionModule` brings its own; it goes into no configuration.
+    `SuperResolutionModule` adds this callback, so it is not in configurations.
     """
 
     def __init__(self) -> None:
-        self.checkpoint: dict[str, Any] | None = None  # what is still to restore
+        self.checkpoint: dict[str, Any] | None = None  # entries still to be restored
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         parameters = pl_module.named_parameters() if pl_module.accumulating else ()
         gradients = {name: parameter.grad for name, parameter in parameters if parameter.grad is not None}
-        # The sum over the batches so far differs by process. Gradients still waiting to be restored are means already.
+        # Accumulated gradients differ between processes, so save their mean. Those not yet restored are means already.
         waiting = (self.checkpoint or {}).get("gradients")
         checkpoint["gradients"] = waiting or process_mean(trainer, gradients)
         checkpoint["random"] = random_state.capture(pl_module.device)
@@ -37,7 +37,7 @@ class ExactResume(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.checkpoint:
-            for name, gradient in self.checkpoint.pop("gradients").items():  # Lightning has cleared them until now
+            for name, gradient in self.checkpoint.pop("gradients").items():  # after Lightning cleared gradients
                 pl_module.get_parameter(name).grad = gradient.to(pl_module.device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

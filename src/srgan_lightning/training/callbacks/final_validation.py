@@ -1,4 +1,4 @@
-"""A last validation where training ends."""
+"""Validate at the end of training."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class FinalValidation(Callback):
-    """Validates after the last update too, so that the end of a run can be its best checkpoint.
+    """A callback that validates after the last update, so that the end of a run can be its best checkpoint.
 
-    Lightning stops at `max_steps` wherever that falls between validations; a stop that is asked for validates first.
+    At `max_steps` Lightning stops without a validation. With `should_stop` it validates first.
     """
 
     def on_train_batch_end(

@@ -1,4 +1,4 @@
-"""An exponential moving average of the generator's weights."""
+"""Keep an exponential moving average (EMA) of the generator's weights."""
 
 from typing import Any, cast
 
@@ -17,13 +17,14 @@ def _generator(pl_module: LightningModule) -> nn.Module:
 
 
 class GeneratorEMA(Callback):
-    """Averages the generator alone, once per generator update; validation, checkpoints' scores and artifacts use it.
+    """A callback with an EMA of the generator only, updated once per generator update.
 
-    Not Lightning's `EMAWeightAveraging`, which copies discriminator and VGG too and misses updates in manual mode.
+    Validation, the scores of checkpoints and artifacts use the EMA weights. Lightning's `EMAWeightAveraging` is not
+    used, because it copies discriminator and VGG too, and misses updates in manual optimisation.
 
     Args:
-        decay: weight of the past, below 1. It is approached as (1 + n) / (10 + n) after n updates, so that a short run
-            does not keep its random start.
+        decay: weight of the past, below 1. After n updates it is at most (1 + n) / (10 + n), so that a short run does
+            not keep its random initial weights.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -35,7 +36,7 @@ class GeneratorEMA(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         current = _generator(pl_module).state_dict()
-        # A resumed run has read its average from the checkpoint, on the CPU.
+        # A resumed run has loaded its average from the checkpoint, on the CPU.
         source = self.average or current
         self.average = {name: source[name].detach().to(value.device, copy=True) for name, value in current.items()}
 
@@ -70,14 +71,14 @@ class GeneratorEMA(Callback):
             self._swap(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self.swapped:  # a validation was cut short
+        if self.swapped:  # a validation was interrupted
             self._swap(pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         buffers = {
             name: self.average[name] for name, _ in _generator(pl_module).named_buffers() if name in self.average
         }
-        average = self.average | process_mean(trainer, buffers)  # of BatchNorm, whose statistics differ by process
+        average = self.average | process_mean(trainer, buffers)  # BatchNorm statistics differ between processes
         checkpoint["generator_ema"] = {name: value.cpu() for name, value in average.items()}
 
     def state_dict(self) -> dict[str, int]:

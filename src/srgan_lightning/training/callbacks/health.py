@@ -1,4 +1,4 @@
-"""Detect what goes wrong in GAN training without an error, and log it as advice."""
+"""Detect problems of GAN training that raise no error, and log advice."""
 
 import math
 from collections.abc import Iterator
@@ -22,28 +22,30 @@ from srgan_lightning.utils.errors import UserError
 
 
 class Health(Callback):
-    """Measures one update out of `interval`, logs it under `health/` and warns of what it finds, once until it clears.
+    """A callback that measures every `interval`-th update, logs values under `health/`, and warns of problems.
 
-    `health/gradient_<term>` is the norm of the gradient that a weighted loss term sends into SR, the generator's
-    output: for each a backward pass through the discriminator or VGG, but none through the generator.
-    `health/update_<network>` is the norm of an update over that of the weights. `health/d_real` and `health/d_fake` are
-    means of D(HR) and D(SR), see `Opinion`. Training is not affected: its weights are the same to the bit.
+    Each warning is given once, and again only if its problem disappeared in between. `health/gradient_<term>` is the
+    norm of a weighted loss term's gradient with respect to SR; each term costs a backward pass through the
+    discriminator or VGG, but not through the generator. `health/update_<network>` is the norm of an update divided by
+    the norm of the weights. `health/d_real` and `health/d_fake` are means of D(HR) and D(SR), see `Opinion`. Training
+    is not affected: the weights are bit-identical.
 
     Args:
-        interval: updates from one measurement to the next.
-        patience: updates over which the discriminator must win most of the time before a warning.
+        interval: updates between measurements.
+        patience: number of updates in which the discriminator must win most of the time before a warning.
 
     Raises:
-        UserError: a number out of its range; a trained network has no weight that requires a gradient.
+        UserError: a number is out of its range, or a trained network has no weight that requires a gradient.
     """
 
     def __init__(self, interval: int = 50, patience: int = 200) -> None:
         if interval < 1 or patience < 0:
             raise UserError(
-                f"callbacks.health: interval={interval}, patience={patience}: give interval from 1, patience from 0."
+                f"callbacks.health: interval={interval}, patience={patience}: give an interval from 1, and a patience "
+                "from 0."
             )
         self.interval, self.patience = interval, patience
-        self.before: dict[str, list[Tensor]] = {}  # the networks' weights, while an update is measured
+        self.before: dict[str, list[Tensor]] = {}  # the weights before the measured update
         self.rates: dict[str, float] = {}
         self.gradients: dict[str, Tensor] = {}
         self.since: dict[str, int] = {}
@@ -59,7 +61,7 @@ class Health(Callback):
             if not any(parameter.requires_grad for parameter in network.parameters()):
                 raise UserError(
                     f"The {name} is frozen: none of its weights has requires_grad, so it cannot learn. Unfreeze it, or "
-                    "leave the adversarial term out with loss.adversarial=0."
+                    "turn the adversarial term off with loss.adversarial=0."
                 )
         self.scaler = getattr(trainer.precision_plugin, "scaler", None)
         self.hook = loss.register_forward_hook(self._measure_terms)
@@ -69,7 +71,7 @@ class Health(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.update = trainer.global_step + 1
-        if self.update % self.interval == 0 and not self.before:  # else gradients accumulate
+        if self.update % self.interval == 0 and not self.before:  # not within an accumulated update
             self.before = {name: [p.detach().clone() for p in net.parameters()] for name, net in self.networks.items()}
             groups = [optimizer.param_groups[0] for optimizer in trainer.optimizers[: len(self.networks)]]
             self.rates = {name: float(group["lr"]) for name, group in zip(self.networks, groups, strict=True)}
@@ -81,7 +83,7 @@ class Health(Callback):
     def _gradient_norm(self, term: Tensor, sr: Tensor) -> Tensor:
         if not (term.requires_grad and sr.requires_grad):
             return sr.new_zeros(())
-        # Half precision needs the scaled loss here too, or small gradients vanish on their way through VGG.
+        # Half precision needs the scaled loss here too, because small gradients would vanish in VGG.
         scale: float = self.scaler.get_scale() if self.scaler else 1.0
         (gradient,) = torch.autograd.grad(scale * term, sr, retain_graph=True, allow_unused=True)
         return sr.new_zeros(()) if gradient is None else get_total_norm([gradient.float()]) / scale
@@ -96,7 +98,7 @@ class Health(Callback):
         if not self.before or trainer.global_step < self.update:
             return
         measured = {f"health/gradient_{name}": norm for name, norm in self.gradients.items()}
-        learned = "loss/discriminator" in step  # not before loss.adversarial_start, or while it is paused
+        learned = "loss/discriminator" in step  # false before loss.adversarial_start, and while it is paused
         for name, network in self.networks.items():
             if name == "discriminator" and not learned:
                 continue

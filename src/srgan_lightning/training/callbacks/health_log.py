@@ -1,4 +1,4 @@
-"""Where the callbacks that guard a training speak: terminal, `health.log` in the run directory, alerts of W&B."""
+"""Report health warnings on the terminal, in `health.log` of the run directory, and as W&B alerts."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from srgan_lightning.training.wandb_logger import RunWandbLogger
 
 @rank_zero_only
 def log_health(trainer: Trainer, event: str, text: str) -> None:
-    """Print a line and keep it, also for a run that is killed later; with `logger=wandb` it is an alert too.
+    """Print a line and append it to `health.log` at once; with `logger=wandb` also send an alert.
 
     Args:
-        trainer: at which update, and with which loggers.
-        event: a few words, the same each time, such as `discriminator wins`: the title of the alert.
-        text: what is wrong, and the options that help.
+        trainer: the Trainer, for the update and the loggers.
+        event: title of the alert, fixed words such as `discriminator wins`.
+        text: the problem, and the options that help.
     """
     line = f"Health, update {trainer.global_step}: {text}"
     LOG.info(line)

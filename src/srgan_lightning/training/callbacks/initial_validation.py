@@ -1,4 +1,4 @@
-"""The scores that a fine-tuning starts from."""
+"""Score the initial weights of a fine-tuning."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from srgan_lightning.training.validation import validate_now
 
 
-class InitialValidation(Checkpoint):  # Lightning calls checkpoint callbacks last: signals are handled by then
-    """Validate before the first update where `model.init_from` is given, so that the gain of the training is known.
+class InitialValidation(Checkpoint):  # Lightning calls Checkpoint callbacks last, when signal handlers are set
+    """A callback that validates before the first update if `model.init_from` is set, to show the gain of the training.
 
-    The scores are logged at update 0. `summary.json` holds them as `start_psnr_y`, `start_ssim_y`, ...
+    The scores are logged at update 0, and `summary.json` has them as `start_psnr_y`, `start_ssim_y`, ...
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM, Ctrl-C and SLURM's SIGUSR1: a checkpoint, and a clean end."""
+"""Save a checkpoint and stop cleanly on SIGTERM, Ctrl-C and SLURM's SIGUSR1."""
 
 import os
 import signal
@@ -14,26 +14,26 @@ from lightning.pytorch.trainer.states import TrainerFn
 from srgan_lightning.training import lightning_internals
 from srgan_lightning.training.validation import validate_now
 
-NOTICE = b"\nStopping: this update is finished and a checkpoint is written. Ctrl-C once more ends at once.\n"
+NOTICE = b"\nStopping after this update, with a checkpoint. Press Ctrl-C again to stop at once.\n"
 
-AGREE_EVERY = 10  # batches: several GPUs wait for each other to learn of a signal
-
-
-class Stopped(Exception):  # noqa: N818  # nothing is wrong
-    """Leaves a validation that was cut short."""
+AGREE_EVERY = 10  # batches between checks for a signal, for which several GPUs wait for each other
 
 
-class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: all others have seen the batch then
-    """Finish the current update, write a checkpoint and end the run, when any process receives a stop signal.
+class Stopped(Exception):  # noqa: N818  # not an error
+    """Raised to interrupt a validation."""
 
-    A validation is not waited for: it is cut short, or not begun, and the resumed run makes up for it. At the last
-    update of a run nothing is left to stop, and it ends as it would.
 
-    A new run's first validation has a checkpoint before it too: what it takes of memory may end the process. The
-    resumed run makes up for it. Where nothing is left to train, so does a run whose directory holds no scores yet.
+class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after all others
+    """A callback that finishes the current update, saves a checkpoint and stops, when any process gets a stop signal.
+
+    A validation is interrupted or skipped, and the resumed run does it first. At the last update of a run a signal
+    changes nothing: the run ends normally.
+
+    A checkpoint is also saved before the first validation of a new run, which may run out of memory and kill the
+    process. The resumed run then does this validation. So does a run without scores that has nothing left to train.
 
     Args:
-        path: the checkpoint.
+        path: file of the checkpoint.
     """
 
     def __init__(self, path: str) -> None:
@@ -50,7 +50,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
 
         def run_or_validate() -> None:
             run()
-            if not self.started and (self.validation_due or not scored):  # Lightning found nothing left to train
+            if not self.started and (self.validation_due or not scored):  # nothing was left to train
                 self.validation_due = True
                 loop.on_run_start()
                 loop.on_run_end()
@@ -59,11 +59,11 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = True
-        # In place of Lightning's handlers, which talk to other processes and save in the midst of an update. It puts
-        # the handlers of before back when `fit` ends.
+        # Replace Lightning's handlers, which communicate with other processes and save within an update. Lightning
+        # restores the original handlers when `fit` ends.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._note)
-        # Lightning's own agreement, before every batch of several processes, is on the handlers replaced here.
+        # Lightning synchronises several processes before every batch, for the handlers replaced here.
         lightning_internals.leave_out_sigterm_broadcast(trainer)
         if self.validation_due:
             self.validation_due = False
@@ -76,7 +76,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _should_stop(self, trainer: Trainer) -> bool:
-        if trainer.should_stop:  # all processes know this one alike
+        if trainer.should_stop:  # the same in all processes
             return False
         return trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
 
@@ -93,14 +93,14 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         self.validation_due = due
         self._save(trainer)
         if not stop:
-            self.validation_due = False  # it follows now
+            self.validation_due = False  # the validation follows now
             return
         self.stopped = trainer.should_stop = True
-        trainer.limit_val_batches = 0  # or Lightning would validate before it stops
+        trainer.limit_val_batches = 0  # otherwise Lightning would validate before it stops
 
     def _save(self, trainer: Trainer) -> None:
-        """Write the checkpoint of a batch that has ended."""
-        # Or Lightning would take the batch for an unfinished one.
+        """Save a checkpoint after a finished batch."""
+        # Otherwise Lightning would count the batch as unfinished.
         with lightning_internals.batch_counted(trainer, self.validation_due):
             trainer.save_checkpoint(self.path)
 
@@ -109,7 +109,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
             raise Stopped
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, Stopped):  # the other callbacks have undone by now what they do for a validation
+        if isinstance(exception, Stopped):  # other callbacks, such as the EMA, have restored their state by now
             trainer.fit_loop.epoch_loop.val_loop.batch_progress.reset()
             self.stopped = self.validation_due = True
             trainer.save_checkpoint(self.path)
@@ -121,7 +121,7 @@ class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last: al
         self.validation_due = state_dict["validation_due"]
 
     def exit_code(self) -> int:
-        """128 + the signal's number, as of a program that it ended; asks SLURM to run the job again after SIGUSR1."""
+        """Return 128 + the signal's number; after SIGUSR1 ask SLURM to requeue the job."""
         number = self.signal or signal.SIGTERM
         if number == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ:
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)

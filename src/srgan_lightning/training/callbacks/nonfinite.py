@@ -1,4 +1,4 @@
-"""What happens when gradients are NaN or infinite: skip, go back, stop."""
+"""Handle NaN and infinite gradients: skip updates, roll back, stop."""
 
 from typing import Any, cast
 
@@ -13,44 +13,46 @@ from srgan_lightning.training.callbacks.health_log import log_health
 from srgan_lightning.training.callbacks.snapshot import Snapshot, scale_learning_rates
 from srgan_lightning.utils.errors import UserError
 
-#: The fields by their keys in checkpoints, which stay as release 0.1.0 wrote them.
+#: Fields by their keys in checkpoints, which are those of release 0.1.0.
 SAVED = {"skipped": "skipped", "in_a_row": "consecutive_skips", "rolled_back": "rolled_back"}
 
 
 class NonFinite(Callback):
-    """Keeps NaN and infinity out of weights, optimisers, BatchNorm statistics and moving average.
+    """A callback that keeps NaN and infinity out of weights, optimisers, BatchNorm statistics and EMA.
 
-    Judged by the gradients, which every fault of data, losses or weights ends in. Under DDP they are averages over all
-    processes, equal on each, so that all decide alike without a message.
+    It checks the gradients, in which every fault of data, losses or weights appears. Under DDP they are averages over
+    all processes, so all processes decide alike without communication.
 
-    1. An optimiser whose gradients are not finite is not stepped, and no generator update follows a faulty one of the
-       discriminator. The update counts (steps, schedules) but leaves no trace: BatchNorm statistics are put back too.
-       Where the fault is in the generator's losses alone, the discriminator has made its own sound update before.
-       The host waits for the device once an update: a fused discriminator optimiser skips its step on the device.
-    2. After `skips` in a row everything goes back to the last good state and all learning rates are lowered. A state
-       is good when the gradients computed from it were finite.
-    3. After `rollbacks` of these, training ends in the last good state, validated and saved as at any end, and
-       `failure` says why.
+    1. An optimiser with non-finite gradients does not step, and the generator does not step after such a discriminator.
+       The update counts for steps and schedules, but changes nothing: BatchNorm statistics are restored too. If the
+       fault is only in the generator's losses, the discriminator has already made its valid update. The host waits for
+       the device once per update; a fused discriminator optimiser skips its step on the device.
+    2. After `skips` skipped updates in a row, everything is rolled back to the last good state, and all learning rates
+       are lowered. A state is good if the gradients computed from it were finite.
+    3. After `rollbacks` rollbacks, training stops in the last good state, which is validated and saved as usual.
+       `failure` gives the reason.
 
-    A resumed run takes its counts along; its first good state is the checkpoint.
+    A resumed run continues the counts; its first good state is the checkpoint.
 
-    With 16-mixed the scaler finds its scale by infinite gradients and skips these itself: only a row of them counts.
+    With 16-mixed the gradient scaler finds its scale by infinite gradients, and skips these updates itself. So only
+    several in a row count.
 
     Args:
-        skips: updates in a row.
-        rollbacks: in a whole run; 0 stops at once.
-        factor: of the learning rates at every rollback.
-        snapshot_interval: updates between good states; each is a copy of weights and optimisers in the CPU's memory.
+        skips: number of skipped updates in a row before a rollback.
+        rollbacks: most rollbacks in a run; 0 stops instead of the first rollback.
+        factor: factor for the learning rates at every rollback.
+        snapshot_interval: updates between good states; each is a copy of weights and optimisers in CPU memory.
 
     Raises:
-        UserError: a number out of its range.
+        UserError: a number is out of its range.
     """
 
     def __init__(self, skips: int = 10, rollbacks: int = 3, factor: float = 0.5, snapshot_interval: int = 500) -> None:
         if skips < 1 or rollbacks < 0 or snapshot_interval < 1 or not 0 < factor <= 1:
             raise UserError(
                 f"callbacks.nonfinite: skips={skips}, rollbacks={rollbacks}, factor={factor}, snapshot_interval="
-                f"{snapshot_interval}: give skips and snapshot_interval from 1, rollbacks from 0, factor in (0, 1]."
+                f"{snapshot_interval}: give skips and snapshot_interval from 1, rollbacks from 0, and a factor in "
+                "(0, 1]."
             )
         self.skips, self.rollbacks, self.factor, self.snapshot_interval = skips, rollbacks, factor, snapshot_interval
         self.skipped, self.consecutive_skips, self.rolled_back = 0, 0, 0
@@ -59,7 +61,7 @@ class NonFinite(Callback):
 
     def _start_update(self) -> None:
         self.at_update_start, self.bad_gradients, self.update_complete = True, False, False
-        self.finite: list[Tensor] = []  # flags of this update's optimisers, still on the device
+        self.finite: list[Tensor] = []  # flags of this update's optimisers, on the device
         self.candidate: Snapshot | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -69,7 +71,7 @@ class NonFinite(Callback):
 
     @torch.no_grad()
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if not self.at_update_start:  # gradients accumulate
+        if not self.at_update_start:  # gradients are accumulating
             return
         self.at_update_start = False
         if self.bn_buffers:  # a network without BatchNorm may have none
@@ -81,15 +83,15 @@ class NonFinite(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self.finite.append(get_total_norm(gradients).isfinite())
-        finite = torch.stack(self.finite).all()  # no step follows a faulty one of the same update
+        finite = torch.stack(self.finite).all()  # no step after a bad one in the same update
         scaled = _scaler(trainer) is not None
-        last = optimizer is trainer.optimizers[0]  # the generator's ends an update: all forward passes are done
+        last = optimizer is trainer.optimizers[0]  # the generator's step ends an update
         if not last and not scaled and optimizer.defaults.get("fused"):
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # torch.amp's way to skip a fused step
             return
         self.bad_gradients = self.bad_gradients or not bool(finite)
         if self.bad_gradients and not scaled:
-            optimizer.zero_grad()  # to None: optimisers leave such weights and their moments alone
+            optimizer.zero_grad()  # optimisers skip weights without gradients, and their moments
         if last:
             self.update_complete = True
             if self.bad_gradients and self.bn_buffers:
@@ -103,7 +105,7 @@ class NonFinite(Callback):
         if self.bad_gradients:
             self.consecutive_skips, self.skipped = self.consecutive_skips + 1, self.skipped + 1
             if self.consecutive_skips == 1 and _scaler(trainer) is None:
-                words = f"skipped, because {_cause(trainer, batch)}. It left no trace in the weights."
+                words = f"skipped, because {_cause(trainer, batch)}. The weights are unchanged."
                 log_health(trainer, "update skipped", words)
             if self.consecutive_skips == self.skips:
                 self._go_back(trainer, pl_module, batch)
@@ -112,7 +114,7 @@ class NonFinite(Callback):
             self.last_good = self.candidate or self.last_good
         if self.skipped:
             for name, count in (("skipped", self.skipped), ("rollbacks", self.rolled_back)):
-                pl_module.log(f"health/{name}", torch.tensor(float(count)))  # a number would be copied to the device
+                pl_module.log(f"health/{name}", torch.tensor(float(count)))  # a float would be copied to the device
         self._start_update()
 
     def state_dict(self) -> dict[str, int]:
@@ -129,8 +131,8 @@ class NonFinite(Callback):
         if self.rolled_back == self.rollbacks:
             self.failure = (
                 f"Training stopped at update {trainer.global_step}: {row}, after {self.rollbacks} rollbacks with lower "
-                f"learning rates, because {_cause(trainer, batch)}. The state of update {self.last_good.step}, "
-                f"the last good one, was saved as {LAST}. Lower model.generator_optimizer.lr and "
+                f"learning rates, because {_cause(trainer, batch)}. The last good state, of update "
+                f"{self.last_good.step}, was saved as {LAST}. Lower model.generator_optimizer.lr and "
                 "model.discriminator_optimizer.lr, clip gradients (model.generator_clip=1; for model=srresnet "
                 "trainer.gradient_clip_val=1), or use trainer.precision=32-true."
             )
@@ -143,7 +145,7 @@ class NonFinite(Callback):
         log_health(
             trainer,
             "rollback",
-            f"{row}, because {_cause(trainer, batch)}. Going on from the state of update {self.last_good.step} with "
+            f"{row}, because {_cause(trainer, batch)}. Continuing from the state of update {self.last_good.step} with "
             f"learning rates of {rates} ({self.factor} times; rollback {self.rolled_back} of {self.rollbacks}).",
         )
 
@@ -153,11 +155,11 @@ def _scaler(trainer: Trainer) -> Any:
 
 
 def _cause(trainer: Trainer, batch: dict[str, Tensor]) -> str:
-    """The first thing that is not finite: a photo, a loss, or nothing but the gradients."""
+    """Describe what is not finite first: training images, losses, or only gradients."""
     finite = batch["lr"].isfinite().flatten(1).all(1) & batch["hr"].isfinite().flatten(1).all(1)
     if not finite.all():
         images = ", ".join(str(index) for index in batch["index"][~finite].tolist())
-        return f"training images number {images} hold NaN or infinity"
+        return f"training images number {images} have NaN or infinity"
     values = cast(dict[str, Tensor], trainer.lightning_module.values)
     losses = [f"{name}={float(v)}" for name, v in values.items() if name.startswith("loss/") and not v.isfinite()]
     if losses:

@@ -1,9 +1,9 @@
-"""What the discriminator makes of HR and SR, over more images than one batch has."""
+"""Average the discriminator's outputs for HR and SR over more images than one batch has."""
 
 import torch
 from torch import Tensor
 
-#: Images over which D(HR) and D(SR) are averaged: those of one batch jump.
+#: Number of images over which D(HR) and D(SR) are averaged, because the values of single batches vary much.
 IMAGES = 256
 
 
@@ -11,19 +11,19 @@ class Opinion:
     """Running means of D(HR) and D(SR) over about the last `IMAGES` images, kept on the device.
 
     Attributes:
-        sums: (3,): both means, times the weight that they have gathered, and this; None before the first batch.
+        sums: (3,): both means times their accumulated weight, and this weight; None before the first batch.
     """
 
     def __init__(self) -> None:
         self.sums: Tensor | None = None
 
     def add(self, real: Tensor, fake: Tensor, images: int) -> None:
-        """Move the means by one batch, without waiting for the device; one that is not finite leaves no trace.
+        """Add a batch to the means, without waiting for the device; a batch that is not finite is ignored.
 
         Args:
             real: the batch's mean D(HR), a scalar in [0, 1].
-            fake: D(SR) likewise.
-            images: in the batch.
+            fake: the batch's mean D(SR), likewise.
+            images: number of images in the batch.
         """
         latest = torch.stack([real, fake, torch.ones_like(real)]).float()
         before = torch.zeros_like(latest) if self.sums is None else self.sums.to(latest.device)
@@ -31,14 +31,14 @@ class Opinion:
         self.sums = torch.where(latest.isfinite().all(), moved, before)
 
     def means(self) -> Tensor:
-        """D(HR) and D(SR), a tensor of two; after the first batch."""
+        """Return the means of D(HR) and D(SR), a tensor of two; needs a batch first."""
         assert self.sums is not None
         return self.sums[:2] / self.sums[2]
 
     def state(self) -> list[float] | None:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return None if self.sums is None else self.sums.tolist()
 
     def restore(self, state: list[float] | None) -> None:
-        """Take over a checkpoint's."""
+        """Load the state from a checkpoint."""
         self.sums = None if state is None else torch.tensor(state)

@@ -1,4 +1,4 @@
-"""Scores by trained networks at every validation, for those who have their weights."""
+"""Log metrics of trained networks at every validation; their weights are needed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,19 +17,19 @@ OPTION = "callbacks.perceptual_scores"
 
 
 class PerceptualScores(Callback):
-    """Logs `val/vgg`, `val/lpips` and `val/dists`, lower is better in all; the networks are built once.
+    """A callback that logs `val/vgg`, `val/lpips` and `val/dists`; for all of them lower is better.
 
     Args:
-        metrics: of `vgg`, `lpips`, `dists`.
+        metrics: some of `vgg`, `lpips`, `dists`.
         vgg: arguments of `losses.PerceptualLoss` for `vgg`.
 
     Raises:
-        UserError: a name is unknown; before the training, that a network is unavailable.
+        UserError: a name is unknown, or before training a network is unavailable.
     """
 
     def __init__(self, metrics: Sequence[str], vgg: Mapping[str, Any]) -> None:
         if unknown := [name for name in metrics if name not in NAMES]:
-            raise UserError(f"{OPTION}.metrics={unknown}: unknown; use some of {', '.join(NAMES)}.")
+            raise UserError(f"{OPTION}.metrics={unknown} are unknown: use some of {', '.join(NAMES)}.")
         self.names, self.vgg = list(metrics), dict(vgg)
         self.metrics: dict[str, Metric] = {}
 
@@ -39,7 +39,7 @@ class PerceptualScores(Callback):
                 self.metrics[name] = (
                     load_vgg_distance(self.vgg, f"{OPTION}.metrics=[vgg] takes {OPTION}.vgg.weights and .layer")
                     if name == "vgg"
-                    else load_metric(name, f"take {name} out of {OPTION}.metrics")
+                    else load_metric(name, f"remove {name} from {OPTION}.metrics")
                 )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""What PSNR does not see, at every validation: the kind of detail, grids and colours."""
+"""Log metrics of detail, grids and colours, which PSNR does not show, at every validation."""
 
 import math
 from typing import Any
@@ -13,16 +13,17 @@ from srgan_lightning.training.callbacks.health_log import log_health
 from srgan_lightning.training.callbacks.health_rules import picture_faults
 from srgan_lightning.training.callbacks.own_share import OwnShare
 
-#: Windows below which the ratio of two grids is off by more than 15% once in a few hundred times.
+#: With fewer windows, the ratio of two grids is wrong by more than 15% once in a few hundred times.
 MIN_WINDOWS = 250
 
 
 class PictureMetrics(Callback):
-    """Logs metrics that need no weights, and warns of what two validations in a row show, once until it clears.
+    """A callback that logs metrics without weights, and warns of faults that two validations in a row show.
 
-    `val/swd` and `val/bicubic_swd` (`SlicedWassersteinDistance`): low where SR has detail of HR's kind. `val/grid` and
-    `val/hr_grid` (`GridEnergy`): SR's beside HR's own, where images have 16 LR pixels a side at least.
-    `val/colour_shift` (`ColourShift`): levels of 255.
+    `val/swd` and `val/bicubic_swd` (`SlicedWassersteinDistance`) are low if SR has detail like HR's. `val/grid` and
+    `val/hr_grid` (`GridEnergy`) are those of SR and HR, for images of at least 16 LR pixels per side.
+    `val/colour_shift` (`ColourShift`) is in levels of 255. Each warning is given once, and again only if its fault
+    disappeared in between.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class PictureMetrics(Callback):
 
     @property
     def state_key(self) -> str:
-        """The key in checkpoints, which stays as release 0.1.0 wrote it."""
+        """The key in checkpoints, which is that of release 0.1.0."""
         return "PatchScore"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -75,7 +76,7 @@ class PictureMetrics(Callback):
         enough = trainer.world_size * int(self.grids["grid"].windows) >= MIN_WINDOWS
         grids = (values["grid"], values["hr_grid"]) if enough else None
         faults = {fault.name: fault for fault in picture_faults(values["colour_shift"], grids)}
-        lasting = self.present & faults.keys()  # a network that has just begun may be off for a while
+        lasting = self.present & faults.keys()  # a network may have faults for a while after its start
         for name in sorted(lasting - self.reported):
             log_health(trainer, name, faults[name].words)
         self.present, self.reported = set(faults), lasting

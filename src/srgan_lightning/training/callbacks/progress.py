@@ -1,4 +1,4 @@
-"""The progress bar: one bar for the whole run, with time left, and a line for every validation."""
+"""Show one progress bar for the whole run, with the time left, and report a line for every validation."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from srgan_lightning.metrics.score_format import format_score
 from srgan_lightning.runs.log import LOG
 
-#: What the bar shows of the logged metrics, and how.
+#: Logged metrics in the bar, with their formats.
 SHOWN = {
     "loss/generator": "G {:.4f}",
     "loss/discriminator": "D {:.3f}",
@@ -23,7 +23,7 @@ READ_EVERY = 1.0  # seconds
 
 
 class RunProgress(ProgressBar):
-    """Lightning's own bars start over every epoch, which for a folder of some hundred photos is every few seconds."""
+    """A progress bar for the whole run. Lightning's bars restart every epoch, every few seconds for a small folder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class RunProgress(ProgressBar):
         )
 
     def disable(self) -> None:
-        self.enabled = False  # Lightning asks for it on all processes but the first
+        self.enabled = False  # Lightning calls this on all processes but rank zero
 
     def enable(self) -> None:
         self.enabled = True
@@ -62,14 +62,14 @@ class RunProgress(ProgressBar):
         if not self.enabled:
             return
         self.bar.update(self.task, completed=trainer.global_step)
-        if time.monotonic() - self.read > READ_EVERY:  # reading waits for the device
+        if time.monotonic() - self.read > READ_EVERY:  # reading values waits for the device
             self.read = time.monotonic()
             metrics = {**trainer.callback_metrics, **trainer.progress_bar_metrics, **pl_module.values}  # type: ignore[dict-item]
             shown = "  ".join(text.format(float(metrics[key])) for key, text in SHOWN.items() if key in metrics)  # type: ignore[arg-type]
             self.bar.update(self.task, shown=shown)
 
     def _shows_validation(self, trainer: Trainer) -> bool:
-        # A sanity check comes before the bar.
+        # The sanity check runs before the bar starts.
         return self.enabled and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

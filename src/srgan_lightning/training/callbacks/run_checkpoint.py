@@ -1,4 +1,4 @@
-"""ModelCheckpoint for runs that are resumed in place."""
+"""A ModelCheckpoint for runs that are resumed in place."""
 
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,12 +13,12 @@ from srgan_lightning.utils.files import write_atomically
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """A `ModelCheckpoint` whose files and best score are right after a kill, and in a directory that was moved."""
+    """A `ModelCheckpoint` with correct files and best score after a kill, and in a directory that was moved."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the newest checkpoint where a kill came between it and the best, which is written before it.
+        """Write the newest checkpoint if a kill came after the best one was written, and before the newest.
 
-        The run is then resumed from the best one. Where that is the end of the run, no validation follows.
+        The run is then resumed from the best checkpoint. If that is the end of the run, no validation follows.
         """
         if self.monitor is not None or trainer.ckpt_path is None or not trainer.is_global_zero:
             return
@@ -28,9 +28,9 @@ class RunCheckpoint(ModelCheckpoint):
             write_atomically(newest, resumed.read_bytes())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the scores of those checkpoints that are in this run's directory.
+        """Load the scores of the checkpoints in this run's directory.
 
-        Only the names of the file's paths are used: Lightning removes what they lead to, and they may lead anywhere.
+        Only the names of the stored paths are used, because Lightning deletes these files, and paths may lead anywhere.
         """
         own = {path.name: str(path) for path in Path(str(self.dirpath)).glob("*.ckpt") if not path.is_symlink()}
 

@@ -1,4 +1,4 @@
-"""Sample pictures: LR (bicubic up) | SR | HR."""
+"""Log sample pictures: LR (bicubic) | SR | HR."""
 
 from pathlib import Path
 from typing import Any
@@ -14,32 +14,32 @@ from srgan_lightning.training.sample_row import SampleRow, make_row
 from srgan_lightning.training.wandb_images import log_samples, log_table
 from srgan_lightning.training.wandb_logger import RunWandbLogger
 
-#: LR is enlarged by bicubic interpolation.
+#: LR is upsampled by bicubic interpolation.
 TITLES = ("LR", "SR", "HR")
-#: Images of the lowest PSNR-Y at the head of W&B's table.
+#: Number of images with the lowest PSNR-Y at the top of W&B's table.
 WORST = 8
 
-Rows = dict[int, SampleRow]  # by the number of the image
+Rows = dict[int, SampleRow]  # by image index
 
 
 class SampleGrid(Callback):
-    """Draws the first validation images, always the same, at every validation, whichever process has scored them.
+    """A callback that draws the first validation images at every validation, also with several processes.
 
-    One row per image: LR bicubically enlarged, SR, HR. All go to `directory/step_*.png`. TensorBoard gets each row by
-    itself, with the image's name and PSNR. W&B gets LR, LR enlarged and HR once, SR each time, and when training ends
-    a table of these images and, before them, of the `WORST` of the last validation.
+    The grid has a row per image with LR upsampled by bicubic, SR and HR, and is written to `directory/step_*.png`.
+    TensorBoard gets each row separately, with the image's name and PSNR. W&B gets LR, bicubic and HR once and SR every
+    time. When training ends, W&B gets a table of the `WORST` images of the last validation, followed by these images.
 
     Args:
-        directory: where the PNGs land.
-        images: rows.
-        size: larger images are cut to their centre of that many pixels.
+        directory: folder for the PNG files.
+        images: number of rows.
+        size: larger images are cropped to a central square of that many pixels.
     """
 
     def __init__(self, directory: str, images: int = 8, size: int = 256) -> None:
         self.directory, self.images, self.size = Path(directory), images, size
         self.rows: Rows = {}
         self.worst: Rows = {}
-        self.first = True  # nothing has been logged
+        self.first = True  # nothing has been logged yet
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows, self.worst = {}, {}
@@ -58,7 +58,7 @@ class SampleGrid(Callback):
         if min(indices) >= self.images and not tabled:
             return
         source = trainer.datamodule.sources["val"]  # type: ignore[attr-defined]
-        # What the validation has just computed.
+        # The scores that the validation has just computed.
         scores = pl_module.scores.rows[-1].tolist()  # type: ignore[union-attr, index]
         for index, lr, sr, hr, row in zip(indices, batch["lr"], outputs, batch["hr"], scores, strict=True):
             bad = tabled and (len(self.worst) < WORST or row[0] < max(map(psnr, self.worst.values())))
@@ -73,7 +73,7 @@ class SampleGrid(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        if trainer.world_size > 1:  # each process has its share of the images
+        if trainer.world_size > 1:  # each process has only its share of the images
             shares: list[tuple[Rows, Rows]] = [({}, {}) for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(shares, (self.rows, self.worst))
             self.rows = {index: row for rows, _ in shares for index, row in rows.items()}
@@ -93,14 +93,14 @@ class SampleGrid(Callback):
         self.first = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        rows = list((self.worst | self.rows).values())  # those that are in both stay among the worst
+        rows = list((self.worst | self.rows).values())  # images in both are listed among the worst
         if rows and trainer.is_global_zero:
             for logger in wandb_loggers(trainer):
                 log_table(logger, rows, trainer.global_step)
 
 
 def strips(rows: list[SampleRow]) -> Tensor:
-    """(3, H, W) in [0, 1]: LR enlarged | SR | HR of each row, below each other, with titles."""
+    """Draw rows of bicubic, SR and HR below each other, with titles; return (3, H, W) in [0, 1]."""
     return draw_grid([[row.bicubic, row.sr, row.hr] for row in rows], TITLES)
 
 
@@ -109,7 +109,7 @@ def psnr(row: SampleRow) -> float:
 
 
 def lowest(rows: Rows) -> Rows:
-    """The `WORST` rows by PSNR-Y, the worst first."""
+    """Return the `WORST` rows with the lowest PSNR-Y, the worst first."""
     return dict(sorted(rows.items(), key=lambda item: psnr(item[1]))[:WORST])
 
 
@@ -118,7 +118,7 @@ def wandb_loggers(trainer: Trainer) -> list[RunWandbLogger]:
 
 
 def log_tensorboard(logger: TensorBoardLogger, rows: list[SampleRow], step: int) -> None:
-    """Log a strip for each image. TensorBoard has no captions: names are tags, PSNR stands in a text."""
+    """Log a strip per image. TensorBoard has no captions, so names are tags, and PSNR is logged as text."""
     for row in rows:
         logger.experiment.add_image(f"samples/{row.name}", strips([row]), step)
     captions = "\n".join(f"- {row.caption}" for row in rows)

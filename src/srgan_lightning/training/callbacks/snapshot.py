@@ -1,4 +1,4 @@
-"""A training's state in memory, to go back to."""
+"""Keep a training's state in memory for rollbacks."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from torch import Tensor
 
 from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
 
-#: What a parameter group holds of its rate: the schedules compute the next one from these.
+#: Entries of a parameter group with learning rates, from which schedules compute the next one.
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")
 
 
 class Snapshot:
-    """Weights and BatchNorm statistics of all networks, the optimisers' moments and the generator's moving average.
+    """A copy of weights and BatchNorm statistics of all networks, optimiser moments and the generator's EMA.
 
-    They are copied to the CPU's memory: three times the weights. Counters, schedules, the order of the data and random
-    states are left out: they go on where they are, so that a training which goes back does not meet the same again.
+    It is kept in CPU memory, and has about three times the size of the weights. Counters, schedules, the order of the
+    data and RNG states are left out, so that a training after a rollback does not repeat the same batches.
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -26,11 +26,11 @@ class Snapshot:
         self.averages = [_copy(ema.average) for ema in _averages(trainer)]
 
     def restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back, with the learning rates as they are now."""
+        """Restore the state, but keep the current learning rates."""
         pl_module.load_state_dict(self.weights)
         for optimizer, moments in zip(trainer.optimizers, self.moments, strict=True):
             groups = optimizer.state_dict()["param_groups"]
-            # A copy: on a CPU the optimiser would go on writing to the tensors that it is given.
+            # A copy, because on a CPU the optimiser would write to these tensors.
             optimizer.load_state_dict({"state": _copy(moments), "param_groups": groups})
         for ema, average in zip(_averages(trainer), self.averages, strict=True):
             for name, value in average.items():
@@ -38,7 +38,7 @@ class Snapshot:
 
 
 def scale_learning_rates(trainer: Trainer, factor: float) -> None:
-    """Multiply the learning rates, present and scheduled, of all optimisers."""
+    """Multiply the current and the scheduled learning rates of all optimisers."""
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:
             group.update({key: group[key] * factor for key in RATES if key in group})

@@ -1,4 +1,4 @@
-"""Training speed in images per second."""
+"""Log training speed in images per second."""
 
 import time
 from typing import Any
@@ -8,9 +8,9 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Throughput(Callback):
-    """Logs `images_per_second` over the time since the last log, all processes together, without validation's time.
+    """A callback that logs `images_per_second` of all processes since the last log, without the time of validations.
 
-    `earlier` is the total time, in seconds, of the processes before a resume.
+    `earlier` is the total time in seconds before a resume.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Throughput(Callback):
         self._start_clock()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:  # which comes before the clock has started
+        if not trainer.sanity_checking:  # it runs before the clock starts
             self._stop_clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -42,7 +42,7 @@ class Throughput(Callback):
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self._stop_clock()
-            rate = torch.tensor(self.images / max(self.seconds, 1e-9))  # on the CPU; a number would go to the device
+            rate = torch.tensor(self.images / max(self.seconds, 1e-9))  # on the CPU; a float would be copied
             pl_module.log("images_per_second", rate)
             self._add_to_total()
             self._start_clock()
@@ -65,5 +65,5 @@ class Throughput(Callback):
 
     @property
     def mean(self) -> float:
-        """Images per second over the whole training."""
+        """Mean images per second of the whole training."""
         return self.total_images / max(self.total_seconds, 1e-9)
