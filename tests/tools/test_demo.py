@@ -171,8 +171,10 @@ def test_an_example_on_a_phone(page: Any, site: Site, kind: str) -> None:
     for button in page.get_by_role("button").all():
         box = button.bounding_box()
         assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 390), button.inner_text()
+    page.wait_for_function("scrollY > 300")  # to the result, which is below all options
     frame = page.locator("#result").bounding_box()
     assert frame["width"] > 300
+    assert 0 <= frame["y"] < 400
 
 
 def test_examples_are_three_kinds_of_photo(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from srgan_lightning.utils.errors import UserError
 
 QUEUE = 64  # waiting requests; further ones are refused
 ALONE = "none"
+#: Where the page has one column, the result is below all options.
+SCROLL = "() => { if (innerWidth < 768) document.getElementById('result').scrollIntoView({behavior: 'smooth'}) }"
 
 
 def photo_input(**options: Any) -> gr.Image:
@@ -65,7 +67,8 @@ def make_page(
     page = gr.Blocks(title="srgan-lightning", analytics_enabled=False, delete_cache=lifetime)
     with page:
         gr.Markdown(
-            "# Super-resolution\nDrop a photo or click an example, and compare the result with bicubic enlargement."
+            "# Super-resolution\nDrop a photo or click an example, press Upscale, and compare the result with bicubic "
+            "interpolation."
         )
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
@@ -85,7 +88,7 @@ def make_page(
                     truth = photo_input(label="As large as the result", sources=["upload"], height=240, elem_id="truth")
             with gr.Column(scale=5, min_width=320):
                 slider = gr.ImageSlider(
-                    label="Bicubic | result. Scroll to zoom, drag to move",
+                    label="Bicubic | result (scroll to zoom)",
                     max_height=640,
                     buttons=["fullscreen"],
                     elem_id="result",
@@ -100,6 +103,7 @@ def make_page(
             concurrency_limit=1,
             show_progress_on=slider,
         )
+        start.click(None, js=SCROLL, api_visibility="private")
         stop.click(None, cancels=event, api_visibility="private")
         for kind, button in zip(EXAMPLES, examples, strict=True):
             example = functools.partial(example_file, kind, folder)
