@@ -1,10 +1,16 @@
-"""Plants NaN in the images of chosen updates, on one process; for `+callbacks.poison={_target_: ...}`."""
+"""Plants NaN in the images of chosen updates, on one process."""
 
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+
+
+def poison(*updates: int, key: str = "hr", rank: int = 0) -> str:
+    """The override that adds `PoisonBatch`."""
+    target = "tests.helpers.poison.PoisonBatch"
+    return f"+callbacks.poison={{_target_: {target}, updates: {list(updates)}, key: {key}, rank: {rank}}}"
 
 
 class PoisonBatch(lightning.Callback):

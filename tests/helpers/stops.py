@@ -216,6 +216,26 @@ def stopped(
     return json.loads((run / "summary.json").read_text())
 
 
+def assert_resumes_exactly(folder: Path, overrides: list[str], stops: Sequence[int]) -> tuple[Path, Path]:
+    """Train at once, and again with a stop at each of some batches: both must leave the same.
+
+    Args:
+        folder: for the runs.
+        overrides: of the configuration.
+        stops: batches, counted from 1.
+
+    Returns:
+        The directories of the uninterrupted run and of the other.
+    """
+    whole, parts = folder / "whole/0", folder / "parts/0"
+    train(configuration(whole, overrides))
+    for batch in stops:
+        stopped(parts, overrides, batch)
+    train(configuration(parts, overrides, ckpt_path="last"))
+    assert differences(whole, parts) == []
+    return whole, parts
+
+
 def hold(run_dir: Path) -> None:
     """Keep a run directory locked for a minute, as a training there would."""
     with RunDirectory(run_dir).lock():

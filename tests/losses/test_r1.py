@@ -22,11 +22,9 @@ from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.helpers.mixed_precision import Scaled
 from tests.helpers.spy import Spy
-from tests.helpers.stops import SRGAN, configuration, differences, stopped
 
 Configure = Callable[..., DictConfig]
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_interval=8"]
-LAZY = ["loss.r1=2", "loss.r1_interval=2"]
 
 
 class Squares(nn.Module):
@@ -145,18 +143,6 @@ def test_half_precision_penalises_alike(configure: Configure) -> None:
     assert expected > 0.1
     for spy in spies.values():
         assert spy.stepped["discriminator"] == pytest.approx([expected], rel=2e-2)
-
-
-def test_a_stopped_run_penalises_as_the_uninterrupted_one(tmp_path: Path) -> None:
-    """Also where it was stopped within an update that has the penalty, and with the discriminator's images altered."""
-    overrides = [*SRGAN, *LAZY, "trainer.max_steps=4", "trainer.val_check_interval=4"]
-    overrides.append("model.discriminator_augment=[color,translation,cutout]")
-    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, overrides))
-    for batch in (3, 5, 7, 11):
-        stopped(parts, overrides, batch)
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []
 
 
 def test_it_is_off_unless_chosen(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from srgan_lightning.train import train
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.helpers.spy import Spy
-from tests.helpers.stops import SRGAN, configuration, differences, stopped
 
 Configure = Callable[..., DictConfig]
 LATE = ["loss.adversarial_start=2", "loss.adversarial_ramp=2"]
@@ -106,13 +105,3 @@ def test_its_weights_do_not_move_before_and_its_schedule_counts_all_updates(
     for name, parameter in spy.module.discriminator.named_parameters():
         assert torch.equal(parameter, spy.start[f"discriminator.{name}"]), name
     assert not torch.equal(spy.module.generator.tail.weight, spy.start["generator.tail.weight"])
-
-
-def test_a_run_stopped_before_and_on_the_ramp_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    overrides = [*SRGAN, *LATE, "trainer.max_steps=5", "trainer.val_check_interval=5"]
-    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, overrides))
-    for batch in (4, 6, 8, 11):
-        stopped(parts, overrides, batch)
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []

@@ -16,7 +16,6 @@ from srgan_lightning.networks import Discriminator
 from srgan_lightning.train import train
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 from tests.helpers.spy import Spy
-from tests.helpers.stops import SRGAN, configuration, differences, stopped
 
 Configure = Callable[..., DictConfig]
 KIND = "loss.adversarial_kind=relativistic"
@@ -104,14 +103,3 @@ def test_it_trains_and_is_watched(configure: Configure, precision: str, discrimi
     rows = [row for row in csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()) if row["d_real"]]
     assert all(abs(float(row["d_real"]) + float(row["d_fake"]) - 1) < 0.05 for row in rows)
     assert all(float(row["health/gradient_adversarial"]) > 0 for row in rows if row["health/gradient_adversarial"])
-
-
-def test_a_stopped_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    overrides = [*SRGAN, KIND, "trainer.max_steps=3", "trainer.val_check_interval=3"]
-    overrides.append("model.discriminator_augment=[color,translation,cutout]")
-    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, overrides))
-    for batch in (2, 3, 7):
-        stopped(parts, overrides, batch)
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []

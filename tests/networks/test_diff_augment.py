@@ -1,7 +1,6 @@
 """DiffAugment against the paper's formulas on single images, its gradient, and a training with it."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from srgan_lightning.training import SRGAN
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.helpers.spy import Spy
-from tests.helpers.stops import SRGAN as RUN
-from tests.helpers.stops import configuration, differences, stopped
 
 Configure = Callable[..., DictConfig]
 ALL = ["color", "translation", "cutout"]
@@ -151,15 +148,3 @@ def test_both_networks_train_with_it(configure: Configure, precision: str) -> No
     assert spy.skipped == 0
     for name, parameter in spy.module.named_parameters():
         assert not torch.equal(parameter, spy.start[name]), name
-
-
-def test_a_stopped_run_draws_as_the_uninterrupted_one(tmp_path: Path) -> None:
-    overrides = [*RUN, AUGMENT, "trainer.max_steps=3", "trainer.val_check_interval=3"]
-    whole, parts, plain = (tmp_path / name / "0" for name in ("whole", "parts", "plain"))
-    train(configuration(whole, overrides))
-    for batch in (2, 3, 7):
-        stopped(parts, overrides, batch)
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []
-    train(configuration(plain, [option for option in overrides if option != AUGMENT]))
-    assert "last.ckpt: state_dict" in differences(whole, plain)

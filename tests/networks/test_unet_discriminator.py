@@ -20,7 +20,7 @@ from srgan_lightning.train import train
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES
 from tests.helpers.spy import Spy
-from tests.helpers.stops import configuration, differences, stopped
+from tests.helpers.stops import assert_resumes_exactly
 
 Configure = Callable[..., DictConfig]
 UNET = ["experiment=quickstart", *TINY, *TINY_FACES, "model/discriminator=unet", "model.discriminator.channels=4"]
@@ -141,12 +141,7 @@ def test_it_trains_and_is_watched(configure: Configure, precision: str) -> None:
 def test_a_run_with_it_resumes_exactly(tmp_path: Path) -> None:
     """The vectors of the power iteration too, between batches whose gradients wait."""
     overrides = [*UNET, "model.accumulate_grad_batches=2", "trainer.max_steps=3", "trainer.val_check_interval=3"]
-    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, overrides))
-    for batch in (1, 4):
-        stopped(parts, overrides, batch)
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []
+    _, parts = assert_resumes_exactly(tmp_path, overrides, (1, 4))
     state = torch.load(parts / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     assert "discriminator.conv1.weight_u" in state
 

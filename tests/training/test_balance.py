@@ -17,7 +17,7 @@ from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 from tests.helpers.mixed_precision import Scaled
 from tests.helpers.spy import Spy
-from tests.helpers.stops import SRGAN, configuration, differences, stopped
+from tests.helpers.stops import SRGAN, assert_resumes_exactly, configuration
 
 Configure = Callable[..., DictConfig]
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_interval=100"]
@@ -111,12 +111,7 @@ def test_a_stopped_run_is_the_uninterrupted_one(tmp_path: Path, further: list[st
     overrides = [*SRGAN, *ON, *further, "model.generator.global_skip=none", "model.discriminator_optimizer.lr=1e-2"]
     overrides += ["callbacks.balance.pause_above=0.53", "callbacks.balance.resume_below=0.53"]
     overrides += ["trainer.max_steps=5", "trainer.val_check_interval=50"]
-    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, overrides))
-    for batch in (2, 6, 7, 11):
-        stopped(parts, overrides, batch)
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []
+    whole, parts = assert_resumes_exactly(tmp_path, overrides, (2, 6, 7, 11))
     states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (whole, parts)]
     assert states[0]["callbacks"]["Balance"] == states[1]["callbacks"]["Balance"]
     assert 0 < states[0]["discriminator_steps"] < 5 * (1 + len(further))  # it has learned, and it has waited

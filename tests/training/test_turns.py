@@ -24,7 +24,7 @@ from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.helpers.spy import Spy
 from tests.helpers.stops import SRGAN as RUN
-from tests.helpers.stops import configuration, differences, stopped
+from tests.helpers.stops import configuration
 
 Configure = Callable[..., DictConfig]
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_interval=100"]
@@ -153,19 +153,6 @@ def test_r1_counts_the_discriminators_own_updates(configure: Configure) -> None:
     train(cfg)
     rows = csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open())
     assert sorted({float(row["step"]) for row in rows if row["health/r1"]}) == [4, 8]
-
-
-@pytest.mark.parametrize("option", ["discriminator_updates=2", "discriminator_interval=2"])
-def test_a_stopped_run_is_the_uninterrupted_one(tmp_path: Path, option: str) -> None:
-    """Stops within a generator update too, between the discriminator's and where gradients wait."""
-    overrides = [*RUN, f"model.{option}", "loss.r1=1", "loss.r1_interval=2", "trainer.max_steps=4"]
-    overrides += ["trainer.val_check_interval=5"]
-    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, overrides))
-    for batch in (1, 3, 4, 7, 11):
-        stopped(parts, overrides, batch)
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []
 
 
 def test_a_checkpoint_of_release_0_1_0_updated_both_together(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from srgan_lightning.train import train
 from srgan_lightning.training.warmup import WarmupCosine
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
-from tests.helpers.stops import SRGAN, SRRESNET, configuration, differences, stopped
-from tests.training.test_health import poison
+from tests.helpers.poison import poison
 
 Configure = Callable[..., DictConfig]
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES]
@@ -88,18 +87,6 @@ def test_a_rate_that_a_rollback_has_lowered_stays_low(configure: Configure) -> N
     cfg = configure(*QUICK, *GENERATOR, *options)
     train(cfg)
     assert logged(Path(cfg.run_dir), "generator") == pytest.approx([2e-3 / 3, 1e-3, 5e-5, 0])  # logged, then lowered
-
-
-@pytest.mark.parametrize("stage", ["srgan", "srresnet"])
-def test_a_run_stopped_in_its_rise_is_the_uninterrupted_one(tmp_path: Path, stage: str) -> None:
-    overrides = [*SRGAN, *GENERATOR, *DISCRIMINATOR] if stage == "srgan" else [*SRRESNET, *GENERATOR]
-    overrides += ["trainer.max_steps=4", "trainer.val_check_interval=4"]
-    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, overrides))
-    for batch in (2, 4, 7):
-        stopped(parts, overrides, batch)
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []
 
 
 def test_a_longer_run_and_rise_go_on_as_if_they_had_always_been_so(configure: Configure) -> None:
