@@ -19,6 +19,8 @@ from PIL import Image
 
 from srgan_lightning.cli.config import config_dir
 
+pytest.register_assert_rewrite("tests.helpers")  # so that their asserts say what differs
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 #: Overrides that shrink any experiment to seconds.
@@ -29,6 +31,7 @@ TINY = [
     "trainer.precision=32-true",  # the same numbers on every CPU
     "trainer.log_every_n_steps=1",
     "data.batch_size=2",
+    "data.num_workers=0",  # starting one takes longer than all it reads; tests of workers choose their own
     "~callbacks.progress_bar",
 ]
 TINY_SRGAN = [*TINY, "model.discriminator.channels=4", "model.discriminator.grid=2", "model.discriminator.hidden=8"]

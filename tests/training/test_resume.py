@@ -43,7 +43,7 @@ def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
 ) -> None:
     """Stops at batches or in the validations after them: within epochs, at their ends, and where gradients wait."""
     base, steps = (SRGAN, 4) if stage == "srgan" else (SRRESNET, 6)  # SRResNet steps at the end of an epoch too
-    overrides = [*base, f"trainer.max_steps={steps}", "trainer.val_check_interval=2", NOISE]
+    overrides = [*base, f"trainer.max_steps={steps}", "trainer.val_check_interval=2", "data.num_workers=1", NOISE]
     whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
     train(configuration(whole, overrides))
     for batch in stops:
