@@ -180,6 +180,24 @@ def test_a_card_shows_metadata_as_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("metadata", "title", "named"),
+    [
+        ({}, "# SRGAN generator, x4", "the generator of SRGAN"),
+        ({"architecture": "SpandrelGenerator"}, "# SwinIR, x4", "of the architecture SwinIR, as the library spandrel"),
+        ({"architecture": "mine.MyNet"}, "# MyNet, x4", "of the class mine.MyNet, which `--architecture` has to name"),
+        ({"architecture": "a.<b>\n# c|`d`"}, r"# &lt;b&gt; # c\|\`d\`, x4", r"of the class a.&lt;b&gt; # c\|\`d\`,"),
+    ],
+)
+def test_the_card_says_which_network_it_is(metadata: dict[str, str], title: str, named: str) -> None:
+    card = huggingface_hub.ModelCard(model_card({"architecture": "SwinIR", "scale": 4}, ABOUT | metadata))
+    assert card.text.strip().splitlines()[0] == title
+    assert named in card.text
+    papers = "architecture" not in metadata
+    assert ("HubGenerator" in card.text, "srgan" in card.data.tags) == (papers, papers)
+    assert card.data.eval_results[0].metric_value == 30.125
+
+
+@pytest.mark.parametrize(
     ("data", "licence", "datasets"),
     [
         ({"set": "CelebAData"}, "other", ["celeba"]),

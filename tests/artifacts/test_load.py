@@ -79,6 +79,14 @@ def test_half_precision_files_load_as_float32(tmp_path: Path) -> None:
     assert load_generator(tmp_path / "half.safetensors")(torch.rand(1, 3, 4, 4)).dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "notes", "model.onnx", "w.ckpt", "w.PTH"])
+def test_an_unknown_file_is_told_what_weights_are(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0 something else")
+    with pytest.raises(UserError, match=r"cannot be read as a checkpoint: .* Weights are a \.safetensors") as error:
+        load_trained(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
 def test_an_unknown_name_is_told_the_bundled_ones() -> None:
     with pytest.raises(UserError, match=r"weights=faces-x99: no such file .* no bundled model of that name") as error:
         load_trained("faces-x99")

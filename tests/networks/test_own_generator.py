@@ -118,6 +118,16 @@ def test_a_file_makes_no_huge_network_of_a_users_class(
             load_trained(path)
 
 
+def test_a_named_class_that_lacks_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_class, "_allowed", {"torch.nn.Conv2d"})
+    arguments = {"in_channels": 3, "out_channels": 3, "kernel_size": 3}
+    path = tmp_path / "own.safetensors"
+    write_artifact(path, torch.nn.Conv2d(3, 3, 3).state_dict(), "torch.nn.Conv2d", arguments, {})
+    with pytest.raises(UserError, match=r"own\.safetensors: Conv2d has scale=None .* Give it `scale`") as raised:
+        load_trained(path)
+    assert "\n" not in str(raised.value)
+
+
 def test_modules_of_the_working_directory_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])

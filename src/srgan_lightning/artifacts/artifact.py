@@ -18,6 +18,8 @@ from srgan_lightning.utils.files import write_atomically
 from srgan_lightning.utils.safe_load import safe_torch_load
 
 FORMAT = "srgan-lightning/1"
+#: For files that are something else.
+KINDS = "Weights are a .safetensors or .ckpt file of a run, or published ones (.safetensors, .pth, .pt)."
 
 #: Prefix of a marker tensor whose name states the global skip of the generator. The skip has no weights, so tools that
 #: see only tensors, such as spandrel, could not detect it. A generator without a skip has no marker.
@@ -126,10 +128,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint: dict[str, Any] = safe_torch_load(path)
     except Exception as error:  # pickle, zip and torch errors; no code from the file has run
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason}. {KINDS}") from error
     parts = [checkpoint.get(key) for key in ("state_dict", "generator")] if isinstance(checkpoint, dict) else [None]
     if not all(isinstance(part, dict) for part in parts):
-        raise UserError(f"{path} is not a checkpoint of srgan-lightning.")
+        raise UserError(f"{path} is not a checkpoint of srgan-lightning. {KINDS}")
     return checkpoint
 
 

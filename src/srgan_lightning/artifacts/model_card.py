@@ -12,6 +12,8 @@ import yaml
 
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 from srgan_lightning.metrics.score_format import format_score
+from srgan_lightning.networks import Generator
+from srgan_lightning.networks.spandrel_generator import SpandrelGenerator
 from srgan_lightning.utils.markdown import markdown_table, markdown_text
 
 #: Licences by class of the data group; `data.licence` in the metadata has priority.
@@ -31,20 +33,18 @@ HUB_LICENCES = {
     },
 }
 TASK = "image-to-image"
+PAPER = Generator.__name__
 
 CARD = """\
 ---
 {header}---
 
-# SRGAN generator, x{scale}
+# {title}, x{scale}
 
-Upscales RGB photos {scale} times: the generator of SRGAN (Ledig et al. 2017, arXiv 1609.04802), made with
-srgan-lightning {version}.
+Upscales RGB photos {scale} times: {network}, made with srgan-lightning {version}.
 
 ```python
-from srgan_lightning.artifacts.hub import HubGenerator
-
-generator = HubGenerator.from_pretrained("this folder")  # float32 RGB in [0, 1], (B, 3, H, W)
+{usage}  # float32 RGB in [0, 1], (B, 3, H, W)
 ```
 
 ## Architecture
@@ -77,6 +77,28 @@ Licence of the data: {licence}
 """
 
 
+HUB_USAGE = """\
+from srgan_lightning.artifacts.hub import HubGenerator
+
+generator = HubGenerator.from_pretrained("this folder")"""
+USAGE = """\
+from srgan_lightning import load_generator
+
+generator = load_generator("generator.safetensors")"""
+
+
+def network_of(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """A short title for a network, and what it is, in words."""
+    kind = str(metadata.get("architecture", PAPER))
+    if kind == PAPER:
+        return "SRGAN generator", "the generator of SRGAN (Ledig et al. 2017, arXiv 1609.04802)"
+    if kind == SpandrelGenerator.__name__:
+        name = markdown_text(arguments.get("architecture"))
+        return name, f"a network of the architecture {name}, as the library spandrel has it"
+    name = markdown_text(kind)
+    return markdown_text(kind.rpartition(".")[2]), f"a network of the class {name}, which `--architecture` has to name"
+
+
 def model_card(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     """Write the model card.
 
@@ -90,8 +112,12 @@ def model_card(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> str
     data = metadata.get("data")
     data_options = data if isinstance(data, dict) else {}
     licence = data_options.get("licence")
+    title, network = network_of(arguments, metadata)
     return CARD.format(
         header=yaml.safe_dump(hub_header(arguments, metadata, data_options), sort_keys=False, allow_unicode=True),
+        title=title,
+        network=network,
+        usage=HUB_USAGE if metadata.get("architecture", PAPER) == PAPER else USAGE,
         scale=arguments["scale"],
         version=markdown_text(metadata.get("version", "")),
         arguments=bullets(arguments),
@@ -120,7 +146,9 @@ def hub_header(
     header: dict[str, Any] = {"library_name": "srgan-lightning", **licence, "pipeline_tag": TASK}
     if kind == "CelebAData":  # the only data set with a public name
         header["datasets"] = ["celeba"]
-    header["tags"] = ["super-resolution", "srgan", "model_hub_mixin", "pytorch_model_hub_mixin"]
+    header["tags"] = ["super-resolution"]
+    if metadata.get("architecture", PAPER) == PAPER:
+        header["tags"] += ["srgan", "model_hub_mixin", "pytorch_model_hub_mixin"]
     scores = metadata.get("scores")
     known = [name for name in METRIC_NAMES if isinstance(scores, Mapping) and _number(scores.get(name)) is not None]
     if known and isinstance(scores, Mapping):
@@ -132,7 +160,8 @@ def hub_header(
             "dataset": {"name": f"validation images of {kind}", "type": kind.lower()},
             "metrics": metrics,
         }
-        header["model-index"] = [{"name": f"SRGAN generator, x{arguments['scale']}", "results": [result]}]
+        title, _ = network_of(arguments, metadata)
+        header["model-index"] = [{"name": f"{title}, x{arguments['scale']}", "results": [result]}]
     return header
 
 
