@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
+from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION, PURPOSES
 from srgan_lightning.cli.argparse_command import add_architecture, add_device, command_parser, exit_code
 from srgan_lightning.utils.errors import UserError
 
@@ -23,7 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("auto", "32", "bf16"),
         default=DEFAULT_PRECISION,
-        help="of the convolutions; auto: bf16 where the device is fast in it (default: %(default)s)",
+        help="chosen on the page at first: of the convolutions; auto: bf16 where the device is fast in it "
+        "(default: %(default)s)",
     )
     add("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: %(default)s)")
     add("--port", type=int, default=7860, metavar="N", help="(default: %(default)s)")
@@ -87,7 +88,9 @@ def run(options: argparse.Namespace) -> None:
         from srgan_lightning.tools.web.page import make_page
         from srgan_lightning.tools.web.server import serve
 
-    choices = {name: name for name in [*options.weights, *bundled_names(), "bicubic"]}
+    purposes = {**PURPOSES, "bicubic": "no network, to compare with"}
+    names = [*options.weights, *bundled_names(), "bicubic"]
+    choices = {name: f"{name}: {purposes[name]}" if name in purposes else name for name in names}
     max_pixels = round(options.max_megapixels * 1e6)
     serve(
         lambda folder, audience: make_page(choices, device, max_pixels, folder, audience, options.precision),

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from srgan_lightning.artifacts.bundled import DEFAULT, DEFAULT_PRECISION
+from srgan_lightning.artifacts.bundled import DEFAULT, DEFAULT_PRECISION, PURPOSES
 from srgan_lightning.cli.argparse_command import add_architecture, add_device, command_parser, exit_code, positive
 from srgan_lightning.utils.errors import UserError, printable
 
@@ -26,8 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     weights.add_argument(
         "--weights",
         default=DEFAULT,
-        help="a file or a bundled model: srresnet-faces-x4, for any photo, compressed and blurred ones too; "
-        "srresnet-x4, for sharp photos; srgan-faces-x4, for more texture, which is invented (default: %(default)s)",
+        help=f"a file or a bundled model ({'. '.join(map(': '.join, PURPOSES.items()))}) (default: %(default)s)",
     )
     add_architecture(parser)
     weights.add_argument(

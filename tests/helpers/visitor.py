@@ -30,6 +30,7 @@ class Visitor:
     def order(self, photo: Any, **changes: Any) -> tuple[str, Any]:
         """The last event that an order gives, `complete` or `error`, and its data."""
         values = {"weights": "srresnet.safetensors", "second": "none", "amount": 0.5, "own": None, "truth": None}
+        values |= {"precision": "32", "outscale": None}
         data = [photo, *(values | changes).values()]
         visitor = secrets.token_hex(8)
         order = {"data": data, "fn_index": 0, "session_hash": visitor}

@@ -101,7 +101,11 @@ def test_an_order_whose_visitor_has_left_makes_room(visitor: Any, tmp_path: Path
         return {"path": path.json()[0], "meta": {"_type": "gradio.FileData"}}
 
     def join(photo: Any, name: str) -> None:
-        order = {"data": [photo, "srgan-faces-x4", "none", 0.5, None, None], "fn_index": 0, "session_hash": name}
+        order = {
+            "data": [photo, "srgan-faces-x4", "none", 0.5, None, None, "32", None],
+            "fn_index": 0,
+            "session_hash": name,
+        }
         visitor.post("/gradio_api/queue/join", json=order).raise_for_status()
 
     join(upload((1900, 1900)), "gone")  # minutes of work that nobody ever listens for

@@ -144,6 +144,20 @@ def test_two_models_are_blended_and_scored(page: Any, site: Site) -> None:
     page.get_by_text("cannot be blended, because their architectures differ: blocks is 2 and 3").wait_for()
 
 
+def test_size_and_precision_are_chosen(page: Any, site: Site) -> None:
+    put(page, "photo", site.folder / "photo.png")
+    page.get_by_text("Size and precision").click()
+    page.get_by_label("Outscale").fill("2.5")
+    page.get_by_label("bf16", exact=True).click()
+    click(page)
+    page.get_by_text("48x32 to 120x80 pixels with srresnet").wait_for()
+    options: dict[str, Any] = {"device": "cpu", "outscale": 2.5, "precision": "bf16"}
+    expected = upscale_image(smooth(size=(48, 32)), site.folder / "srresnet.safetensors", **options)
+    assert same(download(page, "photo_x2.5.png"), expected)
+    page.get_by_role("combobox", name="Weights").click()
+    page.get_by_role("option", name="srgan-faces-x4: sharp; more texture").wait_for()
+
+
 def test_a_bad_file_is_told_and_the_page_goes_on(page: Any, site: Site) -> None:
     click(page)
     page.get_by_text("There is no photo yet").wait_for()

@@ -57,6 +57,15 @@ def test_limits_and_mistakes_are_told(site: Site) -> None:
     assert "is not a complete safetensors file" in visitor.refused(
         photo, own=visitor.upload(folder / "fake.safetensors")
     )
+    (folder / "code.pth").write_bytes(b"cos\nmkdir\n(Vtouched\ntR.")
+    said = visitor.refused(photo, own=visitor.upload(folder / "code.pth"))
+    assert said.startswith("code.pth cannot be read as tensors by name")
+    for outscale in ("abc", [], {}, 10**400, "NaN", -2, 64.5):
+        assert "outscale" in visitor.refused(photo, outscale=outscale), outscale
+    for chosen in ({"weights": None}, {"weights": ["srresnet.safetensors"]}, {"second": None}):
+        assert "No weights are chosen" in visitor.refused(photo, **chosen)
+    visitor.refused(photo, precision="16")  # not one of the names
+    assert not (folder / "touched").exists()
     html = folder / "<b>bold.png"
     shutil.copy(folder / "broken.png", html)
     told = visitor.refused(visitor.upload(html))

@@ -8,6 +8,12 @@ from srgan_lightning.utils.errors import UserError
 BUNDLED = Path(__file__).resolve().parent / "weights"
 #: The default for any photo: better than bicubic on sharp, blurred and compressed ones.
 DEFAULT = "srresnet-faces-x4"
+#: What each bundled model is for, in words that follow its name and a colon.
+PURPOSES = {
+    "srresnet-faces-x4": "faithful; any photo, compressed and blurred ones too",
+    "srresnet-x4": "faithful; sharp photos that were never compressed",
+    "srgan-faces-x4": "sharp; more texture in skin and hair, which is invented",
+}
 #: Default of `upscale`, `upscale_image` and the web page. It can become `auto` once every bundled model in bf16 is as
 #: close to float32 as tests/inference/test_bf16.py requires.
 DEFAULT_PRECISION = "32"

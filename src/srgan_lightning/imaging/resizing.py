@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_lightning.imaging.picture import Pixels
+from srgan_lightning.imaging.picture import Picture, Pixels
 
 STRIP = 256  # rows of the result
 Floats = NDArray[np.float32]
@@ -44,6 +44,12 @@ def resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     for rows, strip in resized_strips(pixels, size):
         result[rows] = to_depth(strip, pixels.dtype)
     return result
+
+
+def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:
+    """Resize to a height and width; alpha too."""
+    alpha = None if picture.alpha is None else resize_pixels(picture.alpha, size)
+    return Picture(resize_pixels(picture.colour, size), alpha, picture.icc, picture.exif, picture.notes)
 
 
 def to_depth(values: Floats, dtype: np.dtype[np.generic]) -> Pixels:

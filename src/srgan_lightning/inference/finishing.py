@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from srgan_lightning.imaging.picture import Picture
-from srgan_lightning.imaging.resizing import resize_pixels
+from srgan_lightning.imaging.resizing import resize_picture
 from srgan_lightning.inference.colour_matching import match_colours
 from srgan_lightning.utils.errors import UserError
 
@@ -62,7 +62,4 @@ class Finish:
             match_colours(sr.colour, lr.colour)
         height, width = lr.colour.shape[:2]
         size = self.size_of(height, width, sr.colour.shape[0] // height)
-        if size == sr.colour.shape[:2]:
-            return sr
-        alpha = None if sr.alpha is None else resize_pixels(sr.alpha, size)
-        return Picture(resize_pixels(sr.colour, size), alpha, sr.icc, sr.exif, sr.notes)
+        return sr if size == sr.colour.shape[:2] else resize_picture(sr, size)

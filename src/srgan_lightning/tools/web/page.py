@@ -3,7 +3,7 @@
 import functools
 import html
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from gradio.data_classes import ImageData
 
 from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
+from srgan_lightning.artifacts.foreign import SUFFIXES
 from srgan_lightning.tools.web.examples import EXAMPLES, write_example
 from srgan_lightning.tools.web.guard import KEEP_SECONDS, Audience
 from srgan_lightning.tools.web.request import UpscaleRequest, run_request
@@ -21,6 +22,12 @@ QUEUE = 64  # waiting requests; further ones are refused
 ALONE = "none"
 #: Where the page has one column, the result is below all options.
 SCROLL = "() => { if (innerWidth < 768) document.getElementById('result').scrollIntoView({behavior: 'smooth'}) }"
+
+PRECISIONS = ("auto", "32", "bf16")
+SECOND = "From faithful to sharp in steps: two models of one architecture, such as srresnet-x4 and srgan-faces-x4."
+OUTSCALE = "For a size that you need: times as wide and high, such as 2.5. Empty: as the network, 4 for bundled models."
+PRECISION = "32 is exact. bf16 is for devices that are fast in it, some levels of 255 off. auto is bf16 on those alone."
+OWN = "generator.safetensors, or published weights that spandrel knows"
 
 
 def photo_input(**options: Any) -> gr.Image:
@@ -44,6 +51,14 @@ def example_file(kind: str, folder: Path) -> str:
     return str(write_example(kind, folder))
 
 
+def number(value: Any) -> float:
+    """What stands in a field for numbers, which Gradio does not check."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError("outscale: give a number, such as 2.5.") from error
+
+
 def make_page(
     choices: dict[str, str],
     device: torch.device,
@@ -55,14 +70,14 @@ def make_page(
     """Lay out the page.
 
     Args:
-        choices: weights by the name that visitors choose them by; the first is chosen already.
+        choices: names or files of weights, and what visitors choose them by; the first is chosen already.
         device: for the network.
         max_pixels: most that a photo may have.
         folder: for results; Gradio's own, which it serves files from.
         audience: knows who still waits for a result.
-        precision: see `upscale_image`.
+        precision: that is chosen at first; see `upscale_image`.
     """
-    names = list(choices)
+    names = [(label, weights) for weights, label in choices.items()]
     lifetime = (KEEP_SECONDS // 6, KEEP_SECONDS)
     page = gr.Blocks(title="srgan-lightning", analytics_enabled=False, delete_cache=lifetime)
     with page:
@@ -75,15 +90,18 @@ def make_page(
                 photo = photo_input(label="Photo", sources=["upload", "clipboard"], height=280, elem_id="photo")
                 with gr.Row():
                     examples = [gr.Button(kind, size="sm", min_width=96) for kind in EXAMPLES]
-                weights = gr.Dropdown(names, value=names[0], label="Weights")
+                weights = gr.Dropdown(names, value=names[0][1], label="Weights")
                 with gr.Row():
                     start = gr.Button("Upscale", variant="primary")
                     stop = gr.Button("Stop")
                 with gr.Accordion("Blend with a second model", open=False):
-                    second = gr.Dropdown([ALONE, *names], value=ALONE, label="Second", info="Of the same architecture.")
+                    second = gr.Dropdown([(ALONE, ALONE), *names], value=ALONE, label="Second", info=SECOND)
                     amount = gr.Slider(0, 1, value=0.5, step=0.05, label="Share of the second")
+                with gr.Accordion("Size and precision", open=False):
+                    outscale = gr.Number(label="Outscale", info=OUTSCALE, step=0.1)
+                    arithmetic = gr.Radio(PRECISIONS, value=precision, label="Precision", info=PRECISION)
                 with gr.Accordion("Weights of your own", open=False):
-                    own = gr.File(label="generator.safetensors", file_types=[".safetensors"], height=120, elem_id="own")
+                    own = gr.File(label=OWN, file_types=[".safetensors", *SUFFIXES], height=120, elem_id="own")
                 with gr.Accordion("Score against the original", open=False):
                     truth = photo_input(label="As large as the result", sources=["upload"], height=240, elem_id="truth")
             with gr.Column(scale=5, min_width=320):
@@ -96,8 +114,8 @@ def make_page(
                 download = gr.DownloadButton("Download PNG", interactive=False)
                 caption = gr.Markdown(container=True, padding=True, visible=False)
         event = start.click(
-            make_handler(choices, device, max_pixels, folder, audience, precision),
-            [photo, weights, second, amount, own, truth],
+            make_handler(choices, device, max_pixels, folder, audience),
+            [photo, weights, second, amount, own, truth, arithmetic, outscale],
             [slider, caption, download],
             api_visibility="private",
             concurrency_limit=1,
@@ -113,12 +131,7 @@ def make_page(
 
 
 def make_handler(
-    choices: dict[str, str],
-    device: torch.device,
-    max_pixels: int,
-    folder: Path,
-    audience: Audience,
-    precision: str = DEFAULT_PRECISION,
+    choices: Collection[str], device: torch.device, max_pixels: int, folder: Path, audience: Audience
 ) -> Callable[..., Iterator[tuple[Any, ...]]]:
     """What a click on Upscale does; for the arguments see `make_page`."""
 
@@ -129,22 +142,28 @@ def make_handler(
         amount: float,
         own: str | None,
         truth: str | None,
+        precision: str,
+        outscale: float | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio knows that it is wanted
     ) -> Iterator[tuple[Any, ...]]:
         try:
             if photo is None:
                 raise UserError("There is no photo yet: drop one first.")
+            if weights not in list(choices) or second not in [ALONE, *choices]:  # Gradio lets None pass, and lists
+                raise UserError("No weights are chosen: choose some.")
             wanted = UpscaleRequest(
                 Path(photo),
-                own or choices[weights],
-                None if second == ALONE else choices[second],
+                own or weights,
+                None if second == ALONE else second,
                 amount,
                 None if truth is None else Path(truth),
+                precision,
+                None if outscale is None else number(outscale),
             )
             progress(0.0, desc="Upscaling")
             visitor, start = str(request.session_hash), time.monotonic()
-            for step in run_request(wanted, device, max_pixels, folder, precision):
+            for step in run_request(wanted, device, max_pixels, folder):
                 if audience.has_left(visitor, start):
                     return
                 if isinstance(step, float):

@@ -1,5 +1,6 @@
 """Run what a visitor of the page requests: files in, files and a caption out. Nothing here depends on Gradio."""
 
+import math
 import secrets
 import time
 from collections.abc import Iterator
@@ -10,24 +11,28 @@ import torch
 from torch import Tensor
 
 from srgan_lightning.artifacts.bundled import DEFAULT_PRECISION
-from srgan_lightning.artifacts.load import load_trained
+from srgan_lightning.artifacts.load import Trained, load_trained
 from srgan_lightning.imaging.files import TooManyPixelsError, read_picture, write_picture
 from srgan_lightning.imaging.picture import Picture
 from srgan_lightning.imaging.reading import MAX_PIXELS
+from srgan_lightning.imaging.resizing import resize_picture
 from srgan_lightning.inference.blending import blend
+from srgan_lightning.inference.finishing import Finish
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.metrics.psnr_ssim import psnr_ssim
 from srgan_lightning.metrics.score_format import format_score
-from srgan_lightning.networks import Generator, SRModule
+from srgan_lightning.networks import SRModule
 from srgan_lightning.utils.bf16 import choose_precision
-from srgan_lightning.utils.errors import UserError
-from srgan_lightning.utils.markdown import markdown_table
+from srgan_lightning.utils.errors import UserError, printable
+from srgan_lightning.utils.markdown import markdown_table, markdown_text
 
 PROTOCOL = "By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of border cut off."
 
 #: For photos that the page is too small for.
 COMMAND = "The command line takes larger ones: python -m srgan_lightning.upscale PHOTO -o RESULTS."
 MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory for a million
+#: That a network of a visitor may have, and that `outscale` may make of the largest photo: 64 pixels of one.
+MAX_SCALE = 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class UpscaleRequest:
         second: weights to blend the first with, or None.
         amount: the second's share in the blend, 0 to 1.
         truth: an image file of the size of the result, to score it by, or None.
+        precision: see `upscale_image`.
+        outscale: see `Finish`; None leaves the network's own scale.
     """
 
     photo: Path
@@ -47,6 +54,8 @@ class UpscaleRequest:
     second: str | Path | None = None
     amount: float = 0.0
     truth: Path | None = None
+    precision: str = DEFAULT_PRECISION
+    outscale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +74,7 @@ class UpscaleResult:
 
 
 def run_request(
-    request: UpscaleRequest,
-    device: torch.device,
-    max_pixels: int,
-    folder: Path,
-    precision: str = DEFAULT_PRECISION,
+    request: UpscaleRequest, device: torch.device, max_pixels: int, folder: Path
 ) -> Iterator[float | UpscaleResult]:
     """Upscale, one tile at a time: yield the share that is done after each, and last the result.
 
@@ -78,51 +83,74 @@ def run_request(
         device: for the network.
         max_pixels: most that a photo may have.
         folder: for the result, in a folder in it whose name nobody can guess.
-        precision: see `upscale_image`.
 
     Raises:
         UserError: a file cannot be used, is too large, or does not fit the others.
     """
+    finish = Finish(request.outscale)
+    if request.outscale is not None and request.truth is not None:
+        raise UserError("A score is of the network's own size: leave outscale empty, or remove the original.")
     name, generator = _generator(request)
     scale = generator.scale
     photo = _read(request.photo, max_pixels, "The photo")
+    size = finish.size_of(*photo.shape[:2], scale)
+    if math.prod(size) > (most := MAX_SCALE**2 * max_pixels):
+        raise UserError(
+            f"The result would have {size[1]}x{size[0]} pixels, more than the {most:,} that are made here: take a "
+            f"smaller outscale. {COMMAND}"
+        )
     truth = None if request.truth is None else _read_truth(request.truth, photo, scale)
-    upscaler = TiledUpscaler(generator, precision=choose_precision(precision, device))
-    baseline = TiledUpscaler(Generator(1, 0, scale, "bicubic"))
+    upscaler = TiledUpscaler(generator, precision=choose_precision(request.precision, device), finish=finish)
     upscaler.generator.to(device)
 
     start = time.perf_counter()
     sr = yield from upscaler.iter_upscale(photo)
     seconds = time.perf_counter() - start
-    bicubic = baseline.upscale(photo)
+    bicubic = resize_picture(photo, size)
 
-    caption = f"{_size(photo)} to {_size(sr)} pixels with {name}, in {seconds:.1f} s on {device}."
+    caption = f"{_size(photo)} to {_size(sr)} pixels with {markdown_text(name)}, in {seconds:.1f} s on {device}."
     caption += "".join(f" Note: {note}." for note in sr.notes)
     if truth is not None:
         rows = [["bicubic", *_scores(bicubic, truth, scale)], [name, *_scores(sr, truth, scale)]]
         caption += f"\n\n{markdown_table(['', 'PSNR-Y', 'SSIM-Y'], rows)}\n\n{PROTOCOL.format(scale)}\n"
 
     folder = folder / secrets.token_hex(16)
-    result = UpscaleResult(folder / "bicubic.png", folder / f"{request.photo.stem}_x{scale}.png", caption)
+    result = UpscaleResult(folder / "bicubic.png", folder / f"{request.photo.stem}{finish.suffix(scale)}.png", caption)
     write_picture(result.bicubic, bicubic)
     write_picture(result.sr, sr)
     yield result
 
 
 def _generator(request: UpscaleRequest) -> tuple[str, SRModule]:
-    first = load_trained(request.weights)
+    first = _load(request.weights)
     if request.second is None:
         return first.name, first.generator
-    second = load_trained(request.second)
+    second = _load(request.second)
     name = f"{1 - request.amount:.0%} {first.name}, {request.amount:.0%} {second.name}"
     return name, blend(first.generator, second.generator, request.amount)
+
+
+def _load(weights: str | Path) -> Trained:
+    try:
+        trained = load_trained(weights)
+    except UserError as error:
+        raise UserError(_without_folder(error, Path(weights))) from error
+    if trained.generator.scale > MAX_SCALE:
+        name, scale = Path(weights).name, trained.generator.scale
+        raise UserError(f"{name} upscales by {scale}, and {MAX_SCALE} is the most here: take other weights.")
+    return trained
+
+
+def _without_folder(error: UserError, path: Path) -> str:
+    """What an error says, a file by its name alone: where the server keeps it is no one's business."""
+    return str(error).replace(printable(path), printable(path.name))
 
 
 def _read(path: Path, max_pixels: int, what: str) -> Picture:
     try:
         return read_picture(path, min(max_pixels, MAX_PIXELS))
     except UserError as error:
-        reason = str(error).replace(str(path), path.name)  # where the server keeps it is no one's business
+        reason = _without_folder(error, path)
         if isinstance(error, TooManyPixelsError):
             reason += f" {COMMAND}"
         raise UserError(f"{what} {path.name}: {reason}") from error
