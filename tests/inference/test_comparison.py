@@ -71,7 +71,7 @@ def test_the_table_has_the_costs(evaluate, photos, tmp_path: Path) -> None:  # t
     code, out, err = evaluate(*arguments)
     assert code == 0, err
     head, _, bicubic, ours = (tmp_path / "o.md").read_text().splitlines()[:4]
-    assert head.endswith("| weights | s/MP | MB/MP |")
+    assert head.endswith("| parameters | s/MP | MB/MP |")
     assert bicubic.split(" | ")[-3] == "0"
     assert ours.split(" | ")[-3] == f"{count_weights(Generator(8, 1)):,}"
     assert "s/MP" in out

@@ -25,7 +25,7 @@ TITLES = {
     "grid": "grid",
     "hr_grid": "HR grid",
     "colour_shift": "colour shift",
-    "weights_count": "weights",
+    "weights_count": "parameters",
     "seconds_per_megapixel": "s/MP",
     "megabytes_per_megapixel": "MB/MP",
 }
