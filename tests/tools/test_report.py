@@ -221,6 +221,17 @@ def test_a_run_gets_its_curves(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     assert {(0, 114, 178), (213, 94, 0)} <= shown
 
 
+@pytest.mark.parametrize("terms", [("pixel",), ("pixel", "adversarial"), ("pixel", "adversarial", "grid")])
+def test_a_title_stands_right_over_its_legend(terms: tuple[str, ...]) -> None:
+    names = ["loss/generator", "loss/discriminator", *(f"loss/{term}" for term in terms)]
+    figure = draw_curves({name: ([1, 2], [0.1, 0.2]) for name in names}, "run")
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert len(axes.get_legend().get_texts()) == len(names)
+    gap = axes.title.get_window_extent().y0 - axes.get_legend().get_window_extent().y1
+    assert -1 < gap * 72 / figure.dpi < 8  # points
+
+
 def test_what_is_no_run_is_told(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     for path, words in ((tmp_path / "none", "no run in it"), (tmp_path / "empty", "no run"), (tmp_path, str(sweep))):

@@ -59,7 +59,8 @@ def draw_curves(curves: Curves, title: str) -> Figure:
     with styled():
         figure = Figure(figsize=(4.2 * columns, 2.9 * rows), layout="constrained")
         figure.suptitle(title, parse_math=False)
-        for number, (name, names, logarithmic) in enumerate(shown):
+        for number, (name, possible, logarithmic) in enumerate(shown):
+            names = {column: label for column, label in possible.items() if column in curves}
             axes = figure.add_subplot(rows, columns, number + 1)
             _draw_panel(axes, curves, names, logarithmic)
             axes.set_title(name + _span(axes), pad=4 + 13 * -(-len(names) // LEGEND_COLUMNS) * (len(names) > 1))
@@ -70,8 +71,6 @@ def draw_curves(curves: Curves, title: str) -> Figure:
 
 def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: bool) -> None:
     for column, name in names.items():
-        if column not in curves:
-            continue
         steps, values = curves[column]
         if name == "bicubic":
             axes.plot(steps, values, color=MUTED, linestyle="--", label=name)
@@ -80,7 +79,7 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
             style: dict[str, Any] = {"linestyle": ":", "zorder": 3} if total else {}
             axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else None, **style)
     # A rate that ends at 0 has no logarithm there; matplotlib would leave the panel empty were all of them 0.
-    if logarithmic and any(value > 0 for column in names for value in curves.get(column, ([], []))[1]):
+    if logarithmic and any(value > 0 for column in names for value in curves[column][1]):
         axes.set_yscale("log", nonpositive="mask")
     if len(names) > 1:
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}  # over no curve
