@@ -1,4 +1,4 @@
-"""What keeps the code easy to take over: short entry points, and rooms that import downward alone."""
+"""Rules that keep the code easy to take over: short entry points, and packages that only import downward."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""`python -m srgan_lightning.benchmark`: this package's way of working beside the plain one, measured in one run."""
+"""`python -m srgan_lightning.benchmark`: measure this package against a plain reference implementation."""
 
 import argparse
 import json
@@ -15,32 +15,34 @@ PARTS = ("train_step", "degradation", "fit", "input_pipeline", "inference", "sma
 
 def make_parser() -> argparse.ArgumentParser:
     parser = command_parser("benchmark", __doc__)
-    parser.add_argument("overrides", nargs="*", help="of conf/train.yaml, such as data.batch_size=4 model.compile=true")
-    parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be given again")
-    parser.add_argument("--experiment", default="paper_srgan", help="what is trained (default: paper_srgan)")
+    parser.add_argument("overrides", nargs="*", help="options of conf/train.yaml, such as data.batch_size=4")
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part; can be repeated")
+    parser.add_argument("--experiment", default="paper_srgan", help="experiment to measure (default: paper_srgan)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    parser.add_argument("--rounds", type=positive, help="timed calls of each side (default: 5)")
-    parser.add_argument("--quick", action="store_true", help="few rounds, small images where the part chooses them")
-    parser.add_argument("--scaling", action="store_true", help="also the step's speed against batch size and HR size")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    parser.add_argument("--rounds", type=positive, help="timed calls of each function (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="few rounds and small images")
+    parser.add_argument(
+        "--scaling", action="store_true", help="also measure the step's speed by batch size and HR size"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all figures to this file")
     parser.add_argument(
         "--gpu-report",
         metavar="DIR",
         type=Path,
-        help="tests, steps in each precision, compiled and with CUDA graphs, DDP, input, inference and a training, "
-        "each in a process of its own, within eight minutes; with --quick a dry run, also on a CPU",
+        help="run tests, steps in each precision, compiled and with CUDA graphs, DDP, input, inference and training, "
+        "each in its own process, within eight minutes; with --quick a dry run, also on a CPU",
     )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure by a command line; gives the exit code."""
+    """Run the benchmark from a command line; return the exit code."""
     return exit_code(run, make_parser().parse_intermixed_args(argv))
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure by parsed options; gives the exit code, 1 if a part of the GPU report failed."""
-    # Here, so that --help and bad usage do not wait for torch.
+    # Imported here, so that --help and usage errors do not wait for torch.
     from srgan_lightning.tools.benchmark.gpu_report import gpu_report
     from srgan_lightning.tools.benchmark.run import describe_device, measure
     from srgan_lightning.tools.benchmark.table import print_results

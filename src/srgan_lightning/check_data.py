@@ -1,4 +1,4 @@
-"""`python -m srgan_lightning.check_data`: look a data set over before training on it."""
+"""`python -m srgan_lightning.check_data`: check a data set before training."""
 
 import json
 import time
@@ -15,18 +15,18 @@ from srgan_lightning.utils.files import write_text
 
 
 def check_data(cfg: DictConfig) -> dict[str, Any]:
-    """Judge a data set by a composed configuration, and say what was found.
+    """Check the data set of a composed configuration, and print the findings.
 
     Args:
-        cfg: `conf/check_data.yaml` with its groups.
+        cfg: the configuration of `conf/check_data.yaml` with its groups.
 
     Returns:
-        What `json=` is given.
+        The content of the `json=` file.
 
     Raises:
-        UserError: there is no such data, or the configuration cannot be trained on whatever the files hold.
+        UserError: the data are missing, or the configuration is invalid for any data.
     """
-    # Here, so that --help does not wait for torch.
+    # Imported here, so that --help does not wait for torch.
     from srgan_lightning.tools.data_check.checkup import check_dataset
     from srgan_lightning.tools.data_check.report import as_json, print_report
 

@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> float:
-    """A number above 0, for argparse."""
+    """Parse a number above 0, for argparse."""
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
@@ -45,15 +45,15 @@ def positive(text: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve by a command line; gives the exit code."""
+    """Serve the page from a command line; return the exit code."""
     return exit_code(run, make_parser().parse_args(argv))
 
 
 def login_of(options: argparse.Namespace) -> tuple[str, str] | None:
-    """User and password, of the option or the environment; None where neither is given.
+    """Return user and password from the option or the environment; None if neither is set.
 
     Raises:
-        UserError: one of the two is empty.
+        UserError: user or password is empty.
     """
     given = options.auth if options.auth is not None else os.environ.get(PASSWORD)
     if given is None:
@@ -65,15 +65,15 @@ def login_of(options: argparse.Namespace) -> tuple[str, str] | None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Serve by parsed options, until interrupted."""
+    """Serve the page with parsed options, until interrupted."""
     login = login_of(options)
     if login is None and options.host not in LOOPBACK:
         print(
-            f"Warning: --host {options.host} lets everybody in who reaches this machine, without a password: give "
-            f"--auth USER:PASSWORD, or set {PASSWORD}=USER:PASSWORD.",
+            f"Warning: --host {options.host} lets anyone who can reach this machine use the page without a password. "
+            f"Use --auth USER:PASSWORD, or set {PASSWORD}=USER:PASSWORD.",
             file=sys.stderr,
         )
-    # Here, so that --help and bad usage need not wait for torch.
+    # Imported here, so that --help and usage errors do not wait for torch.
     from srgan_lightning.artifacts.bundled import bundled_names
     from srgan_lightning.artifacts.load import load_trained
     from srgan_lightning.artifacts.own_class import allow_architectures
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
     device = find_device(options.device)
     allow_architectures(options.architecture)
     for path in options.weights:
-        load_trained(path)  # a bad file is reported now, not to the first visitor
+        load_trained(path)  # to report a bad file now, not to the first visitor
     with needs_extra("demo"):
         from srgan_lightning.tools.web.page import make_page
         from srgan_lightning.tools.web.server import serve

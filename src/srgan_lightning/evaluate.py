@@ -1,4 +1,4 @@
-"""`python -m srgan_lightning.evaluate`: score generators on sets of images, beside bicubic."""
+"""`python -m srgan_lightning.evaluate`: evaluate generators and bicubic interpolation on sets of images."""
 
 from omegaconf import DictConfig
 

@@ -1,4 +1,4 @@
-"""`python -m srgan_lightning.export`: a trained generator for other programs to run."""
+"""`python -m srgan_lightning.export`: export a trained generator for other programs."""
 
 import argparse
 import sys
@@ -11,15 +11,15 @@ from srgan_lightning.utils.errors import printable
 if TYPE_CHECKING:
     from srgan_lightning.artifacts.export_check import PhotoDifference
 
-#: Those of `artifacts.export`, which imports torch.
+#: Names of `artifacts.export.FORMATS`, whose module imports torch.
 FORMATS = ("onnx", "torch_export", "safetensors", "safetensors16")
 
 
 def precision(text: str) -> str:
-    """A precision of an ONNX graph, for argparse."""
+    """Parse the precision of an ONNX graph, for argparse."""
     if text == "bf16":
         raise argparse.ArgumentTypeError(
-            "ONNX Runtime has no convolutions in bf16 on a CPU, so that the file could not be checked: take fp16"
+            "ONNX Runtime has no convolutions in bf16 on a CPU, so the file could not be checked: use fp16"
         )
     if text not in ("32", "fp16"):
         raise argparse.ArgumentTypeError(f"{text} is neither 32 nor fp16")
@@ -27,7 +27,7 @@ def precision(text: str) -> str:
 
 
 def in_levels(photos: "Sequence[PhotoDifference]") -> str:
-    """How far some photos are from torch together."""
+    """Summarise the differences of several photos from torch."""
     within, values = (sum(getattr(photo, name) for photo in photos) for name in ("within", "values"))
     greatest = max(photo.greatest for photo in photos)
     return f"{greatest:.2g} levels of 255 from torch at most, {within / values:.4%} of values within 1"
@@ -37,32 +37,32 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_parser("export", __doc__)
     parser.add_argument("--weights", required=True, help="an artifact, a checkpoint, or the name of a bundled model")
     add_architecture(parser)
-    parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to; an existing file is replaced")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="format of the file")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file; an existing one is replaced")
     parser.add_argument(
         "--precision",
         metavar="{32,fp16}",
         type=precision,
         default="32",
-        help="of an ONNX graph; fp16: half the size, input and output stay float32 (default: %(default)s)",
+        help="precision of an ONNX graph; fp16: half the size, input and output stay float32 (default: %(default)s)",
     )
     parser.add_argument(
         "--check",
         metavar="DIR",
-        help="a folder of photos, as LR: run the file on the middle of up to 20, and compare with torch",
+        help="compare the file with torch on central crops of up to 20 photos of this folder, used as LR",
     )
-    parser.add_argument("--licence", metavar="TEXT", help="of the training photos, for the model card")
+    parser.add_argument("--licence", metavar="TEXT", help="licence of the training photos, for the model card")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export by a command line; gives the exit code."""
+    """Export from a command line; return the exit code."""
     return exit_code(run, make_parser().parse_args(argv))
 
 
 def run(options: argparse.Namespace) -> None:
-    """Export by parsed options."""
-    # Here, so that --help and bad usage do not wait for torch.
+    """Export with parsed options."""
+    # Imported here, so that --help and usage errors do not wait for torch.
     from srgan_lightning.artifacts.export import export
     from srgan_lightning.artifacts.export_check import fixed_side, read_photos
     from srgan_lightning.artifacts.load import load_trained
@@ -82,8 +82,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"Photos ({len(differences.photos)}): {in_levels(differences.photos)}")
     if side := options.format in ("onnx", "torch_export") and fixed_side(trained.generator):
         print(
-            f"The file takes LR of {side}x{side} pixels alone, one at a time, since tracing takes the windows of the "
-            "network for constants. An artifact (--format safetensors) takes any size."
+            f"The file only accepts single LR images of {side}x{side} pixels, because the network's windows become "
+            "constants in tracing. An artifact (--format safetensors) accepts any size."
         )
     print(f"Done: {options.output}")
 

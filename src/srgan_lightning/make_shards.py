@@ -8,16 +8,16 @@ from srgan_lightning.utils.errors import UserError
 
 
 def make_shards(cfg: DictConfig) -> dict[str, int]:
-    """Write shards by a composed configuration; splits that a killed run has finished are kept.
+    """Write shards by a composed configuration; keep splits that a killed run has finished.
 
     Args:
-        cfg: `conf/make_shards.yaml` with its groups.
+        cfg: the configuration of `conf/make_shards.yaml` with its groups.
 
     Returns:
-        How many images each split holds.
+        The number of images of each split.
 
     Raises:
-        UserError: the data cannot be read, or shards are there already.
+        UserError: the data cannot be read, or the shards exist already.
     """
     from srgan_lightning.data.sharding import finished_shards, write_shards  # needs the extra `streaming`
 
@@ -33,11 +33,11 @@ def make_shards(cfg: DictConfig) -> dict[str, int]:
         )
     finished = {split: finished_shards(*job) for split, job in jobs.items()}
     if None not in finished.values():
-        raise UserError(f"output: {cfg.output} is there already, with all of {', '.join(jobs)}. Give a new folder.")
+        raise UserError(f"output: {cfg.output} exists already, with all of {', '.join(jobs)}. Give a new folder.")
     counts: dict[str, int] = {}
     for split, job in jobs.items():
         counts[split] = finished[split] or write_shards(*job, data.workers, data.on_error)
-        print(f"{job[1]}: {counts[split]} images{' of an earlier run' if finished[split] else ''}", flush=True)
+        print(f"{job[1]}: {counts[split]} images{' from an earlier run' if finished[split] else ''}", flush=True)
     return counts
 
 

@@ -1,4 +1,4 @@
-"""`python -m srgan_lightning.report`: the curves of a run, or a table and a picture of a sweep."""
+"""`python -m srgan_lightning.report`: draw the curves of a run, or a table and a picture of a sweep."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from srgan_lightning.tools.report.perception import Choice
     from srgan_lightning.tools.report.sweep import Sweep
 
-#: Those of `reporting.perception`, which imports torch.
+#: Names of `tools.report.perception.SAYS` and `auto`; that module imports torch.
 MEASURES = ("auto", "lpips", "fid", "kid", "vgg", "swd")
 
 
@@ -27,11 +27,11 @@ def report(path: Path, output: Path, choice: "Choice", limit: int, console: Cons
     """Report on a run or a sweep.
 
     Args:
-        path: the directory of a run, or one that holds those of several.
-        output: where the files go.
+        path: the directory of a run, or of a sweep with several runs.
+        output: folder for the files.
         choice: the measure of perception.
-        limit: most validation images that it is taken on.
-        console: gets the table of a sweep and what it says.
+        limit: maximum number of validation images for this measure.
+        console: where to print the table and the notes of a sweep.
 
     Returns:
         The files written.
@@ -39,7 +39,7 @@ def report(path: Path, output: Path, choice: "Choice", limit: int, console: Cons
     Raises:
         UserError: there is nothing to report on.
     """
-    # Imported in the functions, so that --help and bad usage do not wait for torch.
+    # Imported here, so that --help and usage errors do not wait for torch.
     from srgan_lightning.tools.report.curves import draw_curves
     from srgan_lightning.tools.report.style import save_figure
     from srgan_lightning.tools.report.sweep import read_sweep, write_sweep
@@ -58,10 +58,10 @@ def report(path: Path, output: Path, choice: "Choice", limit: int, console: Cons
 
 
 def print_sweep(sweep: "Sweep", console: Console) -> None:
-    """The table, and the sentences beneath it."""
+    """Print the table of a sweep, and the sentences below it."""
     from srgan_lightning.tools.report.tables import HEAD, LEFT, cells
 
-    one_a_line = [[cell.replace(", ", "\n") for cell in cells(row)] for row in sweep.rows]  # one setting a line
+    one_a_line = [[cell.replace(", ", "\n") for cell in cells(row)] for row in sweep.rows]  # one setting per line
     print_table(console, HEAD, one_a_line, left=LEFT)
     for line in [*sweep.best, *sweep.notes]:
         console.print(printable(line, 2000), soft_wrap=True, highlight=False, markup=False)
@@ -70,25 +70,27 @@ def print_sweep(sweep: "Sweep", console: Console) -> None:
 def make_parser() -> argparse.ArgumentParser:
     parser = command_parser("report", __doc__)
     parser.add_argument("path", help="outputs/<experiment>/<run>, or multirun/<experiment>/<sweep>")
-    parser.add_argument("-o", "--output", metavar="DIR", help="where the files go (default: there)")
+    parser.add_argument("-o", "--output", metavar="DIR", help="folder for the files (default: PATH)")
     parser.add_argument(
         "--perception",
         choices=MEASURES,
         default="auto",
         help="measure of a sweep: lpips, fid, kid (extra `metrics`), vgg (--vgg-weights), or swd, which training has "
-        "logged and needs no weights; auto (default) takes vgg if its weights are given, else lpips, else swd",
+        "logged and needs no weights; auto (default) uses vgg if its weights are given, else lpips, else swd",
     )
-    parser.add_argument("--metric-weights", metavar="DIR", help="networks of lpips, fid, kid (default: torch's cache)")
-    parser.add_argument("--vgg-weights", metavar="FILE", help="VGG19 as .pth or .safetensors")
-    parser.add_argument("--vgg-layer", default="relu2_2", help="its layer (default: relu2_2)")
-    parser.add_argument("--images", type=positive, default=64, metavar="N", help="most validation images (default: 64)")
+    parser.add_argument("--metric-weights", metavar="DIR", help="weights of lpips, fid, kid (default: torch's cache)")
+    parser.add_argument("--vgg-weights", metavar="FILE", help="VGG19 weights, .pth or .safetensors")
+    parser.add_argument("--vgg-layer", default="relu2_2", help="layer of VGG19 (default: relu2_2)")
+    parser.add_argument(
+        "--images", type=positive, default=64, metavar="N", help="maximum number of validation images (default: 64)"
+    )
     add_architecture(parser)
     add_device(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Report by a command line; gives the exit code."""
+    """Report from a command line; return the exit code."""
     return exit_code(run, make_parser().parse_args(argv))
 
 
@@ -108,8 +110,7 @@ def run(options: argparse.Namespace) -> None:
         written = report(path, Path(options.output or path), choice, options.images, Console())
     except OSError as error:
         raise UserError(
-            f"{printable(error.filename or path)}: {error.strerror or error}. Files go beside the runs; -o DIR names "
-            "another folder."
+            f"{printable(error.filename or path)}: {error.strerror or error}. Use -o DIR to write to another folder."
         ) from error
     print(f"Written: {', '.join(printable(file) for file in written)}")
 

@@ -36,16 +36,16 @@ def from_command_line(cfg: DictConfig) -> float | list[float] | None:
 
 
 def what_is_trained(choices: Mapping[str, str], cfg: DictConfig) -> str:
-    """The first line of a run: the options of the groups that decide what is trained."""
+    """Return the first line of a run, with the choices of the most important groups."""
     chosen = " ".join(f"{group}={choices.get(group)}" for group in ("model", "loss", "data", "degradation"))
     return f"Training {cfg.name}: {chosen} trainer.max_steps={cfg.trainer.max_steps}. --help lists the other choices."
 
 
 def main() -> None:
-    """Train by the command line or, in all processes but the first, by the configuration of the first."""
-    if len(sys.argv) == 1:  # on a fresh machine: minutes on two cores, nothing to download
+    """Train by the command line or, on all ranks but zero, by the configuration of rank zero."""
+    if len(sys.argv) == 1:  # the quick start takes minutes on two cores, and downloads nothing
         if not is_launched():
-            print("Nothing was chosen, so this is experiment=quickstart; choose by experiment=, model=, loss=, data=.")
+            print("No options were given, so this is experiment=quickstart. Set experiment=, model=, loss= or data=.")
         sys.argv.append("experiment=quickstart")
     if not is_launched():
         from_command_line()

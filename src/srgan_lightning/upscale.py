@@ -13,7 +13,7 @@ from srgan_lightning.utils.errors import UserError, printable
 def make_parser() -> argparse.ArgumentParser:
     parser = command_parser("upscale", "Upscale image files.")
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="image files, folders (with all below) and globs; - for a pipe")
+    add("inputs", nargs="+", metavar="INPUT", help="image files, folders (with subfolders) and globs; - for a pipe")
     add(
         "-o",
         "--output",
@@ -30,57 +30,57 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_architecture(parser)
     weights.add_argument(
-        "--blend", nargs=3, metavar=("A", "B", "SHARE"), help="weights between two: SHARE of B, 0 to 1, the rest of A"
+        "--blend", nargs=3, metavar=("A", "B", "SHARE"), help="blend the weights of two models, SHARE (0 to 1) of B"
     )
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
-        "--outscale", type=float, metavar="F", help="times as wide and high, any factor (default: as the network)"
+        "--outscale", type=float, metavar="F", help="factor for width and height (default: the network's)"
     )
-    size.add_argument("--size", type=width_and_height, metavar="WxH", help="pixels that the result fits into")
-    add("--match-colours", action="store_true", help="keep the input's colours, where the network shifts them")
+    size.add_argument("--size", type=width_and_height, metavar="WxH", help="fit the result into this size")
+    add("--match-colours", action="store_true", help="keep the input's colours if the network shifts them")
     add(
         "--self-ensemble",
         action="store_true",
-        help="mean over eight flips and turns: a little better, 8 times the work",
+        help="average over eight flips and rotations: slightly better, 8 times the work",
     )
     add("--tile", type=int, default=512, metavar="N", help="LR pixels per side (default: %(default)s; 0: whole image)")
-    add("--overlap", type=int, metavar="N", help="LR pixels that tiles share (default: as far as the generator sees)")
+    add("--overlap", type=int, metavar="N", help="overlap of tiles in LR pixels (default: the receptive radius)")
     add_device(parser)
     add(
         "--precision",
         choices=("auto", "32", "bf16", "16"),
         default=DEFAULT_PRECISION,
-        help="of the convolutions of 8-bit images; auto: bf16 where the device is fast in it (default: %(default)s)",
+        help="precision for 8-bit images; auto: bf16 if the device has it in hardware (default: %(default)s)",
     )
     add("--format", choices=("same", "png", "jpg", "webp", "tif"), default="same", help="(default: as the input)")
     add(
         "--alpha",
         choices=("bicubic", "generator", "drop"),
         default="bicubic",
-        help="for transparency (default: %(default)s)",
+        help="how to upscale transparency (default: %(default)s)",
     )
-    add("--jobs", type=positive, default=1, metavar="N", help="processes that share the files, on GPUs one on each")
-    add("--resume", action="store_true", help="skip images whose result these weights have made")
-    add("--overwrite", action="store_true", help="replace results that are there; without it, nothing is replaced")
+    add("--jobs", type=positive, default=1, metavar="N", help="processes that share the files; each needs its own GPU")
+    add("--resume", action="store_true", help="skip images with a result of the same weights and options")
+    add("--overwrite", action="store_true", help="replace existing results; without it, nothing is replaced")
     return parser
 
 
 def width_and_height(text: str) -> tuple[int, int]:
-    """Two numbers with an x between them, for argparse."""
+    """Parse two numbers with an x between them, for argparse."""
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text} is no width and height, such as 1920x1080")
+        raise argparse.ArgumentTypeError(f"{text} is not a size; give width x height, such as 1920x1080")
     return int(width), int(height)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Upscale by a command line; gives the exit code."""
+    """Upscale from a command line; return the exit code."""
     return exit_code(run, make_parser().parse_intermixed_args(argv))
 
 
 def run(options: argparse.Namespace) -> int:
-    """Upscale by parsed options; gives the exit code, 1 if any file was broken."""
-    # Here, so that --help and bad usage need not wait for Lightning.
+    """Upscale with parsed options; return the exit code, 1 if any file was broken."""
+    # Imported here, so that --help and usage errors do not wait for Lightning.
     from lightning.pytorch.utilities import rank_zero_only
 
     from srgan_lightning.artifacts.load import load_generator
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     from srgan_lightning.utils.device import find_device
 
     if options.resume and "-" in options.inputs:
-        raise UserError("--resume goes by the names of files, and a picture from a pipe has none: leave it out.")
+        raise UserError("--resume needs file names, which a picture from a pipe does not have: remove --resume.")
     device = find_device(options.device)
     allow_architectures(options.architecture)
     finish = Finish(options.outscale, options.size, options.match_colours)
@@ -106,17 +106,17 @@ def run(options: argparse.Namespace) -> int:
     )
     with piped(options.inputs, options.output, options.format) as files:
         jobs = list_jobs(files.inputs, files.output, finish.suffix(upscaler.scale), options.format)
-        # Processes of one run all come here before any of them writes, so all leave out the same.
+        # All processes of a run get here before any of them writes, so all skip the same jobs.
         waiting, replaced = without_done(jobs, options.resume, options.overwrite, upscaler.fingerprint())
         failures = upscale_files(waiting, upscaler, device, options.jobs) if waiting else {}
         if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-            return 0  # the first process reports all; Lightning would take another code for a crash
+            return 0  # rank zero reports all failures; Lightning would treat another code as a crash
         done = f"{len(waiting) - len(failures)} of {len(jobs)} images written to {files.output}"
         if options.overwrite:
             anew = [job for job in waiting if job.target in replaced and str(job.source) not in failures]
-            done += f", {len(anew)} of them in place of older results"
+            done += f", {len(anew)} of them replacing older results"
         if options.resume:
-            done += f", {len(jobs) - len(waiting)} skipped that were there already"
+            done += f", {len(jobs) - len(waiting)} existing ones skipped"
         print(printable(files.shown(f"{done}.")))
         if failures:
             print(f"{len(failures)} could not be upscaled:", file=sys.stderr)

@@ -180,5 +180,5 @@ def test_folders_without_photos_are_refused_before_any_work(
         assert told.startswith(f"--check={tmp_path / folder}: ")
         assert said in told
         assert told.count("\n") == 1
-    assert told.strip().endswith("So it is with 1 more.")
+    assert told.strip().endswith("1 more cannot be read.")
     assert not (tmp_path / "m.safetensors").exists()

@@ -87,7 +87,7 @@ def test_the_card_tells_recipe_data_scores_licence_and_limits(folder: Path) -> N
         "| psnr_y | 30.12 | 28.50 |",
         "- border: 4 pixels",
         "- global_skip: bicubic",
-        "do not use it to identify people",
+        "Do not use it to identify people",
     ):
         assert said in card.text
 

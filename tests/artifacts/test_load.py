@@ -1,4 +1,4 @@
-"""`weights=`: what loads, and what every other file is told."""
+"""`weights=`: files that load, and the errors of all others."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""What is chosen is what is trained: an option of a group replaces what the experiment had chosen there, whole."""
+"""A chosen option of a group replaces the experiment's choice as a whole."""
 
 import json
 import subprocess
@@ -88,7 +88,7 @@ def test_a_bare_command_trains_the_quickstart(
     command.main()
     assert trained[0].name == "quickstart"
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Nothing was chosen, so this is experiment=quickstart; choose by experiment=")
+    assert lines[0].startswith("No options were given, so this is experiment=quickstart. Set experiment=")
     assert lines[1].startswith("Training quickstart: model=quickstart loss=quickstart data=quickstart")
     make = subprocess.run(["make", "-n", "quickstart"], cwd=config_dir().parent, capture_output=True, text=True)
     assert "srgan_lightning.train experiment=quickstart" in make.stdout

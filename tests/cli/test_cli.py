@@ -28,7 +28,7 @@ Configure = Callable[..., DictConfig]
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run `python -m srgan_lightning.train ARGUMENTS` in this process; gives exit code and what it said."""
+    """Run `python -m srgan_lightning.train ARGUMENTS` in this process; return exit code and output."""
 
     def run(*arguments: str) -> tuple[int, str]:
         GlobalHydra.instance().clear()

@@ -20,7 +20,7 @@ HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "matplotlib", "gra
 
 
 def imported(module: str, *arguments: str) -> tuple[int, str, set[str]]:
-    """Run a command; gives its exit code, what it said, and the packages that it imported."""
+    """Run a command; return its exit code, output, and imported packages."""
     command = [sys.executable, "-X", "importtime", "-m", f"srgan_lightning.{module}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     packages = {name.partition(".")[0] for name in re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.M)}

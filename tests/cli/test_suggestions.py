@@ -1,4 +1,4 @@
-"""Misspelt options are told the nearest one, and --help says what there is."""
+"""Misspelt options get a suggestion, and --help lists the options."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""`data.cache=memmap`: the same images, built once, whatever happens on the way."""
+"""`data.cache=memmap`: the same images, built once, also after interruptions."""
 
 import json
 import multiprocessing
@@ -84,7 +84,7 @@ def test_transform_arguments_make_caches_of_their_own(shared: Callable[[str], Pa
 
 
 def build(source: ImageFolder, root: Path, dies_at: int | None) -> None:
-    """In a process of its own: cache a source image by image, and be killed before one of them."""
+    """Cache a source image by image in another process, which is killed before one of them."""
     cache.FLUSH, cache._check_space = 1, lambda *_: None  # which reads some images
     original = ImageFolder.read
 

@@ -59,7 +59,7 @@ def test_lr_of_any_size_is_8_bits_in_range(name: str, size: tuple[int, int], sca
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lr_follows_from_hr_and_draw_alone(name: str) -> None:
-    """Whatever else is in the batch, in whatever memory format, and however often."""
+    """Independent of the rest of the batch, the memory format and the number of calls."""
     degradation, hr, draw = build(name), pictures(8), torch.rand(8)
     state = torch.get_rng_state()
     lr = degradation(hr.contiguous(memory_format=torch.channels_last), draw)

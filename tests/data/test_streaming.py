@@ -118,7 +118,7 @@ def test_the_command_writes_celeba(shared: Callable[[str], Path], tmp_path: Path
     assert make_shards(cfg) == {"val": len(files)}
     ours = Shards(f"{tmp_path}/out/val", "x", (64, 64), "square")
     assert torch.equal(ours.read(1), files.read(1))
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         make_shards(cfg)
 
 

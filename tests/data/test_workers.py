@@ -1,4 +1,4 @@
-"""Loader processes: started by a method of their own, whatever the process that starts them has made its default."""
+"""Loader processes: their start method does not depend on the default of the starting process."""
 
 import multiprocessing
 import pickle

@@ -97,7 +97,7 @@ def changed(content: bytes, mutations: list[tuple[float, bytes, str]], cut: floa
 
 
 def with_checksums(content: bytes) -> bytes:
-    """A PNG whose chunks have the checksums that their data need, so that damage gets past the first gate."""
+    """Return a PNG with correct checksums, so that damaged data pass the first check."""
     result, place = bytearray(content[:8]), 8
     while place + 12 <= len(content):
         (length,) = struct.unpack(">I", content[place : place + 4])

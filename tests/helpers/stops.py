@@ -1,4 +1,4 @@
-"""Runs that are killed, told to stop or made to draw random numbers, and the comparison of what they leave."""
+"""Start runs that are killed, stopped or draw random numbers, and compare their results."""
 
 import copy
 import csv

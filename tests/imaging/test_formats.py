@@ -1,4 +1,4 @@
-"""Which decoders a file can reach, whatever its name says, and EXIF that is not what it should be."""
+"""Decoders that a file can reach, independent of its name, and invalid EXIF."""
 
 import io
 import os

@@ -145,7 +145,7 @@ def test_upscale_image_takes_a_path_and_keeps_metadata(weights: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_share_a_folder(run_module: Run, tmp_path: Path, weights: str) -> None:
-    """The same files as one process makes, each once; broken ones of both are told, by the first."""
+    """Two processes write the same files as one, each once; rank zero reports the broken files of both."""
     _, bad = broken_folder(tmp_path / "in")
     one = run_module("upscale", "in", "-o", "one", "--weights", weights, "--device", "cpu")
     two = run_module("upscale", "in", "-o", "two", "--weights", weights, "--device", "cpu", "--jobs", "2")

@@ -68,11 +68,11 @@ def test_results_are_replaced_only_when_asked(tmp_path: Path, weights: str, caps
     assert (out / "b_x4.png").read_text() == "mine"
     assert not (out / "a_x4.png").exists()
     assert upscale(*arguments, "-o", out, "--overwrite") == 0
-    assert f"3 of 3 images written to {out}, 1 of them in place of older results." in last_line(capsys)
+    assert f"3 of 3 images written to {out}, 1 of them replacing older results." in last_line(capsys)
     assert Image.open(out / "b_x4.png").size == (92, 68)
     (out / "b_x4.png").unlink()
     assert upscale(*arguments, "-o", out, "--resume") == 0
-    assert f"1 of 3 images written to {out}, 2 skipped that were there already." in last_line(capsys)
+    assert f"1 of 3 images written to {out}, 2 existing ones skipped." in last_line(capsys)
     assert "--overwrite" in refusal(capsys, arguments[0], "-o", out / "b_x4.png", "--weights", weights)
 
 
@@ -169,7 +169,7 @@ def test_names_reach_the_terminal_escaped(tmp_path: Path, weights: str, capsys: 
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path, weights: str) -> None:
-    """Also where they lead in a circle; a link to a folder that is there anyway adds nothing."""
+    """Also circular links; a link to a folder that is searched anyway adds nothing."""
     (tmp_path / "in/real").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     smooth().save(tmp_path / "in/real/a.png")

@@ -247,7 +247,7 @@ def test_a_pipe_at_one_end(tmp_path: Path, weights: str, monkeypatch: pytest.Mon
         (Stream(encoded("PNG")[:200]), ["-", "-o", "-"], "standard input: it cannot be read as an image"),
         (Stream(terminal=True), ["-", "-o", "-"], "which is a terminal"),
         (Stream(encoded("PNG")), ["-", "b.png", "-o", "out"], "exactly one input"),
-        (Stream(encoded("PNG")), ["-", "-o", "out", "--resume"], "--resume goes by the names of files"),
+        (Stream(encoded("PNG")), ["-", "-o", "out", "--resume"], "--resume needs file names"),
     ],
 )
 def test_nothing_comes_out_of_a_bad_pipe(

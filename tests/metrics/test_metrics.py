@@ -94,7 +94,7 @@ def by_torchmetrics(sr: Tensor, hr: Tensor, border: int) -> Tensor:
 def test_scores_are_those_of_torchmetrics(
     batch: int, height: int, width: int, border: int, noise: float, seed: int, band_pixels: int
 ) -> None:
-    """Of every size, whether bands of rows divide it or not; in flat regions too, where float32 loses most digits."""
+    """For sizes that are and are not multiples of a band, and for flat regions, where float32 loses most digits."""
     random = torch.Generator().manual_seed(seed)
     size = (height + 2 * border, width + 2 * border)
     hr = round_to_8_bits(resize_bicubic(torch.rand(batch, 3, 4, 4, generator=random) * 1.5 - 0.25, size))

@@ -1,4 +1,4 @@
-"""What the commands ask of a generator, of whatever layers, and what they make of one that does not say much."""
+"""The contract of a generator with any layers, and the defaults for optional traits."""
 
 from collections.abc import Callable
 from typing import Any

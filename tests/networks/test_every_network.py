@@ -161,7 +161,7 @@ def test_it_is_exported_to_onnx(trained: Trained, tmp_path: Path, capsys: pytest
     target = str(tmp_path / "x.onnx")
     words = ["--weights", trained.artifact, "--format", "onnx", "-o", target]
     assert export([*words, *trained.network.command]) == 0, capsys.readouterr().err
-    assert ("takes LR of 64x64 pixels alone" in capsys.readouterr().out) == trained.network.foreign
+    assert ("only accepts single LR images of 64x64 pixels" in capsys.readouterr().out) == trained.network.foreign
     shape = runtime.InferenceSession(target).get_inputs()[0].shape
     fixed = [1, 3, 64, 64]
     assert shape == fixed if trained.network.foreign else [side for side in shape if isinstance(side, int)] == [3]

@@ -203,4 +203,4 @@ def test_options_that_it_does_not_take_are_named_with_the_way_out(configure: Con
     said = user_error(raised.value, cfg)
     assert said is not None
     assert "~model.generator.channels ~model.generator.blocks ~model.generator.global_skip" in said
-    assert "or choose model/generator=own" in said
+    assert "or use model/generator=own" in said

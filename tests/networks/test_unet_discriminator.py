@@ -1,4 +1,4 @@
-"""The U-Net discriminator against torch's spectral norm, Real-ESRGAN's names and a training of its own."""
+"""The U-Net discriminator: torch's spectral norm, Real-ESRGAN's names, and a training."""
 
 import copy
 import hashlib
@@ -139,7 +139,7 @@ def test_it_trains_and_is_watched(configure: Configure, precision: str) -> None:
 
 
 def test_a_run_with_it_resumes_exactly(tmp_path: Path) -> None:
-    """The vectors of the power iteration too, between batches whose gradients wait."""
+    """Also the vectors of the power iteration, between accumulated batches."""
     overrides = [*UNET, "model.accumulate_grad_batches=2", "trainer.max_steps=3", "trainer.val_check_interval=3"]
     _, parts = assert_resumes_exactly(tmp_path, overrides, (1, 4))
     state = torch.load(parts / "checkpoints/last.ckpt", weights_only=True)["state_dict"]

@@ -40,7 +40,7 @@ def victims(folder: Path) -> list[str]:
 
 
 def test_paths_in_a_checkpoint_remove_nothing(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lightning replaces the best checkpoint that a file names, which it has removed whatever it was."""
+    """Lightning would delete any file that a checkpoint names as the best one."""
     monkeypatch.chdir(copied)
     last = copied / "checkpoints/last.ckpt"
     content = torch.load(last, weights_only=True)

@@ -28,7 +28,7 @@ def witnesses(tmp_path: Path) -> Path:
 
 
 def configuration(run_dir: Path, **trainer: object) -> DictConfig:
-    """The configuration that a run directory holds, to resume the run where it is now."""
+    """Return the configuration of a run directory, with paths for resuming it in its current place."""
     cfg = OmegaConf.load(run_dir / ".hydra" / "config.yaml")
     assert isinstance(cfg, DictConfig)
     cfg.run_dir, cfg.ckpt_path = str(run_dir), str(run_dir / "checkpoints" / "last.ckpt")

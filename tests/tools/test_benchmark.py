@@ -1,4 +1,4 @@
-"""The benchmark runs and reports; its figures are nobody's assertion."""
+"""The benchmark runs and reports; its figures are not checked."""
 
 import json
 from pathlib import Path

@@ -115,7 +115,7 @@ def test_mistakes_of_the_command_line(
     port = site.url.rsplit(":", 1)[1].strip("/")
     assert main(["--device", "cpu", "--port", port]) == 1
     said = capsys.readouterr().err.strip()
-    assert said == f"Port {port} of 127.0.0.1 is unavailable (it is taken): choose another with --port."
+    assert said == f"Port {port} of 127.0.0.1 is unavailable (it is in use): use another with --port."
     assert "\n" not in said
     with pytest.raises(SystemExit, match="2"):
         main(["--max-megapixels", "0"])

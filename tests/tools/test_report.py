@@ -115,12 +115,12 @@ def test_what_auto_cannot_have_it_does_without(
     assert main([str(sweep)]) == 0
     said = capsys.readouterr().out
     assert "Perception is swd" in said
-    assert "Not LPIPS: its network is not on this machine" in said
+    assert "LPIPS was not used, because its weights are not on this machine" in said
     assert not asked
     assert main([str(sweep), "--perception", "lpips"]) == 1
     error = capsys.readouterr().err
     assert "network is unreachable" in error
-    assert "give --metric-weights DIR, or take --perception swd" in error
+    assert "use --metric-weights DIR, or --perception swd" in error
 
 
 def test_bicubic_counts_where_no_run_beats_it(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,11 +137,11 @@ def test_bicubic_counts_where_no_run_beats_it(sweep: Path, capsys: pytest.Captur
     assert front == ["no", "yes"]
     assert f"(PSNR-Y 30.00 dB): {sweep}/0/generator.safetensors, but no run beats bicubic (30.50 dB)\n" in said
     assert f"(SSIM-Y 0.9000): {sweep}/0/generator.safetensors\n" in said
-    assert f"Most of both (PSNR-Y 28.00 dB, swd 0.1): {sweep}/1/generator.safetensors\n" in said
+    assert f"Best compromise (PSNR-Y 28.00 dB, swd 0.1): {sweep}/1/generator.safetensors\n" in said
     said, front = report(31.0, 0.05)
     assert front == ["no", "no"]
     assert f"(swd 0.1): {sweep}/1/generator.safetensors, but no run beats bicubic (0.05)\n" in said
-    assert "Most of both: bicubic, which no run beats in either." in said
+    assert "Best compromise: bicubic, which no run beats in either score." in said
 
 
 def test_runs_whose_data_are_gone_or_foreign_are_compared_without_crops(
@@ -151,12 +151,12 @@ def test_runs_whose_data_are_gone_or_foreign_are_compared_without_crops(
     config = OmegaConf.load(path)
     for data, reason in (
         ({"_target_": "srgan_lightning.data.folder.FolderData", "train_dir": "gone", "val_dir": "gone"}, "gone"),
-        ({"_target_": "os.system", "command": f"touch {sweep}/exploited"}, "os.system, which is none"),
+        ({"_target_": "os.system", "command": f"touch {sweep}/exploited"}, "os.system, which is not a class"),
     ):
         OmegaConf.save({**config, "data": data}, path)
         assert main([str(sweep)]) == 0
         said = capsys.readouterr().out
-        assert "No strip of crops" in said
+        assert "No crops are shown" in said
         assert reason in said
     assert not (sweep / "exploited").exists()
     assert main([str(sweep), "--perception", "fid"]) == 1
@@ -184,7 +184,7 @@ def test_a_strangers_run_calls_nothing(
     OmegaConf.save({**config, group: place(config[group], call)}, path)
     assert main([str(sweep), "--perception", "swd"]) == 0
     assert not (sweep / "exploited").exists()
-    assert "os.mkdir, which is none of this package's" in capsys.readouterr().out
+    assert "os.mkdir, which is not a class of this package" in capsys.readouterr().out
 
 
 def test_a_stopped_run_is_unfinished(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

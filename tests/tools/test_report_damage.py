@@ -147,7 +147,7 @@ def test_a_run_whose_data_are_damaged_is_compared_without_crops(
     assert time.process_time() - start < 10
     said = capsys.readouterr().out
     check_said(said)
-    assert "No strip of crops: " in said
+    assert "No crops are shown: " in said
     assert "PSNR-Y 31.00 dB" in said
 
 
@@ -219,5 +219,5 @@ def test_a_run_of_somebody_else_is_reported_elsewhere(sweep: Path, capsys: pytes
             os.seteuid(0)
         error = capsys.readouterr().err
         assert codes == (1, 1)
-        assert error.count("Permission denied. Files go beside the runs; -o DIR names another folder.\n") == 2
+        assert error.count("Permission denied. Use -o DIR to write to another folder.\n") == 2
         assert not list(Path(folder).rglob("*.partial"))

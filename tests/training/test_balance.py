@@ -107,7 +107,7 @@ def test_it_never_pauses_by_default(configure: Configure) -> None:
 
 @pytest.mark.parametrize("further", [[], ["model.discriminator_updates=2"]])
 def test_a_stopped_run_is_the_uninterrupted_one(tmp_path: Path, further: list[str]) -> None:
-    """Stops while it learns and while it waits, and where gradients do."""
+    """Stops while the discriminator learns, while it is paused, and while gradients accumulate."""
     overrides = [*SRGAN, *ON, *further, "model.generator.global_skip=none", "model.discriminator_optimizer.lr=1e-2"]
     overrides += ["callbacks.balance.pause_above=0.53", "callbacks.balance.resume_below=0.53"]
     overrides += ["trainer.max_steps=5", "trainer.val_check_interval=50"]

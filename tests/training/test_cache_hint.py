@@ -1,4 +1,4 @@
-"""A training that waits for data which it decodes again and again is told of the cache, once."""
+"""A training that waits for repeatedly decoded data suggests the cache, once."""
 
 from collections.abc import Callable
 from types import SimpleNamespace

@@ -79,7 +79,7 @@ class DiesInValidation(Callback):
 
 @pytest.mark.parametrize("updates", [3, 2])
 def test_a_first_validation_that_dies_leaves_a_checkpoint(configure: Configure, photos: Photos, updates: int) -> None:
-    """A run resumes from it as if nothing had been: it validates first, also where nothing is left to train."""
+    """The resumed run validates first, also if nothing is left to train, and equals an uninterrupted run."""
     folders = [f"data.{split}_dir={photos(split)}" for split in ("train", "val")]
     steps = [f"trainer.max_steps={updates}", "trainer.val_check_interval=2"]
     whole, died = (configure(*SRRESNET, *folders, *steps, run=f"{name}/0") for name in ("whole", "died"))

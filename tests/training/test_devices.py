@@ -30,7 +30,7 @@ def test_cores_are_those_that_the_process_may_run_on() -> None:
 
 
 def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As macOS: defaults are found and errors are told all the same."""
+    """As on macOS: defaults and errors work without affinity."""
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert usable_cores() == 6

@@ -251,7 +251,7 @@ def test_artifacts_from_before_there_were_two_are_generators(tmp_path: Path) -> 
 
 
 def test_a_resumed_run_delivers_its_newer_one(finished: Path, tmp_path: Path) -> None:
-    """A resumed run writes it anew."""
+    """A resumed run writes it again."""
     run = Path(shutil.copytree(finished, tmp_path / "0"))
     from tests.helpers.stops import configuration
 

@@ -1,4 +1,4 @@
-"""Kill -9 at any moment, then `ckpt_path`: the same weights, history and files as those of a run that nobody killed."""
+"""Kill -9 at any moment, then `ckpt_path`: the same weights, history and files as without the kill."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""What a reviewer would want to see of a training on a GPU; each part runs on the CPU in a test of its own."""
+"""The main checks of a training on a GPU; each part also has a test on the CPU."""
 
 import warnings
 from collections.abc import Callable
@@ -95,7 +95,7 @@ class Syncs(Callback):
 
 @pytest.mark.parametrize("stage", [*STAGES])
 def test_most_steps_wait_for_the_gpu_once_at_most_for_each_network(configure: Configure, stage: str) -> None:
-    """To see that gradients are finite; health measures every so many updates, and logs wait where they are written."""
+    """For the check that gradients are finite. Health waits at its interval, and logging when values are logged."""
     syncs = Syncs()
     steps = ["trainer.precision=bf16-mixed", "trainer.max_steps=8", "trainer.limit_val_batches=0"]
     train(configure(*STAGES[stage], *GPU, *steps, "callbacks.health.interval=100"), [syncs])

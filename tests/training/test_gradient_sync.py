@@ -1,4 +1,4 @@
-"""Gradients and BatchNorm statistics of two CPU processes: sent once, and equal where they are saved and scored."""
+"""Gradients and BatchNorm statistics of two CPU processes: sent once, and equal when saved and scored."""
 
 import json
 import os

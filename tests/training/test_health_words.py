@@ -1,4 +1,4 @@
-"""Each fault is told with options that help, and each of these exists."""
+"""Each fault names options that help, and these options exist."""
 
 import re
 from collections.abc import Callable, Iterator

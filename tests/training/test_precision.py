@@ -1,4 +1,4 @@
-"""`trainer.precision=auto`: what it becomes, what is said of it, what a resumed run keeps, what stays float32."""
+"""`trainer.precision=auto`: its choice and message, the precision of resumed runs, and what stays float32."""
 
 import json
 from collections.abc import Callable
@@ -196,7 +196,7 @@ def test_in_bf16_the_convolutions_alone_are_bf16(configure: Configure) -> None:
 
 @pytest.mark.parametrize("stage", ["srgan", "srresnet"])
 def test_the_default_trains(configure: Configure, stage: str) -> None:
-    """As users have it, whatever this machine's CPU is."""
+    """Tests use the default `auto`, independent of this machine's CPU."""
     words = (
         ["experiment=quickstart", *TINY_SRGAN]
         if stage == "srgan"

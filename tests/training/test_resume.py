@@ -41,7 +41,7 @@ NOISE = "+callbacks.noise={_target_: tests.helpers.stops.Noise}"
 def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
     tmp_path: Path, stage: str, validation: bool, stops: list[int]
 ) -> None:
-    """Stops at batches or in the validations after them: within epochs, at their ends, and where gradients wait."""
+    """Stops at batches or in the validations after them: within and at the end of epochs, and during accumulation."""
     base, steps = (SRGAN, 4) if stage == "srgan" else (SRRESNET, 6)  # SRResNet steps at the end of an epoch too
     overrides = [*base, f"trainer.max_steps={steps}", "trainer.val_check_interval=2", "data.num_workers=1", NOISE]
     whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
@@ -90,7 +90,7 @@ def test_the_best_score_moves_with_the_run_directory(copied: Path) -> None:
 
 @pytest.mark.parametrize("before", ["none", "older"])
 def test_the_newest_checkpoint_is_made_up_for_after_a_kill_between_it_and_the_best(copied: Path, before: str) -> None:
-    """Also where nothing is left to train, so that no validation writes it again."""
+    """Also if nothing is left to train, so that no validation writes it again."""
     last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
     whole = best.read_bytes()
     if before == "older":

@@ -18,7 +18,7 @@ Run = Callable[..., Any]
 
 
 def test_a_job_that_fails_is_told_and_the_others_go_on(run_module: Run, tmp_path: Path) -> None:
-    """VGG weights that are not to be had fail their own jobs alone, as those of the README's sweep without network."""
+    """Unavailable VGG weights fail only the jobs that need them, as in the README's sweep without network."""
     done = run_module(
         "train", "-m", *QUICK, "loss.perceptual=0.006,0", "loss.vgg.weights=here.pth,there.pth", "hydra.sweep.dir=sweep"
     )

@@ -1,4 +1,4 @@
-"""Find the models that come with the package by name."""
+"""Find bundled models by name."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from srgan_lightning.utils.errors import UserError
 
 BUNDLED = Path(__file__).resolve().parent / "weights"
-#: The default for any photo: better than bicubic on sharp, blurred and compressed ones.
+#: The default for any photo: better than bicubic on sharp, blurred and compressed photos.
 DEFAULT = "srresnet-faces-x4"
 #: What each bundled model is for, in words that follow its name and a colon.
 PURPOSES = {

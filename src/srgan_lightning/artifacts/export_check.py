@@ -1,4 +1,4 @@
-"""How near an exported file is to torch: on noise of several sizes, and on the user's own photos."""
+"""Compare an exported file with torch, on noise of several sizes and on the user's photos."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,25 +14,25 @@ from srgan_lightning.utils.errors import UserError
 Upscaler = Callable[[Tensor], Tensor]
 Size = tuple[int, int, int]  # batch, height, width
 
-#: Batch, height, width of the LR that a file is checked with: odd, below the 9x9 kernels, and unlike what is traced.
+#: Batch, height and width of LR for the check: odd sizes, smaller than the 9x9 kernels, and unlike the traced size.
 CHECKED_SIZES = ((1, 17, 31), (2, 32, 48), (3, 5, 7))
-#: Side of LR, for networks whose windows tracing takes for constants: their files take one image of this size.
+#: Side of LR for networks whose windows become constants in tracing: their files accept one image of this size.
 FIXED_SIDE = 64
-#: Most that values of SR, around 0..1, may differ from those of torch in float32, by the precision of the file.
+#: Largest allowed difference from torch in float32, for values of SR in about 0..1, by precision of the file.
 TOLERANCES = {"32": 1e-4, "fp16": 1 / 255}
-#: Side of what is cut out of the middle of a photo, in LR pixels, and how many photos of a folder are taken.
+#: Side of the central crop of a photo in LR pixels, and maximum number of photos of a folder.
 PHOTO_SIDE, MAX_PHOTOS = 128, 20
 
 
 @dataclass(frozen=True)
 class PhotoDifference:
-    """How SR of one photo differs from torch's, both cut to 0..1.
+    """The difference between SR of one photo and torch's SR, both clamped to 0..1.
 
     Args:
-        name: of the photo.
-        greatest: in levels of 255; NaN where the file gives NaN.
-        within: how many values differ by one level at most.
-        values: how many there are.
+        name: name of the photo.
+        greatest: largest difference in levels of 255; NaN if the file gives NaN.
+        within: number of values that differ by at most one level.
+        values: number of all values.
     """
 
     name: str
@@ -43,33 +43,33 @@ class PhotoDifference:
 
 @dataclass(frozen=True)
 class Differences:
-    """From torch in float32: the greatest by size of noise, absolute; and those of photos."""
+    """Differences from torch in float32: the largest absolute one by size of noise, and those of photos."""
 
     noise: dict[Size, float] = field(default_factory=dict)
     photos: list[PhotoDifference] = field(default_factory=list)
 
 
 def fixed_side(generator: SRModule) -> int:
-    """The one side of LR that an exported file takes; 0 where it takes any, as all but networks with windows do."""
+    """Return the only side of LR that an exported file accepts; 0 if it accepts any. Networks with windows need one."""
     traits = traits_of(generator)
     multiple = traits.tile_multiple or traits.side_multiple
     return 0 if multiple == 1 else -(-max(FIXED_SIDE, traits.min_side) // multiple) * multiple
 
 
 def sizes_taken(generator: SRModule, sizes: Iterable[Size]) -> list[Size]:
-    """Batches, heights and widths that an exported file takes, from those that it might."""
+    """Adjust sizes (batch, height, width) to those that an exported file accepts."""
     least, side = traits_of(generator).min_side, fixed_side(generator)
     return [(1, side, side)] if side else [(batch, max(h, least), max(w, least)) for batch, h, w in sizes]
 
 
 @torch.no_grad()
 def compare(generator: SRModule, exported: Upscaler, photos: Mapping[str, Tensor]) -> Differences:
-    """Run both on noise of `CHECKED_SIZES`, and on photos.
+    """Compare the outputs of both on noise of `CHECKED_SIZES` and on photos.
 
     Args:
-        generator: in float32.
-        exported: what a file gives, read back.
-        photos: (1, 3, H, W) LR by name, as `read_photos` gives them.
+        generator: the generator in float32.
+        exported: the exported network, loaded from its file.
+        photos: LR (1, 3, H, W) by name, from `read_photos`.
     """
     seeded = torch.Generator().manual_seed(0)
     found = Differences()
@@ -84,18 +84,18 @@ def compare(generator: SRModule, exported: Upscaler, photos: Mapping[str, Tensor
 
 
 def read_photos(folder: str, generator: SRModule) -> dict[str, Tensor]:
-    """The middle of photos of a folder, as LR, by name; of a large folder, some that are spread over it.
+    """Read central crops of the photos in a folder as LR, by name; at most `MAX_PHOTOS`, spread over the folder.
 
     Args:
-        folder: with image files in it or below.
-        generator: whose exported file is to take them.
+        folder: a folder with image files in it or below.
+        generator: the exported generator, for its smallest or fixed side.
 
     Returns:
-        (1, 3, H, W) RGB in [0, 1], of `PHOTO_SIDE` at most; small ones are lengthened by reflection as far as the
-        network needs it.
+        (1, 3, H, W) RGB in [0, 1], with sides of at most `PHOTO_SIDE`; small photos are padded by reflection to the
+        network's smallest side.
 
     Raises:
-        UserError: there is no such folder, no image in it, or one that cannot be read.
+        UserError: the folder does not exist, has no image, or has an image that cannot be read.
     """
     files = find_images(folder, "--check")
     photos, broken = {}, []
@@ -105,13 +105,13 @@ def read_photos(folder: str, generator: SRModule) -> dict[str, Tensor]:
         except UserError as error:
             broken.append(str(error))
     if broken:
-        more = f" So it is with {len(broken) - 1} more." if len(broken) > 1 else ""
+        more = f" {len(broken) - 1} more cannot be read." if len(broken) > 1 else ""
         raise UserError(f"--check={folder}: {broken[0]}{more}")
     return photos
 
 
 def _middle(photo: Tensor, generator: SRModule) -> Tensor:
-    """(3, H, W) uint8 to (1, 3, h, w) in [0, 1]."""
+    """Crop (3, H, W) uint8 to its centre, (1, 3, h, w) in [0, 1]."""
     side, least = fixed_side(generator), traits_of(generator).min_side
     height, width = (min(extent, side or PHOTO_SIDE) for extent in photo.shape[1:])
     top, left = (photo.shape[1] - height) // 2, (photo.shape[2] - width) // 2

@@ -18,11 +18,11 @@ from srgan_lightning.utils.markdown import markdown_table, markdown_text
 
 #: Licences by class of the data group; `data.licence` in the metadata has priority.
 LICENCES = {
-    "CelebAData": "CelebA is for non-commercial research only, and its images may not be passed on; its makers ask "
-    "that this be kept for what is made from it (mmlab.ie.cuhk.edu.hk/projects/CelebA.html).",
+    "CelebAData": "CelebA is for non-commercial research only, and its images may not be passed on; its authors "
+    "ask that derived work keep these terms (mmlab.ie.cuhk.edu.hk/projects/CelebA.html).",
     "SyntheticData": "None is needed: the images are drawn by the program.",
 }
-UNKNOWN_LICENCE = "Not recorded. Whoever publishes these weights should state it here."
+UNKNOWN_LICENCE = "Not recorded. Add it here before publishing these weights."
 
 #: Licence entries for the Hub, whose list of licences has none of these.
 HUB_LICENCES = {
@@ -69,11 +69,11 @@ Licence of the data: {licence}
 
 ## Limits
 
-- It has learnt from the data above, with low resolution made by the degradation above. Other subjects, compression,
-  noise or blur give worse results, and scores on them are not known.
-- Detail that it adds is plausible, not recovered: many sharp images have the same small one. Its output is no evidence
-  of what was there: do not use it to identify people, to read signs or plates, or in medical or legal decisions.
-- Faces and groups that are rare in the data may be drawn towards those that are frequent.
+- The generator was trained on the data above, with low resolution made by the degradation above. Other subjects,
+  compression, noise or blur give worse results, with unknown scores.
+- The detail that it adds is plausible, not recovered: many sharp images have the same low-resolution image. Its output
+  is no evidence. Do not use it to identify people, to read signs or plates, or in medical or legal decisions.
+- Faces of groups that are rare in the data may be changed to look like those of frequent groups.
 """
 
 

@@ -1,1 +1,1 @@
-"""How commands read their options and report mistakes; Hydra composes the configurations of conf/."""
+"""Read command-line options, compose the configurations of conf/, and report errors."""

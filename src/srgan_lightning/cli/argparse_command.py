@@ -1,4 +1,4 @@
-"""What commands with dashed options have in common: their parser, options of several of them, and how they end."""
+"""Common parts of commands with dashed options: parser, shared options, and error handling."""
 
 import argparse
 import sys
@@ -8,13 +8,13 @@ from srgan_lightning.utils.errors import UserError
 
 
 def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser whose usage shows `python -m srgan_lightning.NAME`."""
+    """Make a parser whose usage shows `python -m srgan_lightning.NAME`."""
     return argparse.ArgumentParser(prog=f"python -m srgan_lightning.{name}", description=description)
 
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
     """Add --architecture, for `artifacts.own_class.allow_architectures`."""
-    text = "your own class, where the weights name it"
+    text = "allow this class of yours, if the weights name it"
     parser.add_argument("--architecture", action="append", metavar="MODULE.CLASS", help=text)
 
 
@@ -24,7 +24,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """An integer from 1 on, for argparse."""
+    """Parse an integer of at least 1, for argparse."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
@@ -35,8 +35,8 @@ def exit_code(run: Callable[[argparse.Namespace], int | None], options: argparse
     """Run a command; a user's mistake becomes one paragraph on stderr, as in commands of `hydra_command`.
 
     Args:
-        run: gives an exit code, or None for 0. It imports torch itself, so that --help and bad usage do not wait.
-        options: parsed.
+        run: returns an exit code, or None for 0. It imports torch itself, so that --help and usage errors do not wait.
+        options: the parsed options.
 
     Returns:
         The exit code: 1 after a mistake.

@@ -1,4 +1,4 @@
-"""Where conf/ is, and the resolvers that its files use."""
+"""Find conf/, register its resolvers, and preprocess overrides."""
 
 import sys
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from omegaconf import OmegaConf
 
 
 def config_dir() -> Path:
-    """The folder conf/: inside the installed wheel, or at the root of the checkout."""
+    """Return the folder conf/, in the installed wheel or at the root of the checkout."""
     package = Path(__file__).resolve().parents[1]
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parents[1] / "conf"
 
 
 def _resolver(name: str) -> Callable[..., str]:
-    """A resolver of `runs.resume`, which imports torch: once a run is to start, not for --help."""
+    """Make a resolver from a function of `runs.resume`, which is imported on use, because it imports torch."""
 
     def resolve(*arguments: Any) -> str:
         from srgan_lightning.runs import resume
@@ -26,19 +26,19 @@ def _resolver(name: str) -> Callable[..., str]:
     return resolve
 
 
-for _name in ("run_directory", "hydra_directory"):  # here, since the processes of a sweep import this module too
+for _name in ("run_directory", "hydra_directory"):  # at import, because the processes of a sweep import this module too
     OmegaConf.register_new_resolver(_name, _resolver(_name), use_cache=True, replace=True)
 
 
-#: Choices by their names of before, and what a user should know of the new one.
+#: New names and remarks by old choices of groups.
 RENAMED = {
-    "experiment=seed": ("celeba_blur", " Its runs lie in outputs/celeba_blur; name=seed finds those of before."),
+    "experiment=seed": ("celeba_blur", " Its runs are in outputs/celeba_blur; set name=seed to use older ones."),
     "loss=seed": ("all_terms", ""),
 }
 
 
 def with_new_names(arguments: list[str]) -> list[str]:
-    """Replace renamed choices of groups, and print a note about each on stderr."""
+    """Replace renamed choices of groups, and print a note for each to stderr."""
 
     def renamed(word: str) -> str:
         group, equals, options = word.partition("=")
@@ -52,12 +52,12 @@ def with_new_names(arguments: list[str]) -> list[str]:
     return [renamed(word) for word in arguments]
 
 
-#: Options that hold a dictionary which is a choice as a whole.
+#: Options whose value is a dictionary that is replaced as a whole, not merged.
 WHOLE = ("loss.vgg.layers",)
 
 
 def with_whole_values(arguments: list[str]) -> list[str]:
-    """Let a dictionary given for one of `WHOLE` replace what a group has there; Hydra would merge the two."""
+    """Let a dictionary given for an option of `WHOLE` replace that of a group; Hydra would merge them."""
     replaced: list[str] = []
     for word in arguments:
         key, _, value = word.partition("=")
@@ -66,7 +66,7 @@ def with_whole_values(arguments: list[str]) -> list[str]:
 
 
 def without_nulls(arguments: list[str], conf: Path) -> list[str]:
-    """Write `GROUP=null`, which Hydra 1.3 answers with a traceback, as its own `~GROUP`."""
+    """Replace `GROUP=null`, for which Hydra 1.3 prints a traceback, by Hydra's `~GROUP`."""
 
     def is_null(word: str) -> bool:
         group, _, option = word.partition("=")

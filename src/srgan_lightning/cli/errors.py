@@ -1,4 +1,4 @@
-"""How a command reports errors: the mistakes of a user in one paragraph, those of the program by a traceback."""
+"""Report errors: mistakes of the user in one paragraph, bugs of the program with a traceback."""
 
 import errno
 import logging
@@ -22,7 +22,7 @@ from srgan_lightning.cli.option_errors import refused_option
 from srgan_lightning.runs.reading import find_runs
 from srgan_lightning.utils.errors import UserError
 
-#: What gloo's errors begin with, which have no class of their own: the line of its source.
+#: Start of gloo's errors, which have no own class: the line of its source.
 GLOO_ERROR = re.compile(r"(Gloo connectFullMesh failed with )?\[\S*/gloo/\S+\.(cc|h):\d+\] ")
 BROKEN_CONNECTION = "The connection to another process of this run broke"
 
@@ -38,9 +38,9 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
 
     Args:
         error: what was raised.
-        cfg: the configuration of the run, to find the option in that a class refused.
+        cfg: the configuration of the run, to find an option that a class rejects.
     """
-    # Here, since --help and misspelt options need neither; what raised has imported them.
+    # Imported here, because --help and misspelt options need neither.
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from torch.distributed import DistError
 
@@ -50,8 +50,8 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
             return str(cause)
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return (
-                f"{cause.filename or 'A file'} cannot be written: {os.strerror(cause.errno)}. What was there before is "
-                "whole: free some space and run the command again; a training goes on with ckpt_path=last."
+                f"{cause.filename or 'A file'} cannot be written: {os.strerror(cause.errno)}. Existing files are not "
+                "damaged. Free some space and run the command again; add ckpt_path=last to resume a training."
             )
         if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             return (
@@ -59,23 +59,23 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
                 "that you may write to (a run's directory is hydra.run.dir), or change its permissions."
             )
         if isinstance(cause, DistError) or (isinstance(cause, RuntimeError) and GLOO_ERROR.match(str(cause))):
-            return f"{BROKEN_CONNECTION}; that one's own words say why. ({cause})"
+            return f"{BROKEN_CONNECTION}; see the message of that process for the reason. ({cause})"
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
-        # Options that their target does not take, such as those of quickstart with model=srresnet.
-        together = f"{' '.join(str(error).split())}: these groups or options do not go together."
+        # Options that a class does not have, such as those of quickstart with model=srresnet.
+        together = f"{' '.join(str(error).split())}: these groups or options do not work together."
         return (None if cfg is None else refused_option(error, cfg)) or together
     if isinstance(error, ConfigCompositionException | OverrideParseException):  # where a command composes itself
         return str(error)
-    if isinstance(error, MissingMandatoryValue):  # all that conf/ leaves open are folders
-        return f"{error.full_key} is not set: give {error.full_key}=FOLDER; --help says what for."
-    if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of the wrong type
+    if isinstance(error, MissingMandatoryValue):  # all mandatory values in conf/ are folders
+        return f"{error.full_key} is not set: set {error.full_key}=FOLDER; see --help."
+    if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of a wrong type
         return " ".join(str(error).split())
     return None
 
 
 def log_failed_job(text: str | None) -> None:
-    """Log why a job failed to its run directory; in a sweep also at once, since Hydra reports one job, at the end."""
+    """Log the reason of a failed job in its run directory; in a sweep also print it, as Hydra reports only one job."""
     if not HydraConfig.initialized():
         return
     log, failure = logging.getLogger(__name__), sys.exc_info() if text is None else None
@@ -83,9 +83,9 @@ def log_failed_job(text: str | None) -> None:
         log.error("Job %s failed. %s", HydraConfig.get().job.num, text or "", exc_info=failure)
         return
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "The run failed. %s", (text or "",), failure)
-    before, logging.raiseExceptions = logging.raiseExceptions, False  # the disk may be full, which is reported anyway
+    before, logging.raiseExceptions = logging.raiseExceptions, False  # a full disk is reported elsewhere
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):  # the terminal gets the paragraph alone
+        if isinstance(handler, logging.FileHandler):  # the terminal only gets the paragraph
             handler.handle(record)
     logging.raiseExceptions = before
 
@@ -95,7 +95,7 @@ def say_which_failed(sweep: str) -> None:
     try:
         runs = find_runs(Path(os.path.relpath(sweep)))
     except UserError:
-        return  # a command whose jobs have no directories
+        return  # the jobs of this command have no run directories
     failed = [run for run in runs if run.state == "failed"]
     rest = f" The others: python -m srgan_lightning.report {runs[0].path.parent}" if len(failed) < len(runs) else ""
     names = ", ".join(run.name for run in failed)
@@ -103,7 +103,7 @@ def say_which_failed(sweep: str) -> None:
 
 
 def print_user_error(error: CompactHydraException, hints: list[str]) -> None:
-    """Print a mistake with suggestions, instead of Hydra's advice to add the misspelt option."""
+    """Print an error with suggestions, instead of Hydra's advice to add the misspelt option."""
     for hint in hints:
         print(hint, file=sys.stderr)
     struct = isinstance(error.__cause__, OmegaConfBaseException)

@@ -1,4 +1,4 @@
-"""Commands made of functions of a configuration: errors become one paragraph, and misspelt options get a suggestion."""
+"""Make commands from functions of a configuration, with one-paragraph errors and suggestions for misspelt options."""
 
 import functools
 import os
@@ -19,19 +19,19 @@ from srgan_lightning.cli.errors import BROKEN_CONNECTION, JobError, log_failed_j
 from srgan_lightning.cli.suggestions import suggest
 from srgan_lightning.utils.launched import LOST_CONNECTION, WORKER
 
-#: Those of Hydra's own that can be given wrongly.
+#: Hydra's own flags with an argument.
 HYDRA_FLAGS = ("--cfg", "--info", "--package", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")
 
 
 def plain_when_piped() -> None:
-    """Switch colour off for every library that honours NO_COLOR, where output does not go to a terminal."""
+    """Turn off colours in all libraries that support NO_COLOR, unless output goes to a terminal."""
     if "FORCE_COLOR" not in os.environ and not (sys.stdout.isatty() and sys.stderr.isatty()):
         os.environ.setdefault("NO_COLOR", "1")
 
 
 @contextmanager
 def hydra_raises() -> Iterator[bool]:
-    """Inside, Hydra raises its errors instead of printing them; gives whether a user has asked for that already."""
+    """Let Hydra raise errors instead of printing them; yield whether the user requested that (HYDRA_FULL_ERROR)."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -43,19 +43,19 @@ def hydra_raises() -> Iterator[bool]:
 
 
 def flags_first(arguments: list[str]) -> list[str]:
-    """Sort the overrides of a command line behind the flags: Hydra takes them in one place alone.
+    """Move overrides after the flags, because Hydra accepts them only in one place.
 
     Raises:
-        SystemExit: with code 2, for flags that Hydra does not have.
+        SystemExit: with code 2, for unknown flags.
     """
     overrides = get_args_parser().parse_intermixed_args(arguments).overrides
     return [*(word for word in arguments if word not in overrides), *overrides]
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
-    """Make a Hydra command of a function: its user errors become one paragraph and exit code 1, without a traceback.
+    """Make a Hydra command from a function; user errors become one paragraph and exit code 1, without a traceback.
 
-    Options that were misspelt get a suggestion.
+    Misspelt options get a suggestion.
     """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
@@ -90,7 +90,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                         raise
                     print_user_error(error, list(suggest(config_dir(), config_name, sys.argv[1:])))
                     raise SystemExit(1) from None
-                except OSError as error:  # of Hydra's own, which makes the run's directory
+                except OSError as error:  # from Hydra, which creates the run directory
                     text = None if traceback_wanted else user_error(error)
                     if text is None:
                         raise
@@ -98,9 +98,12 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                     raise SystemExit(1) from None
                 except SystemExit as stop:
                     flags = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
-                    if stop.code == 2 and flags and flags[0] not in HYDRA_FLAGS:  # the other commands take such
+                    if stop.code == 2 and flags and flags[0] not in HYDRA_FLAGS:  # flags of the argparse commands
                         option = flags[0][2:].replace("-", "_")
-                        print(f"Here options are KEY=VALUE: write {option}=... without dashes.", file=sys.stderr)
+                        print(
+                            f"Options of this command are KEY=VALUE: write {option}=... without dashes.",
+                            file=sys.stderr,
+                        )
                     raise
 
         return command
@@ -109,7 +112,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
 
 
 def run_without_hydra(task: Callable[[DictConfig], Any], cfg: DictConfig) -> None:
-    """Run a task on a configuration that is there already, with the errors of `entry_point`."""
+    """Run a task on a given configuration, with the error handling of `entry_point`."""
     try:
         task(cfg)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Name the option that a class refused, where Python and Hydra report only a TypeError."""
+"""Name the option that a class rejects, when Python and Hydra only report a TypeError."""
 
 import inspect
 import re
@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None:
-    """Name the option behind the TypeError of an instantiated class in one sentence; None where it is unknown.
+    """Describe the option behind the TypeError of an instantiated class in one sentence; None if it is unknown.
 
     Args:
-        error: raised from a TypeError.
-        cfg: the whole configuration, whose key of the class Hydra has put into its message.
+        error: Hydra's error, raised from a TypeError; its message has the key of the class.
+        cfg: the whole configuration.
     """
     found = re.search(r"full_key: (\S+)", str(error))
     group = OmegaConf.select(cfg, found[1]) if found else None
@@ -30,11 +30,11 @@ def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None
         refused = [str(option) for option in group if option not in {"_target_", "_partial_", *known}]
         refused = [unknown[1], *(option for option in refused if option != unknown[1])]
         without = " ".join(f"~{key}.{option}" for option in refused)
-        own = ", or choose model/generator=own, which sets nothing but scale" if key == "model.generator" else ""
+        own = ", or use model/generator=own, which only sets scale" if key == "model.generator" else ""
         return f"{key}: {name} has no argument {', '.join(map(repr, refused))}; add {without}{own}."
     options = {str(option): value for option, value in group.items()}
     wrong = [
-        f"{key}.{option}={value}: {name} takes {known[option]} there."
+        f"{key}.{option}={value}: {name} needs {known[option]} here."
         for option, value in options.items()
         if isinstance(value, str) and not re.search(r"\bstr\b|\bAny\b|Literal|Path", known.get(option, "Any"))
     ]
@@ -42,8 +42,8 @@ def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None
 
 
 def _arguments(target: Any) -> dict[str, str]:
-    """The arguments of a class and those that it passes on to its bases, with their types, such as `int`."""
-    targets = inspect.getmro(target)[-2::-1] if inspect.isclass(target) else (target,)  # without object; its own last
+    """Return the arguments of a class and of its base classes, with their types, such as `int`."""
+    targets = inspect.getmro(target)[-2::-1] if inspect.isclass(target) else (target,)  # bases first, without object
     parameters = [parameter for each in targets for parameter in inspect.signature(each).parameters.values()]
     return {
         p.name: "Any" if p.annotation is p.empty else inspect.formatannotation(p.annotation)

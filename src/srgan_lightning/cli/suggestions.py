@@ -1,4 +1,4 @@
-"""Suggest the nearest valid option for a misspelt one, after Hydra's own message."""
+"""Suggest the nearest valid option for a misspelt one."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 
 
 def suggest(config_dir: Path, config_name: str, arguments: Sequence[str]) -> Iterator[str]:
-    """One sentence for each override that names no option, if there is one of nearly that name.
+    """Yield one sentence for each override of an unknown option that has a similar valid one.
 
     Args:
-        config_dir: conf/.
+        config_dir: the folder conf/.
         config_name: the primary configuration.
-        arguments: of the command line.
+        arguments: the command line.
     """
     groups = {path.parent.relative_to(config_dir).as_posix() for path in config_dir.glob("*/**/*.yaml")}
     choices: list[str] = []
@@ -52,12 +52,12 @@ def _parsed(arguments: Sequence[str]) -> list[Override]:
 
 
 def _keys(config_dir: Path, config_name: str, choices: list[str]) -> list[str]:
-    """All options that there are with these choices of groups, such as `loss.pixel`."""
+    """Return all options that exist with these choices of groups, such as `loss.pixel`."""
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
             return list(_dotted(OmegaConf.to_container(compose(config_name, choices))))
     except HydraException:
-        return []  # choices that exclude each other, which Hydra reports too
+        return []  # Hydra itself reports choices that exclude each other
 
 
 def _dotted(value: Any, prefix: str = "") -> Iterator[str]:

@@ -139,7 +139,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
         shards: the images.
         view: makes samples from images.
         seed: the run's seed.
-        cache_size: most disk space for shards of an object store, such as 100GB; None for litdata's default.
+        cache_size: maximum disk space for shards of an object store, such as 100GB; None for litdata's default.
     """
 
     def __init__(self, shards: Shards, view: TrainingSet, seed: int, cache_size: str | None) -> None:

@@ -20,7 +20,7 @@ class Format:
 
     Args:
         name: PIL's name of the format.
-        longest: most pixels per side.
+        longest: maximum number of pixels per side.
         alpha: can have an alpha channel.
         grey16: can have 16 bits in grey.
         metadata: can have EXIF and a colour profile.
@@ -61,7 +61,7 @@ def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
 
     Args:
         path: the file.
-        max_pixels: most pixels, up to `MAX_PIXELS`; a larger image is not decoded.
+        max_pixels: maximum number of pixels, at most `MAX_PIXELS`; a larger image is not decoded.
 
     Raises:
         UserError: it is not an image, or is truncated.

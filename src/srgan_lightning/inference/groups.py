@@ -14,7 +14,7 @@ GPU_PIXELS = 2**17
 
 
 def group_pixels(device: torch.device) -> int:
-    """Return the most LR pixels per batch for a device; 0 for a CPU, which one image keeps busy.
+    """Return the maximum number of LR pixels per batch for a device; 0 for a CPU, which one image keeps busy.
 
     On a CPU batches are no faster (0.99 to 1.09 times), and a batch sums in another order than one image.
     """

@@ -24,7 +24,7 @@ from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError, printable
 from srgan_lightning.utils.logging import silence_lightning
 
-#: Most threads that encode and write results; results larger than SMALL_BYTES are written before the next image.
+#: Maximum number of threads that write results. Results larger than SMALL_BYTES are written before the next image.
 MAX_THREADS, SMALL_BYTES = 4, 2**25
 
 

@@ -36,7 +36,7 @@ GAUSSIAN = _gaussian_line()
 def protocol(scale: int) -> dict[str, str]:
     """Describe how all scores of this package are computed, for tables and JSON."""
     return {
-        "precision": "SR and scores in float32, in any precision of the training",
+        "precision": "SR and scores in float32, whatever precision the training had",
         "rounding": "SR clamped and rounded to 8 bits",
         "border": f"{scale} pixels cropped on every side",
         "y": "ITU-R BT.601 luma, 16..235, as MATLAB rgb2ycbcr (not rounded)",

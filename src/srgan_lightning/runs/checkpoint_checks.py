@@ -129,7 +129,7 @@ class _Begun(Callback):
 
 @contextmanager
 def restoring(trainer: Trainer, ckpt_path: str | None) -> Iterator[None]:
-    """A context that turns errors while a checkpoint is restored into a UserError about the checkpoint.
+    """Turn errors while a checkpoint is restored into a UserError about the checkpoint.
 
     Raises:
         UserError: restoring failed.

@@ -1,4 +1,4 @@
-"""The rows of metrics.csv, for the training that writes it and for all that read it."""
+"""Parse the rows of metrics.csv."""
 
 import csv
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
     """Parse a metrics.csv, which may be damaged.
 
     Args:
-        text: what the file holds.
+        text: the content of the file.
 
     Returns:
-        The columns, and each whole row by them as it is read; rows that a kill tore, and those without a count of
-        updates as `step`, are left out.
+        The names of the columns, and an iterator of complete rows by column. Rows that a kill cut off, and rows without
+        a number of updates as `step`, are left out.
     """
     rows = (row for line in text.replace("\0", "").splitlines() for row in _cells(line))
     head = next(rows, [])
@@ -21,7 +21,7 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
 
 
 def _cells(line: str) -> list[list[str]]:
-    """A line by itself, so that an open quote ends with it."""
+    """Parse one line separately, so that an open quote ends with it."""
     try:
         return list(csv.reader([line]))
     except csv.Error:

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 MAX_BYTES = 200_000
-#: Most nodes and characters after references are resolved.
+#: Maximum number of nodes and characters after references are resolved.
 MAX_EXPANDED = 1_000_000
 REFERENCE = re.compile(r"\$\{([^${}]+)\}")
 

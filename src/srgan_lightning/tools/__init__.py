@@ -1,1 +1,1 @@
-"""What the larger commands do: benchmark, check_data, report and demo."""
+"""Implementation of the larger commands: benchmark, check_data, report and demo."""

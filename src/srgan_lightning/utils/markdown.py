@@ -1,4 +1,4 @@
-"""Markdown that shows any text as it is: what a stranger's file holds becomes neither HTML, links nor columns."""
+"""Write Markdown that shows any text literally: untrusted text becomes neither HTML, links nor columns."""
 
 import html
 import re
@@ -9,7 +9,7 @@ MAX_CHARACTERS: Final = 2000
 
 
 def markdown_text(value: Any) -> str:
-    """A value as one line of text without markup, at most `MAX_CHARACTERS` long."""
+    """Format a value as one line of text without markup, cut to `MAX_CHARACTERS`."""
     text = " ".join(str(value).split())
     if len(text) > MAX_CHARACTERS:
         text = f"{text[:MAX_CHARACTERS]}..."
@@ -17,15 +17,15 @@ def markdown_text(value: Any) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """A table whose cells show as they are.
+    """Format a table whose cells are shown literally.
 
     Args:
-        head: titles of the columns.
+        head: column titles.
         rows: cells.
-        left: columns of text; the others hold numbers, to the right.
+        left: indices of the left-aligned text columns; the others hold numbers and are right-aligned.
 
     Returns:
-        Lines, the last without a line break.
+        The lines of the table, the last without a line break.
     """
     rule = ["---" if number in left else "---:" for number in range(len(head))]
     lines = [[*map(markdown_text, head)], rule, *([*map(markdown_text, row)] for row in rows)]

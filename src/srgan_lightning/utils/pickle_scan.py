@@ -9,7 +9,7 @@ from typing import IO, Any, Final, NamedTuple, TypeAlias
 
 import torch
 
-#: Most opcodes in one pickle. A training checkpoint of SRGAN has about 20,000. Each may take 64 bytes of memory.
+#: Maximum number of opcodes in one pickle, each of which may take 64 bytes. Checkpoints of SRGAN have about 20,000.
 MAX_OPCODES: Final = 1_000_000
 #: More dimensions than any weight has.
 MAX_DIMENSIONS: Final = 16

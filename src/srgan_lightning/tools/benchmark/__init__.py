@@ -1,1 +1,1 @@
-"""The parts of `python -m srgan_lightning.benchmark`, each a file that measures one thing beside its baseline."""
+"""The parts of `python -m srgan_lightning.benchmark`; each file measures one thing against its baseline."""

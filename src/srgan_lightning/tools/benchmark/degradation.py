@@ -1,4 +1,4 @@
-"""What making LR costs beside the step that learns from it."""
+"""Measure the cost of degradation relative to the training step."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ DEGRADATIONS = ("faces", "real")
 
 
 def degradation(root: Path, device: torch.device, overrides: Sequence[str], rounds: int) -> list[Result]:
-    """Flips and LR of one batch by each degradation, in turns with the bare step, whose own LR is bicubic.
+    """Measure augmentation and degradation of one batch, alternating with the bare training step with bicubic LR.
 
     Args:
         root: see `configure`.
-        device: where.
-        overrides: of the experiment, with its precision; degradations compute in float32.
-        rounds: timed calls of each.
+        device: the device.
+        overrides: overrides of the experiment, with its precision; degradations compute in float32.
+        rounds: timed calls of each function.
 
     Returns:
-        Images per second, against those of the step; `share_of_step` is the time of the one in that of the other.
+        Images per second of degradation and of the step; `share_of_step` is degradation's time relative to the step's.
     """
     cfg = configure(root, device, [*overrides, "degradation=bicubic"])
     module, data = build_module(cfg), build_data(cfg)

@@ -1,4 +1,4 @@
-"""Evaluation of whole images: SR and its scores."""
+"""Measure the evaluation of whole images: SR and scores."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,17 +18,17 @@ from srgan_lightning.tools.benchmark.timing import Result, measure, result
 
 @torch.inference_mode()
 def evaluate(device: torch.device, sizes: Sequence[Size], rounds: int) -> list[Result]:
-    """SR of an image and its PSNR and SSIM, of luma and of RGB, as `evaluate` computes them, always in float32.
+    """Measure SR of an image and its PSNR and SSIM on luma and RGB, as in `evaluate`, in float32.
 
-    The baseline is the textbook's generator with torchmetrics' functions on whole images.
+    The baseline is the reference generator with torchmetrics' functions on whole images.
 
     Args:
-        device: where.
+        device: the device.
         sizes: (height, width) of LR.
-        rounds: timed calls of each.
+        rounds: timed calls of each function.
 
     Returns:
-        Megapixels of SR per second; `share_of_scoring` is the part of the time that the scores took.
+        Megapixels of SR per second; `share_of_scoring` is the share of the time for scores.
     """
     plain = ReferenceGenerator(global_skip="bicubic").eval().to(device)
     generator = Generator(global_skip="bicubic").eval().to(device)
@@ -60,7 +60,7 @@ def evaluate(device: torch.device, sizes: Sequence[Size], rounds: int) -> list[R
 
 
 def plain_scores(sr: Tensor, hr: Tensor, border: int) -> list[Tensor]:
-    """The four scores of `psnr_ssim` as torchmetrics gives them: (1, 3, H, W) twice."""
+    """Compute the four scores of `psnr_ssim` with torchmetrics, for sr and hr (1, 3, H, W)."""
     a, b = (image[..., border:-border, border:-border].clamp(0, 1).mul(255).round().div(255) for image in (sr, hr))
     scores = []
     for one, other in ((luma(a) / 255, luma(b) / 255), (a, b)):

@@ -1,4 +1,4 @@
-"""The whole of `Trainer.fit` beside the bare step: what the loop, callbacks, logs and loader add."""
+"""Measure `Trainer.fit` against the bare step: the cost of loop, callbacks, logs and loader."""
 
 import statistics
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from srgan_lightning.tools.benchmark.timing import Result, clock, result
 from srgan_lightning.training.build import build_data
 from srgan_lightning.training.trainer import build_trainer
 
-WARMUP = 3  # batches until workers are awake, the queue is full and everything is compiled
+WARMUP = 3  # batches until workers run, the queue is full and everything is compiled
 FETCH = "[_TrainingEpochLoop].train_dataloader_next"
 
 
 class _Stopwatch(Callback):
-    """The time between the ends of two batches."""
+    """A callback that measures the time between the ends of two batches."""
 
     def __init__(self, device: torch.device, first: int, last: int) -> None:
         self.device, self.ends = device, (first, last)
@@ -36,16 +36,16 @@ class _Stopwatch(Callback):
 
 
 def fit(cfg: DictConfig, device: torch.device, steps: int, rounds: int) -> Result:
-    """Runs of `Trainer.fit` with all callbacks and loggers, in turns with as many bare steps of an equal module.
+    """Measure `Trainer.fit` with all callbacks and loggers, alternating with equally many bare steps.
 
     Args:
-        cfg: the experiment.
-        device: where.
-        steps: updates of each timed run, validation apart.
+        cfg: the configuration of the experiment.
+        device: the device.
+        steps: updates per timed run, without validation.
         rounds: timed runs of each.
 
     Returns:
-        Images per second; the share of the time that the loop waited for data.
+        Images per second, and the share of the time in which the loop waited for data.
     """
     module, data = build_module(cfg), build_data(cfg)
     cfg.trainer.limit_val_batches = 0

@@ -1,4 +1,4 @@
-"""One call that measures all that a GPU changes: each part in a process and with a time limit of its own."""
+"""Measure everything that depends on the GPU in one call, each part in its own process with a time limit."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from srgan_lightning.tools.benchmark.report_page import write_page
 from srgan_lightning.tools.benchmark.run import describe_device
 from srgan_lightning.utils.files import write_text
 
-WHOLE = 460.0  # seconds for all parts together, so that the report is there within eight minutes
-DRY = 4  # times as long for a dry run, on whatever machine it is
-#: Networks and images of the dry form.
+WHOLE = 460.0  # seconds for all parts together, so that the report is finished within eight minutes
+DRY = 4  # factor for the time limits of a dry run, which may use a slow machine
+#: Overrides for tiny networks and images in a dry run.
 TINY = (
     "model.generator.channels=8", "model.generator.blocks=1", "model.discriminator.channels=4",
     "model.discriminator.hidden=8", "loss.vgg.layer=relu1_2", "data.batch_size=2", "data.crop=64",
 )  # fmt: skip
-#: The ways of training that are compared, by their overrides.
+#: Overrides of the compared ways of training.
 WAYS = {
     "float32": ("trainer.precision=32-true",),
     "bf16": ("trainer.precision=bf16-mixed",),
@@ -39,9 +39,9 @@ class Part:
     """One process of the report.
 
     Args:
-        name: also of its log, and of its figures where it writes any.
+        name: name of the part, its log and its figures.
         command: words after the interpreter; `{json}` becomes the file for figures, `{dir}` the report's folder.
-        limit: seconds after which it is ended.
+        limit: time limit in seconds.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Part:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def run(self, folder: Path, left: float) -> None:
-        """Run it, with its output in `name`.log, and read its figures; whatever goes wrong becomes its status."""
+        """Run the part with its output in `name`.log, and read its figures; a failure becomes its status."""
         stem = self.name.replace(", ", "_").replace(" ", "_")
         figures = folder / f"{stem}.json"
         words = [word.format(json=figures, dir=folder) for word in self.command]
@@ -71,21 +71,21 @@ class Part:
                 self.status = f"over {limit:.0f} s"
             finally:
                 if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)  # with the workers that it has started
+                    os.killpg(process.pid, signal.SIGKILL)  # including its workers
                     process.wait()
         self.seconds = time.monotonic() - start
         try:
             self.figures = json.loads(figures.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            self.figures = {}  # a part without, or one that was ended
+            self.figures = {}  # the part writes none, or was stopped
 
 
 def parts_of(device: torch.device, quick: bool) -> list[Part]:
-    """What the report runs, the short and important first: what is left of the time bounds the rest.
+    """Return the parts of the report, short and important ones first, because the total time is limited.
 
     Args:
-        device: a GPU; a CPU for a dry run.
-        quick: tiny networks and few steps, to see that every part works.
+        device: a GPU, or a CPU for a dry run.
+        quick: use tiny networks and few steps, to test every part.
     """
     gpu = device.type == "cuda"
     trainer = ("trainer=gpu",) if gpu else ("trainer=cpu",)
@@ -123,21 +123,21 @@ def parts_of(device: torch.device, quick: bool) -> list[Part]:
 
 
 def _into(command: Sequence[str], name: str, *overrides: str) -> tuple[str, ...]:
-    """A training whose run directory is `name` in the report's folder."""
+    """Return the command of a training with the run directory `name` in the report's folder."""
     return (*command[:-1], f"{command[-1]}{name}", *overrides)
 
 
 def gpu_report(folder: Path, device: torch.device, quick: bool, parts: Sequence[Part] | None = None) -> int:
-    """Run all parts and write `report.json`, `report.md` and `profile.txt`, that of the slowest step.
+    """Run all parts, and write `report.json`, `report.md` and `profile.txt` (the profile of the slowest step).
 
     Args:
-        folder: for all files; made where it is missing.
+        folder: folder for all files; created if it does not exist.
         device: see `parts_of`.
         quick: see `parts_of`.
-        parts: others than those of `parts_of`.
+        parts: parts to run instead of those of `parts_of`.
 
     Returns:
-        How many parts failed.
+        The number of failed parts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts, start = list(parts_of(device, quick) if parts is None else parts), time.monotonic()
@@ -169,7 +169,7 @@ def gpu_report(folder: Path, device: torch.device, quick: bool, parts: Sequence[
 
 
 def slowest_step(parts: Sequence[Part]) -> Part | None:
-    """The training step that is furthest below the peak of its device; None where none was measured."""
+    """Return the training step with the lowest share of the device's peak; None if none was measured."""
 
     def share(part: Part) -> float:
         rows = part.figures.get("results", [])

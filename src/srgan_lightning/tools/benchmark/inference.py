@@ -1,4 +1,4 @@
-"""The generator on whole images."""
+"""Measure the generator on whole images."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,16 +19,16 @@ TYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": tor
 def inference(
     device: torch.device, sizes: Sequence[Size], rounds: int, precisions: Sequence[str] = ("32-true",)
 ) -> list[Result]:
-    """The paper's generator as `upscale` runs it, BatchNorm folded and channels_last, against the textbook's.
+    """Measure the paper's generator as `upscale` runs it (BatchNorm folded, channels last) against the reference.
 
     Args:
-        device: where.
+        device: the device.
         sizes: (height, width) of LR.
-        rounds: timed calls of each.
-        precisions: of ours; the textbook's is float32.
+        rounds: timed calls of each function.
+        precisions: precisions of this package; the reference runs in float32.
 
     Returns:
-        One result for each size and precision, in megapixels of SR per second.
+        One result per size and precision, in megapixels of SR per second.
     """
     plain = ReferenceGenerator(global_skip="bicubic").eval().to(device)
     ours = Generator(global_skip="bicubic").eval().to(device)

@@ -1,4 +1,4 @@
-"""From files to LR and HR, beside two passes of torchvision's `ImageFolder`."""
+"""Measure the input pipeline from files to LR and HR, against two passes of torchvision's `ImageFolder`."""
 
 import statistics
 from itertools import islice
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def image_folder_loaders(root: Path, batch_size: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Read a folder twice: HR of 256x256, and LR of 64x64, blurred, from the files once more."""
+    """Return two loaders of the same folder: HR of 256x256, and blurred LR of 64x64."""
     hr = Compose([Resize((256, 256)), ToTensor()])
     lr = Compose([Resize((64, 64)), GaussianBlur(25), ToTensor()])
     first, second = (DataLoader(ImageFolder(str(root), transform), batch_size) for transform in (hr, lr))
@@ -26,11 +26,11 @@ def image_folder_loaders(root: Path, batch_size: int) -> tuple[DataLoader[Any], 
 
 
 def loader_speed(cfg: DictConfig, workers: int, batches: int) -> float:
-    """Images per second that the training process gets from a number of loader processes, once all of them run."""
+    """Measure the images per second that the training process receives from running loader processes."""
     data = build_data(cfg)
     data.num_workers = workers
     loader = iter(data.train_dataloader())
-    ahead = 2 * workers  # batches that were read before anyone asked for them
+    ahead = 2 * workers  # batches that workers prefetch
     for _ in range(ahead):
         next(loader)
     start = clock(CPU)
@@ -39,16 +39,16 @@ def loader_speed(cfg: DictConfig, workers: int, batches: int) -> float:
 
 
 def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Result:
-    """One loader process's work on one CPU thread, and that of the training process: crop, collate, flip, make LR.
+    """Measure the work for a batch on one CPU thread: read, crop and collate in the loader, then augment and degrade.
 
     Args:
-        cfg: the experiment, whose data are those of `root` or an own set.
-        root: folder of `draw_celeba`, which the baseline reads.
-        images: number of images of each timed run.
+        cfg: the configuration of the experiment, with the data of `root` or its own.
+        root: the folder of `draw_celeba`, which the baseline reads.
+        images: number of images per timed run.
         rounds: timed runs of each.
 
     Returns:
-        Images per second and worker; `loading_alone` without what runs on the GPU where there is one.
+        Images per second and worker; `loading_alone` without augmentation and degradation, which a GPU would do.
     """
     data = build_data(cfg)
     data.num_workers = 0

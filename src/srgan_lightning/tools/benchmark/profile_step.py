@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: `python -m srgan_lightning.tools.benchmark.profile_step DEVICE FILE ...`."""
+"""Profile a training step: `python -m srgan_lightning.tools.benchmark.profile_step DEVICE FILE ...`."""
 
 import sys
 import tempfile
@@ -18,12 +18,12 @@ WARMUP, STEPS, ROWS = 3, 3, 40
 
 
 def profile_step(device: torch.device, path: Path, overrides: Sequence[str]) -> None:
-    """Write the operators of a few steps of an experiment, the most expensive first.
+    """Write a table of the operators in a few steps of an experiment, the most expensive first.
 
     Args:
-        device: where.
+        device: the device.
         path: a text file.
-        overrides: of conf/train.yaml, `experiment=...` first.
+        overrides: overrides of conf/train.yaml, `experiment=...` first.
     """
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +47,7 @@ def profile_step(device: torch.device, path: Path, overrides: Sequence[str]) -> 
 
 
 def main() -> None:
-    """Profile by a command line: the device, the text file, and overrides of conf/train.yaml."""
+    """Profile from a command line with the device, the text file, and overrides of conf/train.yaml."""
     silence_lightning()
     profile_step(torch.device(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
 

@@ -1,7 +1,8 @@
-"""What is measured against: a competent port of the paper, written as tutorials write one.
+"""The reference implementation of a training step: a competent port of the paper in the style of tutorials.
 
-Eager, float32, contiguous; LR made on the CPU, image by image; one forward of the generator for each of the two
-updates; unfused optimisers; gradients of the generator's update also fill the discriminator's, which are thrown away.
+It runs eagerly in float32 with contiguous memory format, makes LR image by image on the CPU, and uses unfused
+optimisers. Each of the two updates has its own generator forward. The generator's update also computes gradients of the
+discriminator, which are discarded.
 """
 
 import copy
@@ -19,7 +20,7 @@ from srgan_lightning.training import SRGAN, SRResNet
 
 
 class ReferenceGenerator(Generator):
-    """The paper's figure layer by layer: the last convolution runs at the full size."""
+    """The paper's generator layer by layer, with the last convolution at full size."""
 
     def upsample(self, features: Tensor) -> Tensor:
         residual: Tensor = self.tail(self.upsampler(features))
@@ -27,19 +28,19 @@ class ReferenceGenerator(Generator):
 
 
 def textbook_optimizer(factory: Callable[..., Optimizer], network: nn.Module) -> Optimizer:
-    """The optimiser that a module's factory makes, unfused."""
+    """Make the optimiser of a module's factory, but unfused."""
     assert isinstance(factory, partial), "Hydra makes partials"
     options = {key: value for key, value in factory.keywords.items() if key != "fused"}
     return factory.func(network.parameters(), **options)  # type: ignore[no-any-return]
 
 
 class ReferenceStep:
-    """The updates of a module's own networks, losses and optimisers, on copies of them.
+    """The reference updates, with copies of a module's networks, losses and optimisers.
 
     Args:
         module: SRResNet or SRGAN, before training.
         degradation: makes LR.
-        device: where the networks run.
+        device: the device of the networks.
     """
 
     def __init__(self, module: SRResNet | SRGAN, degradation: Bicubic, device: torch.device) -> None:
@@ -61,7 +62,7 @@ class ReferenceStep:
         """Update both networks once.
 
         Args:
-            batch: of the module's own loader, on the CPU.
+            batch: a batch of the module's loader, on the CPU.
         """
         whole = augment(batch["hr"], batch).float() / 255
         pairs = zip(whole, batch["degradation_u"], strict=True)

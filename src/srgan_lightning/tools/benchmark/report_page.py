@@ -1,4 +1,4 @@
-"""The page of `--gpu-report`: its figures as Markdown tables."""
+"""Write the page of `--gpu-report`: its figures as Markdown tables."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ def write_page(path: Path, report: dict[str, Any]) -> None:
 
     Args:
         path: the file.
-        report: what `report.json` holds.
+        report: the content of `report.json`.
     """
     device = report["device"]
     results = [(part, r) for part in report["parts"] for r in part["figures"].get("results", [])]
@@ -39,6 +39,6 @@ def write_page(path: Path, report: dict[str, Any]) -> None:
 
 
 def figures_of(r: Result) -> list[str]:
-    """The cells of a result: what, case, precision, ours, baseline, ratio, unit and a remark."""
+    """Return the cells of a result: what, case, precision, ours, baseline, ratio, unit and a remark."""
     figures = [f"{r['ours']:.3g}", f"{r['baseline']:.3g}", f"{r['ratio']:.2f}"]
     return [r["name"], r["case"], COLUMNS[r["precision"]], *figures, r["unit"], remark(r) or ""]

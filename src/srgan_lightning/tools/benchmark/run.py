@@ -1,4 +1,4 @@
-"""The parts of the benchmark that were asked for, one after the other, for each precision."""
+"""Run the requested parts of the benchmark for each precision."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ from srgan_lightning.tools.benchmark.timing import Result
 from srgan_lightning.tools.benchmark.train_step import train_step
 from srgan_lightning.utils.bf16 import fast_bf16
 
-FILES = 512  # of the drawn set
+FILES = 512  # number of files in the drawn set
 
 
 def measure(
     options: argparse.Namespace, parts: Sequence[str], device: torch.device, root: Path
 ) -> tuple[list[Result], list[dict[str, Any]]]:
-    """The results of the parts that were asked for, and the rows of the scaling table.
+    """Run the requested parts; return their results, and the rows of the scaling table.
 
     Args:
-        options: of the command line.
-        parts: those to measure.
-        device: where.
+        options: the options of the command line.
+        parts: names of the parts.
+        device: the device.
         root: an empty folder for drawn photos and runs.
 
     Raises:
-        UserError: the experiment does not fit.
+        UserError: the options of the experiment are invalid.
     """
     quick = options.quick
     rounds = options.rounds or (2 if quick else 5)
@@ -57,7 +57,7 @@ def measure(
             steps = 3 if quick else 100 if device.type == "cuda" else 5
             results.append(fit(configure(root, device, words), device, steps, rounds))
     if "input_pipeline" in parts:
-        # Also on the task for which the baseline makes the same images.
+        # Also measure celeba_blur, for which the baseline makes the same images.
         for words in (overrides, ["experiment=celeba_blur"]):
             cfg = configure(root, device, words)
             caches = [None, "memmap"] if "cache" in cfg.data else [None]
@@ -80,7 +80,7 @@ def measure(
 
 
 def precisions_of(device: torch.device, overrides: Sequence[str]) -> list[str]:
-    """The precisions to measure: that which the command line names, otherwise all that the device is fast in."""
+    """Return the precisions to measure: that of the command line, otherwise all that the device has in hardware."""
     given = [word.partition("=")[2] for word in overrides if word.startswith("trainer.precision=")]
     if given and given[-1] in TYPES:
         return [given[-1]]
@@ -88,6 +88,6 @@ def precisions_of(device: torch.device, overrides: Sequence[str]) -> list[str]:
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the device and versions of the measurement."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {"name": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "version": __version__}

@@ -1,4 +1,4 @@
-"""How cost grows: images per second against batch size, HR size and loader processes."""
+"""Measure images per second by batch size, HR size and number of loader processes."""
 
 import statistics
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from srgan_lightning.utils.cores import usable_cores
 def scaling(
     root: Path, device: torch.device, overrides: Sequence[str], rounds: int, batches: int
 ) -> list[dict[str, Any]]:
-    """Measure the bare step along two axes and the loader along the third, each away from the experiment's values.
+    """Measure the bare step by batch size and HR size, and the loader by processes; vary one of them at a time.
 
     Args:
         root: see `configure`.
-        device: where.
-        overrides: of the experiment.
-        rounds: timed steps of each.
+        device: the device.
+        overrides: overrides of the experiment.
+        rounds: timed steps for each value.
         batches: timed batches of the loader.
     """
     base, rows = configure(root, device, overrides), []
@@ -32,7 +32,7 @@ def scaling(
         "data.batch_size": sorted({max(base.data.batch_size // part, 2) for part in (8, 4, 2, 1)}),
         "data.crop": sorted({max(base.data.crop * part // 3 // grain, 1) * grain for part in (1, 2, 3)})
         if base.data.crop
-        else [],  # whole images have the size they have
+        else [],  # whole images have a fixed size
     }
     for option, values in axes.items():
         for value in values:

@@ -1,4 +1,4 @@
-"""Configurations to measure, data for them, and the module's own step without the Trainer's loop around it."""
+"""Prepare configurations and data for measurements, and run a module's step without the Trainer's loop."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,15 +22,15 @@ from srgan_lightning.training import SRGAN, SRResNet
 from srgan_lightning.training.build import build_model
 from srgan_lightning.training.precision import AUTO, fastest_precision
 
-FACES = 64  # drawn; the files repeat them
+FACES = 64  # number of drawn faces, which the files repeat
 
 
 def draw_celeba(root: Path, images: int) -> None:
-    """Write a folder in CelebA's layout and sizes: 178x218 JPEGs of drawn faces, repeated up to a number of files.
+    """Write a folder in CelebA's layout: 178x218 JPEG files of drawn faces.
 
     Args:
         root: a new folder.
-        images: files of the training split; one more each is for validation and test.
+        images: number of training files; there is one more for validation, and one for test.
     """
     (root / IMAGES).mkdir(parents=True)
     faces = SyntheticFaces(min(FACES, images), (218, 178))
@@ -45,12 +45,12 @@ def draw_celeba(root: Path, images: int) -> None:
 
 
 def configure(root: Path, device: torch.device, overrides: Sequence[str]) -> DictConfig:
-    """Compose conf/train.yaml for a device, with drawn photos where the experiment's own are not there.
+    """Compose conf/train.yaml for a device, with drawn photos if those of the experiment are missing.
 
     Args:
-        root: folder of `draw_celeba`; runs and caches land beside it.
-        device: picks the group `trainer`.
-        overrides: Hydra's, `experiment=...` first.
+        root: the folder of `draw_celeba`; runs and caches are written beside it.
+        device: selects the group `trainer`.
+        overrides: Hydra overrides, `experiment=...` first.
     """
     trainer = f"trainer={'gpu' if device.type == 'cuda' else 'cpu'}"
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
@@ -67,20 +67,20 @@ def configure(root: Path, device: torch.device, overrides: Sequence[str]) -> Dic
 
 
 def build_module(cfg: DictConfig) -> SRResNet | SRGAN:
-    """The module of a configuration, the same at every call."""
+    """Build the module of a configuration, with the same weights at every call."""
     lightning.seed_everything(cfg.seed, verbose=False)
     return build_model(cfg)  # type: ignore[return-value]
 
 
 def load_batch(data: SuperResolutionData) -> dict[str, Tensor]:
-    """One batch as the loader gives it, on the CPU."""
+    """Load one batch, on the CPU."""
     data.num_workers = 0
     batch: dict[str, Tensor] = next(iter(data.train_dataloader()))
     return batch
 
 
 class _Work(Callback):
-    """Runs a function where training would begin, and lets the Trainer stop there."""
+    """A callback that runs a function when training would begin, and stops the Trainer."""
 
     def __init__(self, function: Callable[[lightning.Trainer], None]) -> None:
         self.function = function
@@ -93,18 +93,18 @@ class _Work(Callback):
 def with_bare_step(
     cfg: DictConfig, module: SRResNet | SRGAN, data: SuperResolutionData, work: Callable[[Callable[[], None]], Any]
 ) -> Any:
-    """Hand `work` the module's own training step on one batch, from the CPU's uint8 HR to the last optimiser step.
+    """Call `work` with the module's training step on one batch, from uint8 HR on the CPU to the last optimiser step.
 
-    Strategy, precision and optimisers stand as in training; loop, callbacks, loggers and loader are left out.
+    Strategy, precision and optimisers are those of training, but there is no loop, callback, logger or loader.
 
     Args:
         cfg: the configuration; its `trainer` is used.
-        module: its module.
-        data: its data.
+        module: the module of the configuration.
+        data: the data of the configuration.
         work: called once with the step.
 
     Returns:
-        What `work` returns.
+        The result of `work`.
     """
     batch, answer = load_batch(data), []
 

@@ -1,4 +1,4 @@
-"""The figures of the benchmark for people: a row for each case, a column for each precision."""
+"""Print the results of the benchmark, with a row per case and a column per precision."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ COLUMNS = {"32-true": "float32", "bf16-mixed": "bf16", "16-mixed": "float16"}
 
 
 def print_results(results: list[Result], scales: list[dict[str, Any]]) -> None:
-    """Medians, with the lowest and highest of each, their ratio to the baseline, and what else was found out."""
+    """Print medians with their range and ratio to the baseline, and further figures."""
     console = Console()
     if results:
         console.print(results_table(results))
@@ -27,7 +27,7 @@ def print_results(results: list[Result], scales: list[dict[str, Any]]) -> None:
 
 
 def results_table(results: list[Result]) -> Table:
-    """A row for each part and case; the baseline is the one beside the first precision, each ratio that of its own."""
+    """Return a table with a row per part and case, and the baseline of the first precision."""
     precisions = [name for name in COLUMNS if any(r["precision"] == name for r in results)]
     table = Table("what", "case", "unit", "baseline", *(COLUMNS[name] for name in precisions))
     for name, case in dict.fromkeys((r["name"], r["case"]) for r in results):
@@ -39,12 +39,12 @@ def results_table(results: list[Result]) -> Table:
 
 
 def spread(r: Result, way: str) -> str:
-    """A median with its lowest and highest value."""
+    """Format a median with the lowest and highest value."""
     return f"{r[way]:.3g} ({r[f'{way}_spread'][0]:.3g}..{r[f'{way}_spread'][1]:.3g})"
 
 
 def remark(r: Result) -> str | None:
-    """What a part found out besides its speed, or None."""
+    """Format further figures of a part besides its speed, or return None."""
     if r["name"] == "train_step":
         return (
             f"{r['flops_per_image'] / 1e9:.1f} GFLOP an image (textbook {r['baseline_flops_per_image'] / 1e9:.1f}), "

@@ -1,4 +1,4 @@
-"""Measuring in turns, and the shape of a result."""
+"""Measure functions alternately, and format results."""
 
 import resource
 import statistics
@@ -14,13 +14,13 @@ Result = dict[str, Any]
 
 
 def measure(functions: dict[str, Callable[[], Any]], device: torch.device, rounds: int, warmup: int = 1) -> Seconds:
-    """Seconds of each call, taken in turns, so that whatever else the machine does falls on all alike.
+    """Measure the seconds of each call, alternating between functions so that other load affects all equally.
 
     Args:
-        functions: what to time, by name.
-        device: waited for before the clock is read.
-        rounds: timed calls of each.
-        warmup: calls of each before these, which do not count.
+        functions: functions to time by name.
+        device: the device to synchronise before reading the clock.
+        rounds: timed calls of each function.
+        warmup: untimed calls of each function before these.
     """
     seconds: Seconds = {name: [] for name in functions}
     for number in range(warmup + rounds):
@@ -35,22 +35,22 @@ def measure(functions: dict[str, Callable[[], Any]], device: torch.device, round
 
 
 def clock(device: torch.device) -> float:
-    """Seconds, once the device has done all that it was given."""
+    """Synchronise with the device, and return the time in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def result(name: str, case: str, precision: str, unit: str, amount: float, seconds: Seconds, **more: Any) -> Result:
-    """One line of the report: the speeds of `ours` and `baseline`, and their ratio.
+    """Return one line of the report: the speeds of `ours` and `baseline`, and their ratio.
 
     Args:
         name: the part of the benchmark.
-        case: what was measured in it.
-        precision: of `ours`, as `trainer.precision` names it; the baseline's is float32, unless the part says else.
-        unit: of a speed.
-        amount: how much of it one call does.
-        seconds: of each call of `ours` and of `baseline`, taken in turns.
+        case: the measured case.
+        precision: precision of `ours`, by its name in `trainer.precision`; the baseline usually runs in float32.
+        unit: unit of the speed.
+        amount: units of work per call.
+        seconds: times of the calls of `ours` and of `baseline`.
         more: further figures.
     """
     speeds = {way: [amount / s for s in seconds[way]] for way in ("ours", "baseline")}
@@ -68,7 +68,7 @@ def result(name: str, case: str, precision: str, unit: str, amount: float, secon
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, quick: bool = False) -> float:
-    """FLOP/s of a large square matrix product, the most that this device gives in that precision."""
+    """Measure the FLOP/s of a large square matrix product, as the peak of the device in that precision."""
     side = (8192 if device.type == "cuda" else 2048) // (4 if quick else 1)
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     seconds = measure({"product": lambda: a @ b}, device, rounds=3 if quick else 10)
@@ -76,13 +76,13 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, quick: bool = False) -
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Forget the peak so far, where the device can."""
+    """Reset the peak memory of a GPU; do nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: of a GPU since the last reset, of a CPU's process since its start."""
+    """Return the peak memory in bytes, of a GPU since the last reset, of a CPU process since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,4 +1,4 @@
-"""The training step beside the textbook's, and how its cost grows."""
+"""Measure the training step against the reference implementation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,24 +24,23 @@ Step = Callable[[], None]
 
 
 def count_flops(step: Step) -> int:
-    """FLOPs of matrix products and convolutions in one call, forward and backward."""
+    """Count the FLOPs of matrix products and convolutions in one call, forward and backward."""
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         step()
     return int(counter.get_total_flops())
 
 
 def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) -> Result:
-    """One update of all networks, from uint8 HR on the CPU on, as this package takes it and as the textbook does.
+    """Measure one update of all networks from uint8 HR on the CPU, of this package and of the reference.
 
     Args:
-        cfg: the experiment.
-        device: where.
+        cfg: the configuration of the experiment.
+        device: the device.
         rounds: timed steps of each.
         quick: measure the peak with small matrices.
 
     Returns:
-        Images per second, with FLOPs per image, their share of the peak that is measured in the same precision, and
-        peak memory.
+        Images per second, FLOPs per image, their share of the peak measured in the same precision, and peak memory.
     """
     module, data = build_module(cfg), build_data(cfg)
     batch = load_batch(data)
@@ -58,7 +57,7 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
             reset_peak_memory(device)
             function()
             memory[way] = peak_memory(device)
-        # Two calls more before the clock counts: compiling and cuDNN's choice take the first.
+        # Two further calls as warm-up, for compilation and cuDNN's choice of algorithms.
         seconds = measure({"ours": step, "baseline": baseline}, device, rounds, warmup=1 if quick else 2)
         line = result("train_step", f"{cfg.name}, HR {describe(batch['hr'])}", precision, "images/s", images, seconds)
         return {
@@ -76,5 +75,5 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
 
 
 def describe(images: torch.Tensor) -> str:
-    """Size and number of a batch: `96x96 x 16`."""
+    """Format size and number of a batch, such as `96x96 x 16`."""
     return f"{images.shape[-1]}x{images.shape[-2]} x {len(images)}"

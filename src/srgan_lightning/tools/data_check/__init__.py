@@ -1,1 +1,1 @@
-"""Looking a data set over before days are spent on it: `python -m srgan_lightning.check_data`."""
+"""Check a data set before training: `python -m srgan_lightning.check_data`."""

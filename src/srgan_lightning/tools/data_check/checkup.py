@@ -1,4 +1,4 @@
-"""The whole examination: every file in parallel, then what only shows when they are side by side."""
+"""Check every file in parallel, then compare all files."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +13,19 @@ from srgan_lightning.tools.data_check.listing import list_items
 from srgan_lightning.utils.cores import usable_cores
 
 Seen = Callable[[int, int], None]
-"""Called with the number of files checked, and of all."""
+"""Called with the number of checked files, and of all files."""
 
 
 def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) -> tuple[list[Item], list[Finding]]:
-    """Judge a data set.
+    """Check a data set.
 
     Args:
-        data: of a configuration.
-        workers: threads, which suffice: decoding and arithmetic run beside Python. None takes all cores.
+        data: the data module of a configuration.
+        workers: number of threads; None for one per core. Threads suffice, because decoding releases the GIL.
         seen: called with the progress.
 
     Returns:
-        The files, and all that was found.
+        The files, and all findings.
 
     Raises:
         UserError: there is no file to check.
@@ -43,7 +43,7 @@ def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) ->
 
 
 def _sizes(data: SuperResolutionData, checked: Sequence[CheckedFile]) -> list[Finding]:
-    """Training on whole images wants them all of one size, which the scale divides; CelebA is made so."""
+    """Find sizes that do not suit training on whole images, which needs one size, a multiple of the scale."""
     if data.crop is not None or isinstance(data, CelebAData):
         return []
     sizes = {each.size: each.item.name for each in checked if each.size and each.item.split == "train"}

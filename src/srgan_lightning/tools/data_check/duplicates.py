@@ -1,4 +1,4 @@
-"""Finding the same picture twice, also resized, mirrored, saved again in another quality, or a little cropped."""
+"""Find duplicate pictures, also if they are resized, mirrored, slightly cropped or saved in another quality."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-#: Most bits of 64 in which the hashes of two copies differ, and most levels of 255 by which their thumbnails do, on
-#: average. Copies (half the size, JPEG of quality 30) have up to 7 and 3.3; the closest two of 479 portraits 15 levels.
+#: Largest differences of two copies: in bits of their 64-bit hashes, and in mean levels of 255 of their thumbnails.
+#: Copies (half the size, JPEG of quality 30) differ by up to 7 and 3.3; the closest two of 479 portraits by 15 levels.
 MAX_BITS, MAX_LEVELS = 12, 6.0
 BANDS = 4
 BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
@@ -18,11 +18,11 @@ BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of a picture to know it again.
+    """A hash of a picture for finding copies.
 
     Args:
-        bits: dHash: whether each of 8x8 coarse pixels is darker than its right neighbour, in 8 bytes.
-        mirrored: the same of the mirror image.
+        bits: dHash, 8 bytes: whether each of 8x8 coarse pixels is darker than its right neighbour.
+        mirrored: dHash of the mirror image.
         thumbnail: 16x16 RGB, 768 bytes.
     """
 
@@ -32,7 +32,7 @@ class Fingerprint:
 
 
 def fingerprint(image: Image.Image) -> Fingerprint:
-    """Of an RGB image of any size."""
+    """Compute the fingerprint of an RGB image of any size."""
     small = image.resize((72, 64), Image.Resampling.BOX, reducing_gap=2.0)
     grey = np.asarray(small.convert("L").resize((9, 8), Image.Resampling.BOX))
     bits, mirrored = (np.packbits(side[:, 1:] > side[:, :-1]).tobytes() for side in (grey, grey[:, ::-1]))
@@ -40,7 +40,7 @@ def fingerprint(image: Image.Image) -> Fingerprint:
 
 
 def same_pictures(prints: Sequence[Fingerprint]) -> list[list[int]]:
-    """Groups of two or more positions that hold the same picture."""
+    """Return groups of two or more positions with the same picture."""
     places: dict[Fingerprint, list[int]] = defaultdict(list)
     for place, print_ in enumerate(prints):
         places[print_].append(place)
@@ -62,7 +62,7 @@ def same_pictures(prints: Sequence[Fingerprint]) -> list[list[int]]:
 
 
 def _close(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
-    """Pairs whose fingerprints are close. Only those are compared that share one of the four bands of 16 bits."""
+    """Yield pairs with close fingerprints. Only pairs that share one of the four bands of 16 bits are compared."""
     count = len(prints)
     hashes = [each.bits for each in prints] + [each.mirrored for each in prints]
     bits = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 8)
@@ -76,7 +76,7 @@ def _close(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
             members: NDArray[Any] = np.array(bucket)
             for position, one in enumerate(bucket[:-1]):
                 if one >= count:
-                    break  # two mirror images are as close as the two pictures
+                    break  # pairs of mirror images repeat pairs of pictures
                 rest = members[position + 1 :]
                 near = rest[BITS[bits[rest] ^ bits[one]].sum(axis=1) <= MAX_BITS]
                 levels = np.abs(thumbnails[near].astype(np.int16) - thumbnails[one]).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Judging one file, or one pair of LR and HR, apart from all others."""
+"""Check one file, or one pair of LR and HR."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from srgan_lightning.tools.data_check.findings import Finding
 from srgan_lightning.tools.data_check.spectrum import MIN_DETAIL, fine_detail
 from srgan_lightning.utils.errors import UserError, printable
 
-#: Below, LR shows something else: two portraits correlate by up to 0.74; LR blurred by a sigma of 2 by 0.79 or more.
+#: Below, LR shows something else: two portraits have a correlation up to 0.74, LR with a blur of sigma 2 at least 0.79.
 MIN_CORRELATION = 0.75
-MIN_PSNR = 18.0  # dB, between LR and the shrunken HR; LR made by bicubic has 40 or more
+MIN_PSNR = 18.0  # dB, between LR and downsampled HR; bicubic LR has 40 or more
 
 Source = Callable[[], str | Path | IO[bytes]]
 
@@ -26,14 +26,14 @@ class Item:
     """A file to be checked.
 
     Args:
-        split: the set it belongs to.
-        name: what a report calls it.
-        source: gives the file, or raises UserError.
-        least: (height, width) that it needs.
-        scale: it should be a multiple of, for validation; 1 where it does not matter.
-        enlarged: (height, width) that it is resized to, or None.
-        lr: its LR, where the set has one.
-        lr_scale: how many times smaller that is.
+        split: the split to which it belongs.
+        name: its name in reports.
+        source: returns the file, or raises UserError.
+        least: smallest (height, width).
+        scale: in validation, sizes should be multiples of this; 1 otherwise.
+        enlarged: (height, width) to which it is resized, or None.
+        lr: its LR image, if the set has one.
+        lr_scale: factor by which `lr` is smaller.
     """
 
     split: str
@@ -48,7 +48,7 @@ class Item:
 
 @dataclass
 class CheckedFile:
-    """What is known of a file after looking at it: nothing but findings, where it is broken."""
+    """The results of checking a file; a broken file has only findings."""
 
     item: Item
     findings: list[Finding] = field(default_factory=list)
@@ -60,7 +60,7 @@ class CheckedFile:
 
 
 def check_file(item: Item) -> CheckedFile:
-    """Decode and check a file; never raises for what is wrong with it."""
+    """Decode and check a file; problems become findings, not exceptions."""
     checked = CheckedFile(item)
     image = _decoded(item, checked)
     lr = None if item.lr is None else _decoded(item.lr, checked)
@@ -84,12 +84,12 @@ def check_file(item: Item) -> CheckedFile:
 
 
 def compare(hr: Image.Image, lr: Image.Image, scale: int) -> Iterator[tuple[str, str]]:
-    """What does not fit between the two images of a pair: kinds and details of findings."""
+    """Yield kinds and details of findings for a pair of HR and LR."""
     expected = (hr.width // scale, hr.height // scale)
     if lr.size != expected:
-        yield "pair_size", f"{lr.width}x{lr.height}, its HR needs {expected[0]}x{expected[1]}"
+        yield "pair_size", f"{lr.width}x{lr.height}, but its HR needs {expected[0]}x{expected[1]}"
         return
-    box = (0, 0, scale * lr.width, scale * lr.height)  # HR may have a rest, which is cut off
+    box = (0, 0, scale * lr.width, scale * lr.height)  # a remainder of HR is cropped
     ours, theirs = (
         np.asarray(image, dtype=np.float64) for image in (hr.resize(lr.size, Image.Resampling.BICUBIC, box), lr)
     )
@@ -103,7 +103,7 @@ def compare(hr: Image.Image, lr: Image.Image, scale: int) -> Iterator[tuple[str,
 
 
 def _decoded(item: Item, checked: CheckedFile) -> Image.Image | None:
-    """The image as training would see it, upright and RGB; None, with a finding, if it is broken."""
+    """Decode an image as training does, upright and RGB; if it is broken, add a finding and return None."""
     try:
         file = item.source()
         with opened(file, item.name) as header:
@@ -112,7 +112,7 @@ def _decoded(item: Item, checked: CheckedFile) -> Image.Image | None:
             file.seek(0)
         image = Image.fromarray(to_tensor(open_image(file, item.name)).permute(1, 2, 0).numpy())
     except UserError as error:
-        # The report has the file's name and the advice beside it.
+        # Remove the file's name and the advice, which the report shows in other columns.
         reason = str(error).removeprefix(f"{printable(item.name)} ").removeprefix("cannot be read as an image: ")
         checked.add("unreadable", reason.rsplit(". Remove or replace ", 1)[0], item.name)
         return None

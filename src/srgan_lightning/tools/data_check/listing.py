@@ -1,4 +1,4 @@
-"""List the files of a data group to check, and the findings from their names; a broken file never stops it."""
+"""List the files of a data group to check, with findings about their names."""
 
 import io
 import zipfile
@@ -30,14 +30,14 @@ SPLIT_OF = {number: split for split, number in SPLITS.items()}
 
 
 def list_items(data: SuperResolutionData, stack: ExitStack) -> tuple[list[Item], list[Finding]]:
-    """List the files to check, and what is wrong before a single image is opened.
+    """List the files to check, and the findings that need no image to be opened.
 
     Args:
-        data: of a configuration.
-        stack: closes an archive that the items are read from.
+        data: the data module of a configuration.
+        stack: closes the archive from which items are read.
 
     Raises:
-        UserError: a folder is not there at all, or the group draws its images.
+        UserError: a folder is missing, or the group has no files.
     """
     findings: list[Finding] = []
     if isinstance(data, FolderData):
@@ -46,7 +46,7 @@ def list_items(data: SuperResolutionData, stack: ExitStack) -> tuple[list[Item],
         return list(_pairs(data, findings)), findings
     if isinstance(data, CelebAData):
         return list(_celeba(data, findings, stack)), findings
-    raise UserError(f"{type(data).__name__} has no files to check: give data=folder, pairs, celeba or celeba_native.")
+    raise UserError(f"{type(data).__name__} has no files to check: use data=folder, pairs, celeba or celeba_native.")
 
 
 def _images(folder: str, setting: str, split: Split, findings: list[Finding]) -> list[Path]:
@@ -60,7 +60,7 @@ def _images(folder: str, setting: str, split: Split, findings: list[Finding]) ->
 
 
 def _scale(data: SuperResolutionData, split: Split) -> int:
-    """What HR is cut to a multiple of: in validation. In training crops are multiples by themselves."""
+    """Return the number of which sizes of HR must be multiples: the scale, but 1 in training, which uses crops."""
     return 1 if split == "train" else data.scale
 
 
@@ -69,7 +69,7 @@ def _folder(data: FolderData, findings: list[Finding]) -> Iterator[Item]:
     if given.get("test") == given.get("val"):
         given.pop("test", None)
     if not given:
-        raise UserError("Nothing to check: give data.train_dir=PATH, data.val_dir=PATH or both.")
+        raise UserError("Nothing to check: set data.train_dir=PATH, data.val_dir=PATH or both.")
     for split, folder in given.items():
         for path in _images(folder, f"data.{split}_dir", split, findings):
             least = (data.min_side(split),) * 2
@@ -79,10 +79,10 @@ def _folder(data: FolderData, findings: list[Finding]) -> Iterator[Item]:
 def _pairs(data: PairedData, findings: list[Finding]) -> Iterator[Item]:
     given = {split: dirs for split, dirs in data.dirs.items() if split != "test" and any(dirs)}
     if not given:
-        raise UserError("Nothing to check: give data.train_hr_dir=PATH data.train_lr_dir=PATH, or those of val.")
+        raise UserError("Nothing to check: set data.train_hr_dir=PATH data.train_lr_dir=PATH, or those of val.")
     for split, (hr_dir, lr_dir) in given.items():
         if not (hr_dir and lr_dir):
-            raise UserError(f"data.{split}_hr_dir and data.{split}_lr_dir belong together: give both.")
+            raise UserError(f"data.{split}_hr_dir and data.{split}_lr_dir are both needed: set both.")
         partners: dict[str, Path] = {}
         for path in _images(lr_dir, f"data.{split}_lr_dir", split, findings):
             key = pair_key(path, data.scale)

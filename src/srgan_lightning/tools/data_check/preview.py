@@ -1,4 +1,4 @@
-"""A sheet that shows what a degradation makes of a data set: HR, and several LR with their parameters."""
+"""Draw a preview of a degradation: HR images, and several LR images of each with their parameters."""
 
 import textwrap
 from itertools import islice
@@ -14,29 +14,29 @@ from srgan_lightning.data.datasets import GOLDEN
 from srgan_lightning.imaging.picture_grid import draw_grid
 from srgan_lightning.utils.errors import UserError
 
-SIDE, SAMPLES = 288, 5  # pixels of a picture, about; LR samples of an image
-CAPTION = 46  # pixels below a picture
+SIDE, SAMPLES = 288, 5  # approximate side of a picture in pixels; LR samples per image
+CAPTION = 46  # height of a caption in pixels
 
 
 def preview(data: SuperResolutionData, images: int) -> Tensor:
     """Draw a row for each of the first training images, cropped and flipped as in training.
 
     Args:
-        data: of a configuration.
-        images: rows, at most.
+        data: the data module of a configuration.
+        images: maximum number of rows.
 
     Returns:
         (3, H, W) in [0, 1]; pixels are enlarged by nearest neighbour.
 
     Raises:
-        UserError: the data have LR of their own, or cannot be read.
+        UserError: the data include LR files, or cannot be read.
     """
     data.batch_size, data.num_workers = 1, 0
     data.setup("fit")
     rows: list[list[Tensor]] = []
     for batch in islice(data.train_dataloader(), images):
         if "lr" in batch:
-            raise UserError("preview shows what a degradation makes of HR, but these data have LR of their own.")
+            raise UserError("preview shows the degradation of HR, but these data include LR files: remove preview.")
         hr = augment(batch["hr"], batch).float() / 255
         sides = [min(side, SIDE) // data.scale * data.scale for side in hr.shape[-2:]]
         hr = center_crop(hr, sides)
@@ -50,7 +50,7 @@ def preview(data: SuperResolutionData, images: int) -> Tensor:
 
 
 def _captioned(image: Tensor, zoom: int, text: str) -> Tensor:
-    """An image (3, H, W), enlarged by a whole number, with a text below."""
+    """Enlarge an image (3, H, W) by a whole number, and put a text below."""
     large = image.repeat_interleave(zoom, dim=1).repeat_interleave(zoom, dim=2)
     strip = Image.new("RGB", (large.shape[-1], CAPTION), "white")
     lines = "\n".join(textwrap.wrap(text, max(large.shape[-1] // 6, 8))[:3])

@@ -1,4 +1,4 @@
-"""The findings as a table for people and as JSON for programs."""
+"""Format findings as a table and as JSON."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ SHOWN = 3  # examples of each kind in the table
 
 
 def as_json(items: Sequence[Item], findings: Sequence[Finding], seconds: float) -> dict[str, Any]:
-    """All of it, as plain values: counts, thresholds, and every finding."""
+    """Return counts, thresholds and all findings as JSON values."""
     ordered = sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), each.kind, each.split, each.files))
     return {
         "files": dict(Counter(item.split for item in items)),
@@ -44,7 +44,7 @@ def as_json(items: Sequence[Item], findings: Sequence[Finding], seconds: float) 
 
 
 def print_report(console: Console, report: dict[str, Any]) -> None:
-    """One row for each kind and set, with examples, worst first."""
+    """Print one row per kind and split, with examples, the worst first."""
     sets = ", ".join(f"{count} {split}" for split, count in report["files"].items()) or "none"
     speed = f"{report['seconds']} s, {report['images_per_second']} images/s"
     console.print(f"Checked: {sets} ({speed}).", highlight=False)
@@ -63,10 +63,10 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
             table.add_row(severity, split, str(len(files)), what, escape("\n".join(examples)))
         console.print(table)
     verdict = f"{report['errors']} errors, {report['warnings']} warnings, {report['notes']} notes."
-    console.print(verdict if rows else "Nothing to complain of.", highlight=False)
+    console.print(verdict if rows else "No problems found.", highlight=False)
 
 
 def _names(files: Sequence[str], kind: str) -> str:
-    """The first few names, and how many more there are."""
+    """Format the first few names, and the number of others."""
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return (" = " if kind in ("leak", "duplicate") else ", ").join(files[:SHOWN]) + more

@@ -1,1 +1,1 @@
-"""What finished runs say: curves of one, a table and a picture of many."""
+"""Report on finished runs: curves of one run, a table and a picture of a sweep."""

@@ -1,4 +1,4 @@
-"""The curves of one run."""
+"""Draw the curves of one run."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from srgan_lightning.utils.errors import UserError
 
 Curves = dict[str, tuple[list[int], list[float]]]
 
-#: Title, columns of metrics.csv with the name that each gets, and whether the axis is logarithmic.
+#: Title, names by column of metrics.csv, and whether the axis is logarithmic.
 PANELS: list[tuple[str, dict[str, str], bool]] = [
     ("PSNR-Y, dB", {"val/psnr_y": "model", "val/bicubic_psnr_y": "bicubic"}, False),
     ("SSIM-Y", {"val/ssim_y": "model", "val/bicubic_ssim_y": "bicubic"}, False),
@@ -32,7 +32,7 @@ PANELS: list[tuple[str, dict[str, str], bool]] = [
     ),
     ("D(x) of real and fake", {"d_real": "HR", "d_fake": "SR"}, False),
     (
-        "Gradient that each term sends into SR",
+        "Gradient of each term at SR",
         {
             "health/gradient_pixel": "pixel",
             "health/gradient_perceptual": "perceptual",
@@ -50,10 +50,10 @@ LEGEND_COLUMNS = 3
 
 
 def draw_curves(curves: Curves, title: str) -> Figure:
-    """A figure with a panel for each thing that was logged; raises UserError if there is none."""
+    """Draw a figure with a panel for each logged group of columns; raise UserError if there is none."""
     shown = [panel for panel in PANELS if any(column in curves for column in panel[1])]
     if not shown:
-        raise UserError(f"{title}: its metrics.csv holds none of the measurements that training logs.")
+        raise UserError(f"{title}: its metrics.csv has none of the columns that training logs.")
     columns = min(len(shown), 3)
     rows = -(-len(shown) // columns)
     with styled():
@@ -75,14 +75,18 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
         if name == "bicubic":
             axes.plot(steps, values, color=MUTED, linestyle="--", label=name)
         else:
-            total = column == "loss/generator"  # where one term makes nearly all of it, both must be seen
+            total = column == "loss/generator"  # dotted on top, as one term may nearly equal it
             style: dict[str, Any] = {"linestyle": ":", "zorder": 3} if total else {}
             axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else None, **style)
-    # A rate that ends at 0 has no logarithm there; matplotlib would leave the panel empty were all of them 0.
+    # The logarithm of 0 is masked; if all values were 0, matplotlib would leave the panel empty.
     if logarithmic and any(value > 0 for column in names for value in curves[column][1]):
         axes.set_yscale("log", nonpositive="mask")
     if len(names) > 1:
-        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}  # over no curve
+        place: dict[str, Any] = {
+            "loc": "lower left",
+            "bbox_to_anchor": (0, 1),
+            "borderaxespad": 0,
+        }  # outside of the curves
         axes.legend(fontsize="x-small", ncols=LEGEND_COLUMNS, handlelength=1.5, columnspacing=1, **place)
     if "d_real" in names:
         axes.set_ylim(0, 1)
@@ -91,7 +95,7 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
 
 
 def _span(axes: Axes) -> str:
-    """Says so where an axis shows but a small part of its values, and so makes much of little."""
+    """Return a remark if an axis spans only a small part of its values, so that small changes look large."""
     low, high = axes.get_ylim()
     small = axes.get_yscale() == "linear" and high - low < 0.02 * max(abs(low), abs(high))
     return f" (the axis spans {high - low:.2g})" if small else ""

@@ -1,4 +1,4 @@
-"""Which of several compromises are worth having."""
+"""Find the Pareto front and the best compromise of several runs."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ Point = tuple[float, float]
 
 
 def pareto_front(points: Sequence[Point]) -> list[int]:
-    """Indices of the points that no other beats in both coordinates, by falling first coordinate.
+    """Return the indices of points that no other beats in both coordinates, by descending first coordinate.
 
     Args:
         points: distortion score (higher is better), perceptual distance (lower is better).
@@ -21,7 +21,7 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
 
 
 def compromise(points: Sequence[Point], front: Sequence[int]) -> int:
-    """Index of the point of the front nearest to the best of both, each coordinate scaled to the front's range."""
+    """Return the index of the point on the front nearest to the ideal, with coordinates scaled to the front's range."""
     columns = list(zip(*(points[i] for i in front), strict=True))
     spans = [max(column) - min(column) or 1.0 for column in columns]
     ideal = max(columns[0]), min(columns[1])

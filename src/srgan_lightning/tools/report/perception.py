@@ -1,4 +1,4 @@
-"""The perceptual distance of runs, and what to call it."""
+"""Measure the perceptual distance of runs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ SAYS = {
     "swd": "distance of patch statistics, a proxy for LPIPS that needs no weights",
 }
 WITHOUT_LPIPS = (
-    "Not LPIPS: its network is not on this machine. --perception lpips downloads it (233 MB); --metric-weights DIR "
-    "names a folder that has it."
+    "LPIPS was not used, because its weights are not on this machine. Use --perception lpips to download them "
+    "(233 MB), or --metric-weights DIR for a folder that has them."
 )
 
 
 @dataclass
 class Perception:
-    """Distances by run name (and `bicubic`), lower is better, and what they are."""
+    """Distances by run name (and `bicubic`), of which lower is better, and the name of the measure."""
 
     measure: str
     distances: dict[str, float]
@@ -42,7 +42,7 @@ class Perception:
 
 @dataclass
 class Choice:
-    """How to measure: `auto` or one of `SAYS`, and where the networks' weights are."""
+    """The measure, `auto` or one of `SAYS`, and the paths of weights."""
 
     measure: str = "auto"
     metric_weights: str | None = None
@@ -52,13 +52,15 @@ class Choice:
 
 
 def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> Perception:
-    """Measure every run on the same images; `auto` takes VGG where weights are given, else LPIPS where its
-    network is on this machine, else the logged swd: nothing is downloaded unless asked for.
+    """Measure every run on the same images.
+
+    `auto` uses VGG if weights are given, else LPIPS if its weights are on this machine, else the logged swd. So nothing
+    is downloaded unless requested.
 
     Args:
-        runs: finished ones of one scale.
-        images: theirs for validation; none leaves `swd` alone.
-        choice: how.
+        runs: finished runs of the same scale.
+        images: their validation images; without images only `swd` is possible.
+        choice: the measure.
 
     Raises:
         UserError: the requested measure is unavailable.
@@ -77,7 +79,7 @@ def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> 
     except UserError as error:
         if choice.measure != "auto" or measure == "vgg":
             raise
-        return _logged(runs, [f"Not LPIPS: {error}"])
+        return _logged(runs, [f"LPIPS was not used: {error}"])
 
 
 def _has_lpips(choice: Choice) -> bool:
@@ -86,9 +88,9 @@ def _has_lpips(choice: Choice) -> bool:
 
 
 def _logged(runs: list[Run], notes: list[str]) -> Perception:
-    """What every validation has measured."""
+    """Return the swd that validations have logged."""
     if missing := [run.name for run in runs if "swd" not in run.summary]:
-        raise UserError(f"summary.json of {', '.join(missing)} has no swd: choose another --perception.")
+        raise UserError(f"summary.json of {', '.join(missing)} has no swd: use another --perception.")
     baseline = {"bicubic": runs[0].summary["bicubic_swd"]}
     return Perception("swd", {run.name: run.summary["swd"] for run in runs} | baseline, notes)
 
@@ -100,7 +102,7 @@ def _measure(weights: str, measure: str, images: Iterable[Image], choice: Choice
     upscale = make_upscaler(weights, scale, choice.device, ensemble=False)
     pictures = (Pictures(i.name, i.lr, round_to_8_bits(upscale(i.lr)), i.hr) for i in images)
     vgg = {"layer": choice.vgg_layer, "weights": choice.vgg_weights or "imagenet"}
-    otherwise = "give --metric-weights DIR, or take --perception swd"
+    otherwise = "use --metric-weights DIR, or --perception swd"
     metrics = PerceptualMetrics([measure], choice.metric_weights, choice.device, vgg, otherwise)
     for picture in pictures:
         metrics.update(picture)

@@ -1,4 +1,4 @@
-"""The look of all figures: a ground of their own, so that dark and light pages show them alike."""
+"""The style of all figures, with their own background for dark and light pages."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 
 GROUND, INK, MUTED = "#f4f4f2", "#222222", "#8a8a8a"
-#: Okabe and Ito's palette, which stays apart for the colour-blind; its yellow is too faint on a light ground.
+#: Okabe and Ito's palette for colour-blind readers, without yellow, which is too faint on a light background.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"]
 STYLE: dict[str, Any] = {
     "figure.facecolor": GROUND,
@@ -33,12 +33,12 @@ STYLE: dict[str, Any] = {
 
 
 def styled() -> Any:
-    """A context in which figures have this look."""
+    """Return a context in which figures have this style."""
     return matplotlib.rc_context(STYLE)  # type: ignore[arg-type]
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG file atomically."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         figure.savefig(partial, format="png", dpi=144)

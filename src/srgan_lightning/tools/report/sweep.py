@@ -1,4 +1,4 @@
-"""Many runs side by side."""
+"""Compare the runs of a sweep."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +23,16 @@ from srgan_lightning.utils.markdown import markdown_text
 
 @dataclass
 class Sweep:
-    """What a sweep shows.
+    """The results of a sweep.
 
     Args:
-        path: holds a directory for each run.
+        path: the directory with a subdirectory per run.
         rows: see `table`.
-        finished: the runs that can be compared; the rest is of use only with some.
+        finished: the runs that can be compared; without any, the following fields are empty but for `notes`.
         perception: their perceptual distances.
-        images: what these were taken on.
-        best: which checkpoint is best for what.
-        notes: what else there is to say.
+        images: the images on which these were measured.
+        best: sentences on the best checkpoints.
+        notes: further sentences.
     """
 
     path: Path
@@ -50,7 +50,7 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
     Args:
         path: the directory.
         choice: the measure of perception.
-        limit: most validation images that it is taken on.
+        limit: maximum number of validation images for this measure.
 
     Raises:
         UserError: there are no runs, or their scores or the measure of perception are unavailable.
@@ -64,14 +64,14 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
     if not finished:
         return Sweep(path, table(runs, None), [], notes=["No run is finished: nothing to compare.", *notes])
     if len({run.scale for run in finished}) > 1:
-        raise UserError(f"{path}: its runs have different scales, so that their scores cannot be compared.")
+        raise UserError(f"{path}: its runs have different scales, so their scores cannot be compared.")
     if len({round(run.summary["bicubic_psnr_y"], 3) for run in finished}) > 1:
         notes.append("The runs were not validated on the same images: their bicubic scores differ.")
     images: list[Image] = []
     try:
         images = validation_images(finished[0], limit)
     except UserError as error:
-        notes.append(f"No strip of crops: {error}")
+        notes.append(f"No crops are shown: {error}")
     perception = measure_perception(finished, images, choice)
     notes = [
         f"Perception is {perception.measure}: {perception.title}; lower is better.",
@@ -83,7 +83,7 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
 
 
 def write_sweep(sweep: Sweep, output: Path, device: torch.device) -> list[Path]:
-    """Write `report.md`, `report.csv` and, where runs are finished, `report.png`; gives their paths."""
+    """Write `report.md`, `report.csv` and, if any run is finished, `report.png`; return their paths."""
     picture = "![Distortion against perception](report.png)\n\n" if sweep.perception is not None else ""
     lines = "".join(f"- {markdown_text(printable(line, 2000))}\n" for line in [*sweep.best, *sweep.notes])
     files = {
@@ -106,7 +106,7 @@ def write_sweep(sweep: Sweep, output: Path, device: torch.device) -> list[Path]:
 
 @torch.inference_mode()
 def crops(runs: list[Run], images: list[Image], device: torch.device) -> dict[str, Tensor]:
-    """The same crop of HR, bicubic and each run's SR, (3, side, side), by title; none without images."""
+    """Return the same crop (3, side, side) of HR, bicubic and each run's SR by title; empty without images."""
     if not images:
         return {}
     crop = telling_crop(images)

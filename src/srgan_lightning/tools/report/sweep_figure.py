@@ -1,4 +1,4 @@
-"""The picture of a sweep: distortion against perception, and the same crop from each run."""
+"""Draw the picture of a sweep: distortion against perception, and the same crop from each run."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from srgan_lightning.tools.report.pareto import Point
 from srgan_lightning.tools.report.style import COLOURS, INK, MUTED, styled
 
 PER_ROW = 6
-#: Of the axis of PSNR, in dB: less is no difference that anybody sees.
+#: Smallest span of the PSNR axis in dB; smaller differences are invisible.
 MIN_SPAN = 0.1
 
 #: Left, bottom, right, top.
@@ -24,9 +24,9 @@ def draw_sweep(
 
     Args:
         points: PSNR-Y in dB and perceptual distance of each run by name.
-        front: names of the runs on the Pareto front, a line through these alone: bicubic is no result.
-        baseline: the same of bicubic.
-        perception: what the distance is.
+        front: names of the runs on the Pareto front, through which a line is drawn, without bicubic.
+        baseline: PSNR-Y and perceptual distance of bicubic.
+        perception: description of the distance.
         crops: pictures (3, side, side) in [0, 1] by title; may be empty.
     """
     rows = -(-len(crops) // PER_ROW)
@@ -47,7 +47,7 @@ def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: P
         axes.plot(*zip(*(points[name] for name in front), strict=True), color=COLOURS[1], zorder=2)
     for on_front, colour, fill, label in (
         (True, COLOURS[1], COLOURS[1], "Pareto front"),
-        (False, MUTED, "none", "beaten"),
+        (False, MUTED, "none", "dominated"),
     ):
         chosen = [point for name, point in points.items() if (name in front) == on_front]
         if chosen:
@@ -62,16 +62,16 @@ def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: P
     axes.ticklabel_format(useOffset=False)
     _label(axes, points, baseline)
     span = f"; the axis spans {right - left:.2g} dB" if right - left < 1 else ""
-    axes.set_xlabel(f"PSNR-Y, dB (to the right is better{span})")
-    axes.set_ylabel("perceptual distance (below is better)")
+    axes.set_xlabel(f"PSNR-Y, dB (higher is better{span})")
+    axes.set_ylabel("perceptual distance (lower is better)")
     axes.set_title(f"Distortion and perception: {perception}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
 def _label(axes: Axes, points: dict[str, Point], baseline: Point) -> None:
-    """Write each name beside its point, where it covers neither a point nor another name."""
+    """Write each name beside its point, without covering points or other names."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    width, height = 540, 300  # of the axes, in typographic points, about
+    width, height = 540, 300  # approximate size of the axes in typographic points
     places = {
         name: ((x - left) / (right - left) * width, (y - bottom) / (top - bottom) * height)
         for name, (x, y) in {"": baseline, **points}.items()
@@ -97,7 +97,7 @@ def _overlap(a: Box, b: Box) -> bool:
 def _strip(figure: SubFigure, crops: dict[str, Tensor], rows: int) -> None:
     for number, (title, crop) in enumerate(crops.items()):
         axes = figure.add_subplot(rows, PER_ROW, number + 1)
-        # Nearest: a zoom must show pixels, not smooth them.
+        # Nearest-neighbour, because a zoom must show pixels without smoothing.
         axes.imshow(crop.permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title, fontsize="x-small", parse_math=False)
         axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""The table of a sweep, and which of its checkpoints is best for what."""
+"""Make the table of a sweep, and name its best checkpoints."""
 
 import csv
 import io
@@ -19,17 +19,17 @@ LEFT = (0, 1, 5, 6)
 
 
 def front_of(runs: list[Run], perception: Perception) -> list[Run]:
-    """The finished runs that no other, nor bicubic, beats in both PSNR-Y and perception, by falling PSNR-Y."""
+    """Return the finished runs that neither another run nor bicubic beats in both scores, by descending PSNR-Y."""
     if not runs:
         return []
-    # Bicubic first: a run that only equals it is not worth having.
+    # Bicubic comes first, so that a run that only equals it is left out.
     points = [(runs[0].summary["bicubic_psnr_y"], perception.distances["bicubic"])]
     points += [(run.summary["psnr_y"], perception.distances[run.name]) for run in runs]
     return [runs[i - 1] for i in pareto_front(points) if i > 0]
 
 
 def table(runs: list[Run], perception: Perception | None) -> list[dict[str, Any]]:
-    """One row for bicubic, where a run is finished, and one for each run; scores are numbers."""
+    """Return a row for each run and, if any is finished, one for bicubic; scores are numbers."""
     finished = [run for run in runs if run.finished]
     rows: list[dict[str, Any]] = []
     if perception is not None:
@@ -50,7 +50,7 @@ def _scores(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """A row as text, as it is shown to people."""
+    """Format a row as text."""
     return [_text(key, row.get(key, "")) for key in HEAD]
 
 
@@ -61,12 +61,12 @@ def _text(key: str, value: Any) -> str:
 
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:
-    """The table as Markdown."""
+    """Format the table as Markdown."""
     return markdown_table(HEAD, [*map(cells, rows)], left=LEFT) + "\n"
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:
-    """The table as CSV, with all digits."""
+    """Format the table as CSV, with all digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, HEAD, lineterminator="\n")
     writer.writeheader()
@@ -75,7 +75,7 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def best_for(runs: list[Run], perception: Perception) -> list[str]:
-    """Sentences that say which checkpoint to take for what, and where bicubic does as well as the best of them."""
+    """Return sentences that name the best checkpoint by each criterion, and say where bicubic is as good."""
     front = front_of(runs, perception)
     bicubic = {name: float(runs[0].summary[f"bicubic_{name}"]) for name in SCORES.values()}
     by_psnr, by_ssim = (max(runs, key=lambda run: float(run.summary[key])) for key in SCORES.values())
@@ -91,12 +91,12 @@ def best_for(runs: list[Run], perception: Perception) -> list[str]:
         + _beaten(distance >= bicubic_distance, f"{bicubic_distance:.4g}"),
     ]
     if not front:
-        return [*sentences, "Most of both: bicubic, which no run beats in either."]
+        return [*sentences, "Best compromise: bicubic, which no run beats in either score."]
     points = [(run.summary["psnr_y"], perception.distances[run.name]) for run in front]
     both = front[compromise(points, range(len(front)))]
     return [
         *sentences,
-        f"Most of both (PSNR-Y {format_score('psnr_y', both.summary['psnr_y'])} dB, {perception.measure} "
+        f"Best compromise (PSNR-Y {format_score('psnr_y', both.summary['psnr_y'])} dB, {perception.measure} "
         f"{perception.distances[both.name]:.4g}): {both.artifact}",
     ]
 

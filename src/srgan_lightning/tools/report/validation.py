@@ -1,4 +1,4 @@
-"""The validation images of a run, as its training saw them."""
+"""Load the validation images of a run."""
 
 import itertools
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from srgan_lightning.runs.reading import Run
 from srgan_lightning.runs.untrusted_files import printable
 from srgan_lightning.utils.errors import UserError
 
-#: All that a run directory may name, for it may be a stranger's. Whole names: modules also hold what they import.
+#: Classes that a run directory may name, because it may be untrusted. Full names, as modules also have their imports.
 ALLOWED = {
     "data": (
         "srgan_lightning.data.celeba.CelebAData",
@@ -41,17 +41,17 @@ class Image(NamedTuple):
 
 
 def validation_images(run: Run, limit: int) -> list[Image]:
-    """The first images of a run's validation set, LR made as for its scores.
+    """Load the first images of a run's validation set, with the same LR as for its scores.
 
     Args:
-        run: its `.hydra/config.yaml` says which data.
-        limit: most images.
+        run: the run; its `.hydra/config.yaml` describes the data.
+        limit: maximum number of images.
 
     Raises:
-        UserError: the data are not where they were, or are no data of this package.
+        UserError: the data have moved, or are of a class outside this package.
     """
     try:
-        # Few images are read: no cache is built for them, wherever the run had its own.
+        # Only few images are read, so no cache is built.
         fixed = {"val_batch_size": 1, "num_workers": 0, "cache": None}
         data = _make(run, "data", degradation=_make(run, "degradation"), **fixed)
         data.setup("validate")
@@ -62,30 +62,30 @@ def validation_images(run: Run, limit: int) -> list[Image]:
         return images
     except UserError:
         raise
-    except Exception as error:  # whatever the options of a stranger lead to
+    except Exception as error:  # untrusted options may raise anything
         text = user_error(error) or f"{type(error).__name__}: {error}"
         raise UserError(f"{printable(run.path)}: its validation images are not available: {printable(text)}") from error
 
 
 def _make(run: Run, group: str, **arguments: Any) -> Any:
-    """The object of a group of a run's configuration; raises UserError where it would be another than those allowed."""
+    """Build the object of a group of a run's configuration; raise UserError if its class is not allowed."""
     options = run.option(group, dict)
     target, nested = options.get("_target_"), _targets(list(options.values()))
     if target not in ALLOWED[group] or nested:
         foreign = printable(nested[0] if target in ALLOWED[group] else target)
-        raise UserError(f"{printable(run.path)}: its {group} is {foreign}, which is none of this package's.")
+        raise UserError(f"{printable(run.path)}: its {group} is {foreign}, which is not a class of this package.")
     return instantiate(options, **arguments, _recursive_=False, _partial_=False)
 
 
 def _targets(value: Any) -> list[Any]:
-    """Whatever Hydra would call in a container, however deep."""
+    """Return everything that Hydra would call in a container, at any depth."""
     if isinstance(value, dict):
         return [*([value["_target_"]] if "_target_" in value else []), *_targets(list(value.values()))]
     return [target for child in value for target in _targets(child)] if isinstance(value, list) else []
 
 
 class Crop(NamedTuple):
-    """A square of an image: its top left corner and side, in pixels of HR."""
+    """A square of an image, given by its top left corner and side in HR pixels."""
 
     image: Image
     top: int
@@ -93,12 +93,12 @@ class Crop(NamedTuple):
     side: int
 
     def of(self, picture: Tensor) -> Tensor:
-        """(3, side, side) of a picture of the image's size, (1, 3, H, W)."""
+        """Crop a picture of the image's size, (1, 3, H, W), to (3, side, side)."""
         return picture[0, :, self.top : self.top + self.side, self.left : self.left + self.side].clamp(0, 1)
 
 
 def telling_crop(images: list[Image], side: int = 64) -> Crop:
-    """The square in which bicubic loses most, where runs have the most to show."""
+    """Return the square in which bicubic has the largest error, where runs differ most."""
     found: list[tuple[float, Crop]] = []
     for image in images:
         height, width = image.hr.shape[-2:]

@@ -1,4 +1,4 @@
-"""Photos to try the page with: faces that the program draws, so nobody's portrait and under nobody's rights."""
+"""Example photos for the page: drawn faces, free of rights and of real people."""
 
 import secrets
 from pathlib import Path
@@ -8,20 +8,20 @@ from PIL import Image, ImageFilter
 
 from srgan_lightning.data.synthetic.faces import draw_face
 
-SIDE, SCALE = 96, 4  # pixels of a photo, which upscaling takes a second for; of how many drawn ones each is made
-#: The kinds of input that models differ in, of the same face, as the page names them.
+SIDE, SCALE = 96, 4  # side of an example in pixels, upscaled in about a second; downsampling factor of the drawn face
+#: Names of the examples on the page: different inputs of the same face.
 EXAMPLES = ("Sharp face", "Blurred face", "JPEG face")
 
 
 def write_example(kind: str, folder: Path) -> Path:
-    """Draw an example and write it, each time anew: files of the page are deleted after a while.
+    """Draw an example and write it to a new file, because the page deletes files after a while.
 
     Args:
         kind: one of `EXAMPLES`.
-        folder: that the page serves files from.
+        folder: folder from which the page serves files.
 
     Returns:
-        The file, SIDE x SIDE pixels, in a folder whose name nobody can guess.
+        The file, SIDE x SIDE pixels, in a folder with a random name.
     """
     photo = Image.fromarray(draw_face(np.random.default_rng(7), SCALE * SIDE, SCALE * SIDE))
     photo = photo.resize((SIDE, SIDE), Image.Resampling.BICUBIC)

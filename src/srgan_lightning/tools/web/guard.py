@@ -1,4 +1,4 @@
-"""ASGI middleware before Gradio: closes the paths of its API, limits uploads, and tracks who still listens."""
+"""ASGI middleware in front of Gradio that closes paths of its API, limits uploads and tracks visitors."""
 
 import shutil
 import time
@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 API = "/gradio_api"
 CLOSED = (*(f"{API}/{name}" for name in ("api", "call", "run", "openapi.json")), "/openapi.json", "/docs", "/redoc")
-KEEP_SECONDS = 3600  # uploads and results are deleted when older
-PATIENCE = 15.0  # seconds that a request goes on while its visitor does not listen
+KEEP_SECONDS = 3600  # age in seconds at which uploads and results are deleted
+PATIENCE = 15.0  # seconds for which a request continues without a listening visitor
 
 
 class Audience:
-    """The visitors who listen for results; a request without a listener only delays the others."""
+    """The visitors who listen for results; a request without a listener would only delay others."""
 
     def __init__(self) -> None:
         self.listening: Counter[str] = Counter()
@@ -31,19 +31,19 @@ class Audience:
         self.last_seen[visitor] = time.monotonic()
 
     def has_left(self, visitor: str, since: float) -> bool:
-        """Whether the visitor has not listened for `PATIENCE` seconds, counted from `since` (monotonic) or later."""
+        """Check whether the visitor has not listened for `PATIENCE` seconds, counted from `since` (monotonic) on."""
         away = time.monotonic() - max(since, self.last_seen.get(visitor, since))
         return self.listening[visitor] <= 0 and away > PATIENCE
 
 
 class Guard:
-    """ASGI middleware.
+    """The ASGI middleware.
 
     Args:
-        app: Gradio's.
-        folder: holds uploads and results.
-        max_bytes: most that an uploaded file may have.
-        max_total: most bytes that the folder may hold with an upload.
+        app: Gradio's app.
+        folder: folder with uploads and results.
+        max_bytes: largest uploaded file in bytes.
+        max_total: maximum number of bytes in the folder, including an upload.
         audience: notified of visitors who come and leave.
     """
 
@@ -70,10 +70,10 @@ class Guard:
             await self.app(scope, receive, send)
 
     async def upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on an upload that there is room for."""
+        """Accept an upload if there is room for it."""
         length = dict(scope["headers"]).get(b"content-length", b"")
         if not length.isdigit():
-            await PlainTextResponse("The length of an upload is needed.", 411)(scope, receive, send)
+            await PlainTextResponse("An upload needs a Content-Length.", 411)(scope, receive, send)
             return
         size = int(length)
         if size > self.max_bytes + 2**16:  # the form around the file
@@ -81,7 +81,7 @@ class Guard:
             await PlainTextResponse(text, 413)(scope, receive, send)
             return
         if held(self.folder) + self.arriving + size > self.max_total:
-            await PlainTextResponse("There is no room for more photos: try later.", 507)(scope, receive, send)
+            await PlainTextResponse("There is no room for more photos. Try again later.", 507)(scope, receive, send)
             return
         started = False
 
@@ -93,7 +93,7 @@ class Guard:
         self.arriving += size
         try:
             await self.app(scope, receive, answer)
-        except Exception:  # of Gradio's parser, for a form or a file name that it does not expect, such as ""
+        except Exception:  # from Gradio's parser, for an unexpected form or file name, such as ""
             if started:
                 raise
             await PlainTextResponse("The upload cannot be read.", 400)(scope, receive, send)
@@ -102,7 +102,7 @@ class Guard:
 
 
 def held(folder: Path) -> int:
-    """Bytes in a folder, after all that is older than `KEEP_SECONDS` has been deleted."""
+    """Delete files older than `KEEP_SECONDS` from a folder, and return the bytes of the others."""
     total, oldest = 0, time.time() - KEEP_SECONDS
     for child in folder.iterdir():
         try:

@@ -1,4 +1,4 @@
-"""The page: what stands on it, and what a click does."""
+"""Lay out the page, and handle its buttons."""
 
 import functools
 import html
@@ -18,7 +18,7 @@ from srgan_lightning.tools.web.guard import KEEP_SECONDS, Audience
 from srgan_lightning.tools.web.request import UpscaleRequest, run_request
 from srgan_lightning.utils.errors import UserError
 
-QUEUE = 64  # waiting requests; further ones are refused
+QUEUE = 64  # maximum number of waiting requests; further ones are refused
 ALONE = "none"
 #: Where the page has one column, the result is below all options.
 SCROLL = "() => { if (innerWidth < 768) document.getElementById('result').scrollIntoView({behavior: 'smooth'}) }"
@@ -31,10 +31,10 @@ OWN = "generator.safetensors, or published weights that spandrel knows"
 
 
 def photo_input(**options: Any) -> gr.Image:
-    """A field for an image file, which comes as it was uploaded.
+    """Make an input for an image file that passes the uploaded file unchanged.
 
-    Gradio itself would decode it, whatever its size, and lose depth and metadata. It is no subclass, for which Gradio
-    would write a stub file beside this one.
+    Gradio would decode files of any size, and lose depth and metadata. This is not a subclass, because Gradio would
+    write a stub file for it into this package.
     """
     field = gr.Image(buttons=[], **options)
     field.preprocess = uploaded_file  # type: ignore[method-assign]
@@ -42,12 +42,12 @@ def photo_input(**options: Any) -> gr.Image:
 
 
 def uploaded_file(payload: ImageData | None) -> str | None:
-    """Where an upload lies; Gradio has made sure that it is one."""
+    """Return the path of an upload; Gradio has checked that it is an upload."""
     return None if payload is None else payload.path
 
 
 def example_file(kind: str, folder: Path) -> str:
-    """Where an example has been written, as Gradio takes it."""
+    """Write an example, and return its path as Gradio needs it."""
     return str(write_example(kind, folder))
 
 
@@ -133,7 +133,7 @@ def make_page(
 def make_handler(
     choices: Collection[str], device: torch.device, max_pixels: int, folder: Path, audience: Audience
 ) -> Callable[..., Iterator[tuple[Any, ...]]]:
-    """What a click on Upscale does; for the arguments see `make_page`."""
+    """Return the function for the button Upscale; for the arguments see `make_page`."""
 
     def upscale(
         photo: str | None,
@@ -145,11 +145,11 @@ def make_handler(
         precision: str,
         outscale: float | None,
         request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio knows that it is wanted
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio passes progress by this default
     ) -> Iterator[tuple[Any, ...]]:
         try:
             if photo is None:
-                raise UserError("There is no photo yet: drop one first.")
+                raise UserError("There is no photo yet. Drop a photo first.")
             if weights not in list(choices) or second not in [ALONE, *choices]:  # Gradio lets None pass, and lists
                 raise UserError("No weights are chosen: choose some.")
             wanted = UpscaleRequest(
@@ -168,7 +168,7 @@ def make_handler(
                     return
                 if isinstance(step, float):
                     progress(step, desc="Upscaling")
-                    yield (gr.skip(),) * 3  # here Gradio ends the work of those who pressed Stop or left
+                    yield (gr.skip(),) * 3  # here Gradio stops requests after Stop or a closed page
                 else:
                     yield (
                         (str(step.bicubic), str(step.sr)),
@@ -176,7 +176,7 @@ def make_handler(
                         gr.DownloadButton(value=str(step.sr), interactive=True),
                     )
         except UserError as error:
-            # Gradio renders it as HTML, and a file's name or metadata may stand in it.
+            # Escaped, because Gradio renders it as HTML, and it may have a file's name or metadata.
             raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
 
     return upscale

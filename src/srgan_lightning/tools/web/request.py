@@ -1,4 +1,4 @@
-"""Run what a visitor of the page requests: files in, files and a caption out. Nothing here depends on Gradio."""
+"""Run a visitor's request: files in, files and a caption out. Nothing here depends on Gradio."""
 
 import math
 import secrets
@@ -28,9 +28,9 @@ from srgan_lightning.utils.markdown import markdown_table, markdown_text
 
 PROTOCOL = "By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of border cut off."
 
-#: For photos that the page is too small for.
-COMMAND = "The command line takes larger ones: python -m srgan_lightning.upscale PHOTO -o RESULTS."
-MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory for a million
+#: Advice for photos that are too large for the page.
+COMMAND = "Use the command line for larger photos: python -m srgan_lightning.upscale PHOTO -o RESULTS."
+MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory per million pixels
 #: That a network of a visitor may have, and that `outscale` may make of the largest photo: 64 pixels of one.
 MAX_SCALE = 8
 
@@ -42,9 +42,9 @@ class UpscaleRequest:
     Args:
         photo: an image file.
         weights: a name or file for `load_trained`.
-        second: weights to blend the first with, or None.
-        amount: the second's share in the blend, 0 to 1.
-        truth: an image file of the size of the result, to score it by, or None.
+        second: weights to be blended with the first, or None.
+        amount: share of the second weights, 0 to 1.
+        truth: an image file of the result's size, for scores, or None.
         precision: see `upscale_image`.
         outscale: see `Finish`; None leaves the network's own scale.
     """
@@ -63,8 +63,8 @@ class UpscaleResult:
     """The files and the caption of a finished request.
 
     Args:
-        bicubic: a PNG file, the photo enlarged without a network.
-        sr: a PNG file of the same size, the result.
+        bicubic: a PNG file with the photo upscaled by bicubic interpolation.
+        sr: a PNG file of the same size with the result.
         caption: sizes, time, device and scores, in Markdown.
     """
 
@@ -76,7 +76,7 @@ class UpscaleResult:
 def run_request(
     request: UpscaleRequest, device: torch.device, max_pixels: int, folder: Path
 ) -> Iterator[float | UpscaleResult]:
-    """Upscale, one tile at a time: yield the share that is done after each, and last the result.
+    """Upscale a photo; yield the finished share after each tile, and finally the result.
 
     Args:
         request: see there.
@@ -85,7 +85,7 @@ def run_request(
         folder: for the result, in a folder in it whose name nobody can guess.
 
     Raises:
-        UserError: a file cannot be used, is too large, or does not fit the others.
+        UserError: a file is invalid, too large, or does not match the others.
     """
     finish = Finish(request.outscale)
     if request.outscale is not None and request.truth is not None:
@@ -157,13 +157,13 @@ def _read(path: Path, max_pixels: int, what: str) -> Picture:
 
 
 def _read_truth(path: Path, photo: Picture, scale: int) -> Picture:
-    """The ground truth, cut at the right and bottom to a multiple of the scale."""
+    """Read the ground truth, cropped at the right and bottom to a multiple of the scale."""
     truth = _read(path, MAX_SCORED_PIXELS, "The original")
     height, width = (side * scale for side in photo.colour.shape[:2])
     if [side // scale * scale for side in truth.colour.shape[:2]] != [height, width]:
         raise UserError(
             f"The original has {_size(truth)} pixels, but {width}x{height} are needed, {scale} times the photo's "
-            f"{_size(photo)}: give the image that the photo was shrunk from."
+            f"{_size(photo)}. Use the image from which the photo was downsampled."
         )
     return Picture(truth.colour[:height, :width])
 
@@ -177,7 +177,7 @@ def _scores(picture: Picture, truth: Picture, scale: int) -> list[str]:
 
 
 def _tensor(picture: Picture) -> Tensor:
-    """(1, 3, H, W) RGB in [0, 1], multiples of 1/255."""
+    """Convert to (1, 3, H, W) RGB in [0, 1], in multiples of 1/255."""
     flat = Picture(picture.colour)
     flat.to_8_bits()
     return torch.from_numpy(flat.colour).permute(2, 0, 1)[None].expand(1, 3, -1, -1) / 255

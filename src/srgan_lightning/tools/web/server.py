@@ -1,4 +1,4 @@
-"""Serving the page: to this machine alone by default, from a folder of its own, and without a word to the internet."""
+"""Serve the page, by default only to this machine, from a private folder and without internet access."""
 
 import errno
 import os
@@ -20,35 +20,35 @@ from srgan_lightning.utils.errors import UserError
 
 
 async def fetch_nothing(hostname: str) -> str:
-    """Refuse a host. Gradio loads any public address that a visitor names, of any size; here, files are uploaded."""
+    """Refuse a host, because Gradio would download any public address of any size that a visitor gives."""
     raise ValueError(f"Nothing is fetched from {hostname}.")
 
 
 def why_not(host: str, port: int) -> str:
-    """Why nothing can be served there, in the system's words."""
+    """Return the reason why a port cannot be used."""
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
-        return "it is taken" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-    return "it was taken a moment ago"
+        return "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    return "it was in use a moment ago"
 
 
 def host_names(host: str, more: Sequence[str]) -> list[str]:
-    """The names that a browser may call the page by: with any other, another site could read it (DNS rebinding)."""
+    """Return the allowed host names; with any name, another site could read the page (DNS rebinding)."""
     names = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host, *more}
     if host in ("0.0.0.0", "::"):
         own = socket.gethostname()
         names |= {own, socket.getfqdn()}
         try:
             addresses = {str(found[4][0]) for found in socket.getaddrinfo(own, None)}
-        except OSError:  # a machine that does not know its own name
+        except OSError:  # the machine cannot resolve its own name
             addresses = set()
         names |= {f"[{address}]" if ":" in address else address for address in addresses}
     return sorted(names - {"0.0.0.0", "[::]"})
 
 
 def end(number: int, frame: FrameType | None) -> None:
-    """End by a signal in good order, so that the photos of visitors are deleted."""
+    """Exit cleanly on a signal, so that visitors' photos are deleted."""
     raise SystemExit(128 + number)
 
 
@@ -64,24 +64,24 @@ def serve(
     """Serve until interrupted.
 
     Args:
-        make_page: given the folder for results and the visitors who listen, makes the page.
-        host: address to listen at.
-        port: its port.
-        max_bytes: most that an uploaded file may have.
-        max_total: most that all files of all visitors may have together.
-        names: that the page may be called by, beside those of this machine.
-        login: user and password, or None to let everybody in.
+        make_page: makes the page from the folder for results and the audience.
+        host: address to listen on.
+        port: port to listen on.
+        max_bytes: largest uploaded file in bytes.
+        max_total: maximum number of bytes of all files of all visitors.
+        names: allowed host names besides those of this machine.
+        login: user and password, or None for free access.
 
     Raises:
         UserError: the port is unavailable.
     """
-    safehttpx.async_validate_url = fetch_nothing  # every fetch of Gradio's asks it first
-    if threading.current_thread() is threading.main_thread():  # others, as in tests, may not set it
+    safehttpx.async_validate_url = fetch_nothing  # Gradio calls it before every download
+    if threading.current_thread() is threading.main_thread():  # other threads cannot set handlers
         signal.signal(signal.SIGTERM, end)
     audience = Audience()
     with tempfile.TemporaryDirectory(prefix="srgan-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
-        # Gradio serves every file under this folder and no other. Its default is shared with all of its programs.
+        # Gradio serves every file in this folder. Its default folder is shared with other Gradio programs.
         os.environ["GRADIO_TEMP_DIR"] = os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder)
         page = make_page(folder, audience)
         guards = [
@@ -107,8 +107,8 @@ def serve(
                 quiet=True,
                 prevent_thread_lock=True,
             )
-        except OSError as error:  # of Gradio's, which speaks of its own settings
+        except OSError as error:  # Gradio's message names its own settings
             why = why_not(host, port)
-            raise UserError(f"Port {port} of {host} is unavailable ({why}): choose another with --port.") from error
-        print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
+            raise UserError(f"Port {port} of {host} is unavailable ({why}): use another with --port.") from error
+        print(f"The page is at {url} (press Ctrl-C to stop).", flush=True)
         page.block_thread()

@@ -39,7 +39,7 @@ class NonFinite(Callback):
 
     Args:
         skips: number of skipped updates in a row before a rollback.
-        rollbacks: most rollbacks in a run; 0 stops instead of the first rollback.
+        rollbacks: maximum number of rollbacks in a run; 0 stops instead of the first rollback.
         factor: factor for the learning rates at every rollback.
         snapshot_interval: updates between good states; each is a copy of weights and optimisers in CPU memory.
 

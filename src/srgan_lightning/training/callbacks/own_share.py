@@ -1,17 +1,17 @@
-"""Which images of a validation a process counts, so that each counts once."""
+"""Select the images of a validation that a process counts, so that each image counts once."""
 
 from lightning import Trainer
 from torch import Tensor
 
 
 class OwnShare:
-    """The images whose number belongs to a process, each once in a validation.
+    """The images whose index belongs to a process, each once per validation.
 
-    Samplers also give a process images of another's share, to fill its own up, and any may come again in the place of
-    one that cannot be read.
+    Samplers repeat images of other processes to make shares equal, and on_error=skip repeats an image to replace an
+    unreadable one.
 
     Args:
-        trainer: says which process this is.
+        trainer: the Trainer, for rank and number of processes.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -19,10 +19,10 @@ class OwnShare:
         self.seen: set[int] = set()
 
     def rows(self, indices: Tensor) -> list[int]:
-        """The rows of a batch that count here.
+        """Return the rows of a batch that count in this process.
 
         Args:
-            indices: (B,), the numbers of its images.
+            indices: (B,) indices of the images.
         """
         new: list[int] = []
         for row, index in enumerate(indices.tolist()):
