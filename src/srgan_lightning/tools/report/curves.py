@@ -32,7 +32,7 @@ PANELS: list[tuple[str, dict[str, str], bool]] = [
     ),
     ("D(x) of real and fake", {"d_real": "HR", "d_fake": "SR"}, False),
     (
-        "Gradient of each term at SR",
+        "Gradient that each term sends into SR",
         {
             "health/gradient_pixel": "pixel",
             "health/gradient_perceptual": "perceptual",
