@@ -16,6 +16,7 @@ from srgan_lightning.export import in_levels, main
 from srgan_lightning.utils.errors import UserError
 from tests.helpers.foreign import swinir
 from tests.helpers.generators import tiny_artifact, tiny_generator
+from tests.helpers.own_rrdb import OwnRRDB
 from tests.helpers.pictures import header_bomb, smooth
 
 
@@ -138,6 +139,19 @@ def test_a_file_that_differs_on_photos_alone_is_not_left(
     with pytest.raises(UserError, match=r"differs from torch's by nan levels of 255 for .*large\.png"):
         export(trained, "torch_export", tmp_path / "m.pt2", photos=lr)
     assert not (tmp_path / "m.pt2").exists()
+
+
+def test_a_graph_that_fails_at_other_sizes_gets_one_paragraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a class does in which tracing takes a size for a constant; the runtime's errors are `Exception`s."""
+
+    def fails(lr: torch.Tensor) -> torch.Tensor:
+        raise Exception("Got: 17 Expected: 16\nPlease fix")
+
+    monkeypatch.setitem(export.__globals__["FORMATS"], "torch_export", (lambda trained, path: fails, ".pt2"))
+    trained = Trained(OwnRRDB().eval(), "own", {"architecture": "tests.helpers.own_rrdb.OwnRRDB"})
+    with pytest.raises(UserError, match=r"OwnRRDB cannot be exported as torch_export: Got: 17 Expected: 16 Please fix"):
+        export(trained, "torch_export", tmp_path / "m.pt2")
+    assert not list(tmp_path.iterdir())
 
 
 def test_totals_weigh_photos_by_their_values() -> None:

@@ -66,7 +66,10 @@ def export(
             partial = Path(beside) / f"{path.stem}{suffix}"
             try:
                 exported = write_onnx(trained, partial, precision) if form == "onnx" else writer(trained, partial)
-            except (RuntimeError, TypeError, ValueError, torch.onnx.OnnxExporterError) as error:
+                differences = compare(trained.generator, exported, photos or {})
+            except (UserError, OSError):
+                raise
+            except Exception as error:  # a class of a user may raise anything, and so may a runtime over its graph
                 if isinstance(trained.generator, Generator):
                     raise
                 reason = " ".join(str(error).split())[:300]
@@ -74,7 +77,6 @@ def export(
                     f"{path} was not written: {type(trained.generator).__name__} cannot be exported as {form}: "
                     f"{reason}. Use --format safetensors."
                 ) from error
-            differences = compare(trained.generator, exported, photos or {})
             check_differences(differences, TOLERANCES[precision], f"{path} was not written: as {form}")
             if form == "onnx":
                 add_differences(partial, differences)
@@ -106,7 +108,7 @@ def check_differences(differences: Differences, tolerance: float, what: str) -> 
         what: start of the error message, which names the file.
     """
     for (_, height, width), difference in differences.noise.items():
-        if not difference < tolerance:  # `not <` also catches NaN not
+        if not difference < tolerance:  # `not <` also catches NaN
             raise UserError(
                 f"{what} the generator's output differs from torch's by {difference:.1e} for noise of {width}x{height} "
                 f"pixels, and {tolerance:.0e} is allowed. If the weights are finite, the network overflows in half "
