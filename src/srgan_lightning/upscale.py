@@ -59,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="bicubic",
         help="how to upscale transparency (default: %(default)s)",
     )
-    add("--jobs", type=positive, default=1, metavar="N", help="processes that share the files; each needs its own GPU")
+    add("--jobs", type=positive, default=1, metavar="N", help="processes that share the files; on GPUs, one per GPU")
     add("--resume", action="store_true", help="skip images with a result of the same weights and options")
     add("--overwrite", action="store_true", help="replace existing results; without it, nothing is replaced")
     return parser

@@ -73,7 +73,7 @@ def test_results_are_no_larger_than_eight_times_the_largest_photo(tmp_path: Path
     weights = tiny_artifact(tmp_path, blocks=0)
     assert "48x32 to 432x288 pixels" in result(photo, weights, outscale=9).caption  # 2,000 pixels of a photo are taken
     said = refused(photo, weights, outscale=10)
-    assert "480x320 pixels, more than the 128,000 that are made here" in said
+    assert "480x320 pixels, more than the 128,000 allowed here" in said
     assert "python -m srgan_lightning.upscale" in said
     assert "48x32 to 1x1 pixels" in result(photo, weights, outscale=1e-9).caption
 
@@ -93,7 +93,7 @@ def test_published_weights_of_any_scale(tmp_path: Path, photo: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(made.sr)), np.asarray(expected))
     assert Image.open(made.bicubic).size == (144, 96)
     large = save_pth(tmp_path / "x16.pth", compact(upscale=16))
-    assert refused(photo, large) == "x16.pth upscales by 16, and 8 is the most here: take other weights."
+    assert refused(photo, large) == "x16.pth upscales by 16, and at most 8 is allowed here: use other weights."
 
 
 def test_weights_of_strangers(tmp_path: Path, photo: Path, little_memory: None) -> None:

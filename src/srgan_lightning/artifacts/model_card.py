@@ -88,7 +88,7 @@ generator = load_generator("generator.safetensors")"""
 
 
 def network_of(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[str, str]:
-    """A short title for a network, and what it is, in words."""
+    """Return a short title and a description of a network."""
     kind = str(metadata.get("architecture", PAPER))
     if kind == PAPER:
         return "SRGAN generator", "the generator of SRGAN (Ledig et al. 2017, arXiv 1609.04802)"

@@ -20,7 +20,7 @@ from srgan_lightning.utils.errors import UserError
 
 QUEUE = 64  # maximum number of waiting requests; further ones are refused
 ALONE = "none"
-#: Where the page has one column, the result is below all options.
+#: Scrolls to the result, which is below all options on narrow pages.
 SCROLL = "() => { if (innerWidth < 768) document.getElementById('result').scrollIntoView({behavior: 'smooth'}) }"
 
 PRECISIONS = ("auto", "32", "bf16")
@@ -52,7 +52,7 @@ def example_file(kind: str, folder: Path) -> str:
 
 
 def number(value: Any) -> float:
-    """What stands in a field for numbers, which Gradio does not check."""
+    """Parse the value of a number field, which Gradio does not check."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -70,12 +70,12 @@ def make_page(
     """Lay out the page.
 
     Args:
-        choices: names or files of weights, and what visitors choose them by; the first is chosen already.
-        device: for the network.
-        max_pixels: most that a photo may have.
-        folder: for results; Gradio's own, which it serves files from.
-        audience: knows who still waits for a result.
-        precision: that is chosen at first; see `upscale_image`.
+        choices: labels on the page by names or files of weights; the first is the default.
+        device: device of the network.
+        max_pixels: maximum number of pixels of a photo.
+        folder: folder for results, from which Gradio serves files.
+        audience: tracks the visitors who wait for a result.
+        precision: the default on the page; see `upscale_image`.
     """
     names = [(label, weights) for weights, label in choices.items()]
     lifetime = (KEEP_SECONDS // 6, KEEP_SECONDS)
@@ -150,8 +150,8 @@ def make_handler(
         try:
             if photo is None:
                 raise UserError("There is no photo yet. Drop a photo first.")
-            if weights not in list(choices) or second not in [ALONE, *choices]:  # Gradio lets None pass, and lists
-                raise UserError("No weights are chosen: choose some.")
+            if weights not in list(choices) or second not in [ALONE, *choices]:  # Gradio accepts None and lists too
+                raise UserError("No weights are chosen. Choose weights first.")
             wanted = UpscaleRequest(
                 Path(photo),
                 own or weights,

@@ -31,7 +31,7 @@ PROTOCOL = "By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of bor
 #: Advice for photos that are too large for the page.
 COMMAND = "Use the command line for larger photos: python -m srgan_lightning.upscale PHOTO -o RESULTS."
 MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory per million pixels
-#: That a network of a visitor may have, and that `outscale` may make of the largest photo: 64 pixels of one.
+#: Largest scale of a visitor's network, and largest factor for the largest photo: 64 pixels per pixel.
 MAX_SCALE = 8
 
 
@@ -46,7 +46,7 @@ class UpscaleRequest:
         amount: share of the second weights, 0 to 1.
         truth: an image file of the result's size, for scores, or None.
         precision: see `upscale_image`.
-        outscale: see `Finish`; None leaves the network's own scale.
+        outscale: see `Finish`; None for the network's scale.
     """
 
     photo: Path
@@ -79,10 +79,10 @@ def run_request(
     """Upscale a photo; yield the finished share after each tile, and finally the result.
 
     Args:
-        request: see there.
-        device: for the network.
-        max_pixels: most that a photo may have.
-        folder: for the result, in a folder in it whose name nobody can guess.
+        request: the request.
+        device: device of the network.
+        max_pixels: maximum number of pixels of a photo.
+        folder: folder for the result, which gets a subfolder with a random name.
 
     Raises:
         UserError: a file is invalid, too large, or does not match the others.
@@ -96,8 +96,8 @@ def run_request(
     size = finish.size_of(*photo.shape[:2], scale)
     if math.prod(size) > (most := MAX_SCALE**2 * max_pixels):
         raise UserError(
-            f"The result would have {size[1]}x{size[0]} pixels, more than the {most:,} that are made here: take a "
-            f"smaller outscale. {COMMAND}"
+            f"The result would have {size[1]}x{size[0]} pixels, more than the {most:,} allowed here: use a smaller "
+            f"outscale. {COMMAND}"
         )
     truth = None if request.truth is None else _read_truth(request.truth, photo, scale)
     upscaler = TiledUpscaler(generator, precision=choose_precision(request.precision, device), finish=finish)
@@ -137,12 +137,12 @@ def _load(weights: str | Path) -> Trained:
         raise UserError(_without_folder(error, Path(weights))) from error
     if trained.generator.scale > MAX_SCALE:
         name, scale = Path(weights).name, trained.generator.scale
-        raise UserError(f"{name} upscales by {scale}, and {MAX_SCALE} is the most here: take other weights.")
+        raise UserError(f"{name} upscales by {scale}, and at most {MAX_SCALE} is allowed here: use other weights.")
     return trained
 
 
 def _without_folder(error: UserError, path: Path) -> str:
-    """What an error says, a file by its name alone: where the server keeps it is no one's business."""
+    """Return the message of an error without the server's folder of a file."""
     return str(error).replace(printable(path), printable(path.name))
 
 
