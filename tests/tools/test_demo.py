@@ -103,6 +103,9 @@ def test_a_photo_is_upscaled_compared_zoomed_and_downloaded(page: Any, site: Sit
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_an_example_on_a_phone(page: Any, site: Site, kind: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
+    assert len({page.get_by_role("button", name=name).bounding_box()["y"] for name in EXAMPLES}) == 1  # in one line
+    weights = page.get_by_role("combobox", name="Weights")
+    assert weights.evaluate("field => getComputedStyle(field).textOverflow") == "ellipsis"  # not under the arrow
     page.get_by_role("button", name=kind).click()
     page.locator("#photo img").wait_for()
     click(page)

@@ -86,7 +86,7 @@ def make_page(
             "interpolation."
         )
         with gr.Row():
-            with gr.Column(scale=2, min_width=280):
+            with gr.Column(scale=2, min_width=320):
                 photo = photo_input(label="Photo", sources=["upload", "clipboard"], height=280, elem_id="photo")
                 with gr.Row():
                     examples = [gr.Button(kind, size="sm", min_width=96) for kind in EXAMPLES]

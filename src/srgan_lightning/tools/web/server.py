@@ -18,6 +18,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from srgan_lightning.tools.web.guard import Audience, Guard
 from srgan_lightning.utils.errors import UserError
 
+#: A choice of weights ends in dots before the arrow, rather than beneath it.
+CSS = "input[role=combobox] { text-overflow: ellipsis; padding-right: 2.5em !important }"
+
 
 async def fetch_nothing(hostname: str) -> str:
     """Refuse a host, because Gradio would download any public address of any size that a visitor gives."""
@@ -95,6 +98,7 @@ def serve(
                 auth=login,
                 app_kwargs={"middleware": guards, "openapi_url": None},
                 max_file_size=max_bytes,
+                css=CSS,
                 theme=gr.themes.Default(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")),
                 footer_links=[],
                 run_history=False,
