@@ -24,9 +24,8 @@ quickstart: $(VENV)/.training
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
-test-fast: setup                    # units alone: no training, no browser
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow and not faults" tests/test_structure.py \
-		$(addprefix tests/,utils imaging losses metrics artifacts)
+test-fast: setup                    # units alone: no training, no process, no browser
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow and not faults and not gpu"
 
 test-min test-newest: test-%:       # in an environment of its own, with the versions of constraints/
 	$(PYTHON) -m venv $(VENV)-$*

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -87,6 +88,25 @@ def one_thread() -> None:
     """Tiny tensors gain nothing from threads, and two pytest runs side by side lose much."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def quick_tests_do_not_train(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test without one of these markers neither trains nor starts Python, so that `make test-fast` stays fast."""
+    if any(request.node.get_closest_marker(name) for name in ("slow", "faults", "gpu")):
+        return
+    start = subprocess.Popen.__init__
+
+    def train(*_: Any, **__: Any) -> None:
+        pytest.fail("this test trains: mark it with @pytest.mark.slow")
+
+    def start_unless_python(process: Any, command: Any, *arguments: Any, **options: Any) -> None:
+        if not isinstance(command, str) and sys.executable in map(str, command):
+            pytest.fail("this test starts Python: mark it with @pytest.mark.slow")
+        start(process, command, *arguments, **options)
+
+    monkeypatch.setattr(lightning.Trainer, "fit", train)
+    monkeypatch.setattr(subprocess.Popen, "__init__", start_unless_python)
 
 
 @pytest.fixture

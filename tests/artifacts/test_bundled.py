@@ -92,6 +92,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_default_beats_bicubic_on_photos_of_every_kind(kind: str, shared: Callable[[str], Path]) -> None:
     degradation, margin = KINDS[kind]

@@ -38,6 +38,7 @@ def needs(form: str) -> None:
             pytest.importorskip(package)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(("scale", "global_skip"), [(4, "none"), (4, "bicubic"), (2, "bicubic"), (8, "none")])
 def test_parity_at_odd_sizes(tmp_path: Path, form: str, scale: int, global_skip: str) -> None:
@@ -56,6 +57,7 @@ def test_parity_at_odd_sizes(tmp_path: Path, form: str, scale: int, global_skip:
     assert list(path.parent.iterdir()) == [path]  # one file: no weights beside it, no leftovers
 
 
+@pytest.mark.slow
 def test_onnx_tells_what_it_is(tmp_path: Path) -> None:
     needs("onnx")
     import onnx
@@ -100,6 +102,7 @@ def test_exporting_an_artifact_again_keeps_its_bytes_of_meaning(tmp_path: Path) 
     assert tensors.keys() == same.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_fails_the_check_is_not_left_behind(tmp_path: Path, form: str) -> None:
     needs(form)
@@ -147,6 +150,7 @@ def test_mistakes_are_one_paragraph_and_exit_code_1(
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors", "folder.safetensors"}
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_command(tmp_path: Path, run_module: Callable[..., Any]) -> None:
     tiny_artifact(tmp_path)
     done = run_module("export", "--weights", "tiny.safetensors", "--format", "torch_export", "-o", "m.pt2")

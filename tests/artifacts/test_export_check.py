@@ -24,6 +24,7 @@ def export_cli(*words: object) -> int:
     return main([str(word) for word in words])
 
 
+@pytest.mark.slow
 def test_half_precision_is_inside_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
     artifact = tiny_artifact(tmp_path, blocks=1, global_skip="bicubic")
@@ -53,6 +54,7 @@ def test_half_precision_is_inside_alone(tmp_path: Path, capsys: pytest.CaptureFi
     assert 0 < difference.max() < 1 / 255
 
 
+@pytest.mark.slow
 def test_what_overflows_in_half_precision_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     generator = tiny_generator(blocks=0)
@@ -91,6 +93,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_photos_are_compared_in_levels(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxruntime")
     import onnxruntime

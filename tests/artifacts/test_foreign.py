@@ -230,6 +230,7 @@ def test_a_descriptor_that_lies_about_its_scale_is_refused(tmp_path: Path, monke
     assert "has scale=8, but" in refused(save_pth(tmp_path / "x.pth", made.compact()))
 
 
+@pytest.mark.slow
 def test_the_limit_counts_before_memory_is_taken(little_memory: None) -> None:
     for huge in (
         lambda: torch.empty(10**11),

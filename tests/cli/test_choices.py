@@ -36,6 +36,7 @@ def test_published_experiments_keep_their_numbers(configure: Configure, experime
     assert differences(PUBLISHED[experiment], now, experiment) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_no_experiment_alters_a_group_that_is_chosen(configure: Configure, experiment: str) -> None:
     for group, options in (
@@ -59,11 +60,13 @@ def test_data_alone_are_trained_by_the_whole_network(configure: Configure) -> No
     assert cfg.model.discriminator.channels == 64
 
 
+@pytest.mark.slow
 def test_a_model_and_its_loss_train(configure: Configure) -> None:
     cfg = configure("model=srresnet", "loss=pixel", *TINY, *TINY_FACES, "trainer.max_steps=1")
     assert train(cfg)["steps"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["experiment=null", "~experiment"])
 def test_no_experiment(
     word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -94,11 +97,13 @@ def test_a_bare_command_trains_the_quickstart(
     assert "srgan_lightning.train experiment=quickstart" in make.stdout
 
 
+@pytest.mark.slow
 def test_a_seed_below_zero_is_refused(configure: Configure) -> None:
     with pytest.raises(UserError, match="seed=-1: give a whole number from 0"):
         train(configure("seed=-1"))
 
 
+@pytest.mark.slow
 def test_choices_are_still_found_by_their_names_of_before(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["-m", "experiment=seed,quickstart", "loss=seed", "seed=seed", "model=srgan"]
     now = with_new_names(given)

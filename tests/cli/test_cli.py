@@ -103,6 +103,7 @@ def assert_one_paragraph(code: int, text: str, *words: str) -> None:
         assert word in text
 
 
+@pytest.mark.slow
 def test_bad_settings_are_told_before_training(
     command: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_bad_settings_are_told_before_training(
         assert not list(tmp_path.rglob("*.ckpt")), f"trained in spite of {overrides}"
 
 
+@pytest.mark.slow
 def test_flags_of_the_other_commands_are_told(command: Callable[..., Any]) -> None:
     code, text = command("--weights", "a.safetensors")
     assert code == 2
@@ -167,6 +169,7 @@ def test_flags_of_the_other_commands_are_told(command: Callable[..., Any]) -> No
     assert "without dashes" not in command("--cfg", "nonsense")[1]
 
 
+@pytest.mark.slow
 def test_flags_are_taken_anywhere(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,11 +193,13 @@ def test_inputs_are_taken_on_both_sides_of_options(capsys: pytest.CaptureFixture
     assert "none.png" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpus_that_are_not_there_are_told(command: Callable[..., Any]) -> None:
     assert_one_paragraph(*command(*TINY_SRGAN, *TINY_FACES, "trainer.accelerator=gpu", "trainer.devices=2"), "gpu")
 
 
+@pytest.mark.slow
 def test_vgg_without_network_is_told(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("network is unreachable")
@@ -204,6 +209,7 @@ def test_vgg_without_network_is_told(command: Callable[..., Any], monkeypatch: p
     assert_one_paragraph(code, text, "network is unreachable", "loss.vgg.weights=PATH", "loss.perceptual=0")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_hostile_checkpoints_for_errors(command: Callable[..., Any], tmp_path: Path) -> None:
     class Exploit:
         def __reduce__(self) -> Any:
@@ -216,6 +222,7 @@ def test_a_resumed_run_takes_hostile_checkpoints_for_errors(command: Callable[..
     assert not (tmp_path / "exploited").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_says_why_in_its_log_too(command: Callable[..., Any], tmp_path: Path) -> None:
     code, text = command(*TINY_SRGAN, *TINY_FACES, "data.batch_size=99", "hydra.run.dir=outputs/quickstart/failed")
     assert code == 1
@@ -225,6 +232,7 @@ def test_a_run_that_fails_says_why_in_its_log_too(command: Callable[..., Any], t
     assert run.failure in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [0, 3])
 def test_multirun_makes_one_run_directory_per_job(command: Callable[..., Any], tmp_path: Path, before: int) -> None:
     options = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=1", "loss.adversarial=0,1e-3"]

@@ -27,6 +27,7 @@ def imported(module: str, *arguments: str) -> tuple[int, str, set[str]]:
     return done.returncode, done.stdout + done.stderr, packages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_no_torch(command: str) -> None:
     module = command.removesuffix(":main")
@@ -37,6 +38,7 @@ def test_help_imports_no_torch(command: str) -> None:
     assert not packages & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["loss.pixle=1"], ["los=pixel"], ["--weights", "a"]])
 def test_misspelt_options_import_no_torch(arguments: list[str]) -> None:
     code, said, packages = imported("train", *arguments)

@@ -31,6 +31,7 @@ def test_the_nearest_option_is_named(arguments: list[str], said: list[str]) -> N
     assert list(suggest(config_dir(), "train", arguments)) == said
 
 
+@pytest.mark.slow
 def test_the_command_says_it_for_hydra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     GlobalHydra.instance().clear()
     monkeypatch.setattr(sys, "argv", ["train", "trainer.max_stepz=3"])
@@ -40,6 +41,7 @@ def test_the_command_says_it_for_hydra(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().err == "trainer.max_stepz: did you mean trainer.max_steps?\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
@@ -61,6 +63,7 @@ def test_hydra_has_its_say_where_that_does_not_say_all(
     assert "HYDRA_FULL_ERROR" not in os.environ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [train, evaluate, check_data, make_shards])
 @pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
 def test_help_and_cfg_name_the_options(

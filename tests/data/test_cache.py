@@ -191,6 +191,7 @@ def test_two_processes_build_one_cache(mixed: ImageFolder, tmp_path: Path) -> No
     CachedSource(mixed, folder).verify()
 
 
+@pytest.mark.slow
 def test_a_cached_training_is_that_of_the_files(configure: Callable[..., DictConfig], tmp_path: Path) -> None:
     quick = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=2", "data.num_workers=1"]
     plain = train(configure(*quick, run="plain"))

@@ -62,6 +62,7 @@ def test_real_celeba_sample(shared: Callable[[str], Path]) -> None:
     assert_contract(batch_of(data), (16, 3, 216, 176), (16, 3, 54, 44))
 
 
+@pytest.mark.slow
 def test_x8_goes_from_16_to_128_pixels_and_scores_the_test_split(celeba: Path, configure: Configure) -> None:
     tiny = ("model.generator.channels=8", "model.generator.blocks=1", "data.batch_size=2", "trainer.accelerator=cpu")
     short = ("trainer.max_steps=1", "trainer.val_check_interval=1")

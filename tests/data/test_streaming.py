@@ -82,6 +82,7 @@ def quick(shards: Path, *more: str) -> list[str]:
     return ["experiment=srresnet_celeba", "data=streaming", *TINY, *dirs, "trainer.val_check_interval=5", *more]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "workers"), [(5, 2), (12, 0)])  # within an epoch of twelve batches, at its end
 def test_resume_goes_on_where_the_shards_stood(
     configure: Callable[..., DictConfig], shards: Path, stop: int, workers: int
@@ -97,6 +98,7 @@ def test_resume_goes_on_where_the_shards_stood(
         assert torch.equal(value, b["state_dict"][name]), name
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_files(configure: Callable[..., DictConfig], shards: Path, tmp_path: Path) -> None:
     cfg = configure(*quick(shards, "trainer.max_steps=1", "data.num_workers=1"))
     ours = train(cfg)

@@ -71,6 +71,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", [False, True], ids=["program", "child"])
 def test_workers_that_are_left_at_exit_do_not_keep_the_process(process: bool) -> None:
     """As by an error in a validation, whose traceback keeps the loader."""

@@ -170,6 +170,7 @@ def test_a_run_and_its_curves(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert Path("outputs/quickstart/RUN/curves.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in OTHERS if not re.search(r"\.(report|demo|benchmark)", line)])
 def test_others(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "onnx" in line:
@@ -179,6 +180,7 @@ def test_others(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(line, [], monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", BENCHMARKS)
 def test_benchmarks_compose(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The options hold; tests/test_benchmark.py runs them."""

@@ -41,6 +41,7 @@ def set5() -> list[Picture]:
     return [Picture(np.asarray(im.resize((im.width // 4, im.height // 4), Image.Resampling.BICUBIC))) for im in images]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", bundled_names())
 def test_bundled_models_are_as_near_to_float32_as_auto_promises(name: str) -> None:
     """At most 2 levels of 255 anywhere, and 1 level in 99.9% of the values."""

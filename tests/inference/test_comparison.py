@@ -119,6 +119,7 @@ def test_the_file_is_written(evaluate, photos, tmp_path: Path) -> None:  # type:
         assert grid.size == (4 * 260 + 4, 20 + 4 * 260 + 4)
 
 
+@pytest.mark.slow
 def test_dists_builds_its_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """With random VGG16 weights: 0 for equal images, torchmetrics' figure for others, in their mean."""
     from torchmetrics.functional.image import dists

@@ -178,6 +178,7 @@ def test_self_ensemble_averages_eight_views() -> None:
     torch.testing.assert_close(shift, torch.full((1, 1, 4, 4), 2.5))
 
 
+@pytest.mark.slow
 def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path) -> None:
     good, tiny = photos("good", 2, (48, 48)), photos("tiny", 1, (16, 16))
     save_artifact(tmp_path / "x2.safetensors", Generator(4, 1, scale=2), {})
@@ -217,6 +218,7 @@ def test_perceptual_metrics_without_weights_are_an_error_and_no_zero(
     assert "metric_weights=FOLDER" in err
 
 
+@pytest.mark.slow
 def test_lpips_from_a_local_folder(
     evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

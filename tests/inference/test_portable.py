@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.generators import tiny_artifact
 from tests.helpers.pictures import smooth
 
@@ -23,6 +25,7 @@ sys.exit(main([photo, "-o", out, "--weights", weights, "--device", "cpu"]))
 """
 
 
+@pytest.mark.slow
 def test_upscale_and_the_python_api_need_no_posix(tmp_path: Path) -> None:
     smooth().save(tmp_path / "a.png")
     command = [sys.executable, "-c", WITHOUT_POSIX, str(tiny_artifact(tmp_path)), str(tmp_path / "a.png")]

@@ -66,6 +66,7 @@ def run_script(script: str, *arguments: object) -> "subprocess.CompletedProcess[
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_small_file_of_a_huge_picture_is_refused_with_the_figure(tmp_path: Path) -> None:
     """Its pixels would take 9.3 GB; the other files of the run are made."""

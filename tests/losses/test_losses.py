@@ -112,6 +112,7 @@ def test_bad_loss_arguments_are_refused(arguments: dict[str, object]) -> None:
         GeneratorLoss(**arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_vgg_is_torchvisions_with_its_normalisation(tmp_path: Path) -> None:
     """The truncated network, fed [0, 1], equals torchvision's whole one fed through its own published transform."""
     torch.manual_seed(1)

@@ -51,6 +51,7 @@ def features(whole: nn.Sequential, layer: str, image: Tensor) -> Tensor:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", ["mse", "l1"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_several_layers_are_the_weighted_sum_of_torchvisions(
@@ -122,6 +123,7 @@ def test_normalised_features_of_photos_have_unit_size(shared: Callable[[str], Pa
             assert 0.4 < x.square().mean().sqrt() < 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_half_precision_is_near_float32(shared: Callable[[str], Path], dtype: torch.dtype, normalize: bool) -> None:
@@ -182,6 +184,7 @@ def test_the_recipe_names_what_was_chosen(file: str) -> None:
     }
 
 
+@pytest.mark.slow
 def test_groups_have_the_published_numbers(configure: Callable[..., DictConfig], shared: Callable[[str], Path]) -> None:
     def chosen(*options: str) -> dict[str, object]:
         return instantiate(configure(*options).loss).recipe  # type: ignore[no-any-return]

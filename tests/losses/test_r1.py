@@ -86,6 +86,7 @@ def test_it_is_computed_in_float32() -> None:
     assert torch.equal(actual, expected)
 
 
+@pytest.mark.slow
 def test_a_compiled_discriminator_is_penalised_uncompiled() -> None:
     """torch.compile has no gradient of a gradient."""
     network, hr = UNetDiscriminator(2).eval(), torch.rand(2, 3, 16, 16)
@@ -111,6 +112,7 @@ def test_numbers_out_of_range_are_refused(options: dict[str, Any]) -> None:
         GeneratorLoss(1, 0, 1e-3, **options)
 
 
+@pytest.mark.slow
 def test_lazy_penalties_are_in_the_log_and_in_the_discriminators_gradient(configure: Configure) -> None:
     """In each batch of updates 2 and 4, and with none of it in the generator's."""
     spies = {name: Spy() for name in ("with", "without")}
@@ -130,6 +132,7 @@ def test_lazy_penalties_are_in_the_log_and_in_the_discriminators_gradient(config
     assert (recipe["r1"], recipe["r1_interval"]) == (1e4, 2)
 
 
+@pytest.mark.slow
 def test_half_precision_penalises_alike(configure: Configure) -> None:
     spies = {kind: Spy() for kind in ("32-true", "bf16-mixed", "16-mixed")}
     options = [*QUICK, "loss.r1=100", "loss.r1_interval=1", "trainer.max_steps=1", "model.discriminator_clip=null"]
@@ -145,6 +148,7 @@ def test_half_precision_penalises_alike(configure: Configure) -> None:
         assert spy.stepped["discriminator"] == pytest.approx([expected], rel=2e-2)
 
 
+@pytest.mark.slow
 def test_it_is_off_unless_chosen(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(R1, "__call__", lambda *arguments: calls.append(arguments))

@@ -61,7 +61,7 @@ def test_smoothed_labels_are_those_of_the_library() -> None:
         ({"adversarial_ramp": -5}, "adversarial_ramp=-5"),
         ({"adversarial_ramp_kind": "step"}, "linear, cosine"),
         ({"label_smoothing": 0.5}, "label_smoothing=0.5"),
-        ({"label_smoothing": 0.1, "adversarial_kind": "hinge"}, "adversarial_kind=hinge has not"),
+        ({"label_smoothing": 0.1, "adversarial_kind": "hinge"}, "adversarial_kind=hinge does not"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, object], words: str) -> None:
@@ -69,6 +69,7 @@ def test_what_makes_no_sense_is_refused(options: dict[str, object], words: str) 
         GeneratorLoss(1, 0, 1e-3, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_discriminator_waits_for_its_start(configure: Configure) -> None:
     """It is not run, it is not measured, and Health does not miss it."""
     options = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, *LATE, "loss.label_smoothing=0.1"]
@@ -90,6 +91,7 @@ def test_the_discriminator_waits_for_its_start(configure: Configure) -> None:
     assert (recipe["adversarial_start"], recipe["adversarial_ramp"], recipe["label_smoothing"]) == (2, 2, 0.1)
 
 
+@pytest.mark.slow
 def test_its_weights_do_not_move_before_and_its_schedule_counts_all_updates(
     configure: Configure, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -70,6 +70,7 @@ def test_esrgan_is_relativistic(configure: Configure) -> None:
     assert configure("loss=real_esrgan").loss.adversarial_kind == "bce"
 
 
+@pytest.mark.slow
 def test_the_generators_step_sees_the_stepped_discriminators_logits_of_hr(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_the_generators_step_sees_the_stepped_discriminators_logits_of_hr(
     assert torch.equal(calls[3][2], calls[0][2])  # HR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("discriminator", NETWORKS)
 def test_it_trains_and_is_watched(configure: Configure, precision: str, discriminator: str) -> None:

@@ -46,6 +46,7 @@ class Frozen(lightning.Callback):
         pl_module.get_submodule("generator").eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", [False, True])
 def test_lightning_warns_of_modules_in_eval_mode_but_not_of_vgg(
     mistake: bool, configure: Callable[..., DictConfig], recwarn: pytest.WarningsRecorder

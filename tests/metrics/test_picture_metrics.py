@@ -59,6 +59,7 @@ def checkerboard(image: Tensor) -> Tensor:
     return round_to_8_bits(image + (torch.arange(height)[:, None] + torch.arange(width)) % 2 * 2 / 255)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "count"),
     [("data/photos", 12), ("data/portraits/val", 12), ("data/celeba_sample", 32), ("data/Set5/HR", 5)],
@@ -110,6 +111,7 @@ def test_batches_and_processes_change_nothing(metric: Any) -> None:
     assert metric.compute().item() == pytest.approx(values[0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_photo_of_12_megapixels_takes_little_memory() -> None:
     image = torch.rand(1, 3, 3000, 4000)
     metric = GridEnergy(4)

@@ -111,6 +111,7 @@ def test_the_figure_of_a_sweep_overlaps_nothing_and_says_its_span() -> None:
     assert not legend.get_window_extent().overlaps(axes.get_window_extent())
 
 
+@pytest.mark.slow
 def test_legends_of_curves_lie_beside_them() -> None:
     steps = list(range(40))
     columns = (

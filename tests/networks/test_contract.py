@@ -98,7 +98,7 @@ def test_training_refuses_what_does_not_fit_the_data(configure: Callable[..., Di
     cfg = configure("experiment=quickstart", "data.crop=96")
     data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     generator: Any = Small()
-    with pytest.raises(UserError, match=r"upscales by 2, the data are made for 4: set scale=2"):
+    with pytest.raises(UserError, match=r"upscales by 2, but the data are made for 4: set scale=2"):
         check_sizes(data, generator)
     generator.scale = 4
     check_sizes(data, generator)

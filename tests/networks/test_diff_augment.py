@@ -104,6 +104,7 @@ def test_what_is_no_policy_is_refused(policies: list[str]) -> None:
         DiffAugment(policies)
 
 
+@pytest.mark.slow
 def test_hr_and_sr_get_draws_of_their_own(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three times an update: HR, SR for the discriminator, SR for the generator, with its gradient."""
     shown = []
@@ -140,6 +141,7 @@ def test_it_is_off_unless_chosen(configure: Configure) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_both_networks_train_with_it(configure: Configure, precision: str) -> None:
     spy = Spy()

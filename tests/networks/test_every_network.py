@@ -110,6 +110,7 @@ def allowed(trained: Trained) -> None:
     own_class.allow_architectures(trained.network.command[1:])
 
 
+@pytest.mark.slow
 def test_both_stages_train_it(trained: Trained, allowed: None) -> None:
     first, second = (load_trained(run / "generator.safetensors") for run in (trained.first, trained.second))
     before, after = first.generator.state_dict(), second.generator.state_dict()
@@ -119,12 +120,14 @@ def test_both_stages_train_it(trained: Trained, allowed: None) -> None:
     assert json.loads((trained.second / "summary.json").read_text())["psnr_y"] > 0
 
 
+@pytest.mark.slow
 def test_it_resumes(trained: Trained, allowed: None) -> None:
     assert trained.resumed == 3
     checkpoint = load_trained(trained.second / "checkpoints/last.ckpt")
     assert checkpoint.generator.arguments == load_trained(trained.artifact).generator.arguments
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_and_reported(trained: Trained, photo: Path, tmp_path: Path) -> None:
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         names = ",".join(trained.network.command[1:])
@@ -141,6 +144,7 @@ def test_it_is_evaluated_and_reported(trained: Trained, photo: Path, tmp_path: P
     assert report([str(trained.second), "-o", str(tmp_path / "report")]) == 0
 
 
+@pytest.mark.slow
 def test_its_tiles_give_the_untiled_image(trained: Trained, photo: Path, tmp_path: Path) -> None:
     words = [str(photo), "-o", str(tmp_path / "big"), "--weights", trained.artifact, "--tile", "16", "--device", "cpu"]
     assert upscale([*words, *trained.network.command]) == 0
@@ -167,6 +171,7 @@ def test_it_is_exported_to_onnx(trained: Trained, tmp_path: Path, capsys: pytest
     assert shape == fixed if trained.network.foreign else [side for side in shape if isinstance(side, int)] == [3]
 
 
+@pytest.mark.slow
 def test_the_page_upscales_with_it(trained: Trained, allowed: None, photo: Path, tmp_path: Path) -> None:
     first, second = Path(trained.artifact), trained.first / "generator.safetensors"
     request = UpscaleRequest(photo, first, second, 0.5)  # blended

@@ -77,6 +77,7 @@ def test_nothing_else_of_the_network_changes() -> None:
     assert torch.equal(weights[0]["upsampler.0.weight"][::4], weights[1]["upsampler.0.weight"][::4])
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_it_and_its_phases_part(configure: Configure) -> None:
     spy = Spy()
     cfg = configure(

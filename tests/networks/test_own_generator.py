@@ -50,6 +50,7 @@ def trained(configure: Configure) -> Path:
     return Path(cfg.run_dir)
 
 
+@pytest.mark.slow
 def test_both_stages_train_it_and_go_on_with_it(trained: Path, configure: Configure) -> None:
     start, metadata = read_artifact(trained / "generator.safetensors")
     assert metadata["architecture"] == "tests.helpers.own_generator.Espcn"
@@ -69,6 +70,7 @@ def test_both_stages_train_it_and_go_on_with_it(trained: Path, configure: Config
         assert [row["step"] for row in csv.DictReader(file) if row["val/psnr_y"]] == ["0", "2", "3"]
 
 
+@pytest.mark.slow
 def test_other_commands_name_the_class_and_the_option(
     trained: Path, photos: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

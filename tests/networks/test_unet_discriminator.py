@@ -125,6 +125,7 @@ def test_losses_of_maps_are_means_over_all_pixels(kind: str) -> None:
     torch.testing.assert_close(game.generator(fake), torch.stack([game.generator(v) for v in fake.flatten()]).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_it_trains_and_is_watched(configure: Configure, precision: str) -> None:
     spy = Spy()
@@ -138,6 +139,7 @@ def test_it_trains_and_is_watched(configure: Configure, precision: str) -> None:
     assert "health/update_discriminator" in lines[0]
 
 
+@pytest.mark.slow
 def test_a_run_with_it_resumes_exactly(tmp_path: Path) -> None:
     """Also the vectors of the power iteration, between accumulated batches."""
     overrides = [*UNET, "model.accumulate_grad_batches=2", "trainer.max_steps=3", "trainer.val_check_interval=3"]

@@ -39,6 +39,7 @@ def victims(folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_paths_in_a_checkpoint_remove_nothing(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning would delete any file that a checkpoint names as the best one."""
     monkeypatch.chdir(copied)
@@ -58,6 +59,7 @@ def test_paths_in_a_checkpoint_remove_nothing(copied: Path, tmp_path: Path, monk
     assert (tmp_path / "photos/one.jpg").exists()
 
 
+@pytest.mark.slow
 def test_a_run_removes_only_files_of_its_own_checkpoints(copied: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(copied / "checkpoints")
     paths = victims(tmp_path)
@@ -88,6 +90,7 @@ def test_several_best_checkpoints_come_back_by_their_names(tmp_path: Path) -> No
     assert callback.best_k_models.keys() == {str(tmp_path / f"{name}.ckpt") for name in "abc"}
 
 
+@pytest.mark.slow
 def test_last_is_the_checkpoint_of_most_updates_whatever_the_dates(copied: Path, finished: Path) -> None:
     """A download or a copy may leave `best` newer than `last`."""
     last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
@@ -101,6 +104,7 @@ def test_last_is_the_checkpoint_of_most_updates_whatever_the_dates(copied: Path,
     assert train(configuration(copied, SHORT, ckpt_path="last", trainer={"max_steps": 4}))["steps"] == 4
 
 
+@pytest.mark.slow
 def test_between_runs_the_dates_decide(copied: Path) -> None:
     """A run of fewer updates that was written later is the one that is resumed."""
     later = Path(shutil.copytree(copied, copied.with_name("1")))

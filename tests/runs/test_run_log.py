@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 from srgan_lightning.train import train
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., DictConfig]
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_interval=2"]
 

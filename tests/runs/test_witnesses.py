@@ -37,6 +37,7 @@ def configuration(run_dir: Path, **trainer: object) -> DictConfig:
     return cfg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srresnet", "srgan"])
 def test_an_old_run_is_resumed_to_the_weights_of_its_time(stage: str, witnesses: Path) -> None:
     run_dir = witnesses / stage
@@ -62,6 +63,7 @@ def test_old_weights_upscale(stage: str, file: str, witnesses: Path) -> None:
     assert upscale_image(Image.new("RGB", (12, 8), "gray"), str(path)).size == (48, 32)
 
 
+@pytest.mark.slow
 def test_old_generators_are_scored_as_then(
     witnesses: Path, run_module: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:
@@ -76,6 +78,7 @@ def test_old_generators_are_scored_as_then(
     assert found[1] == pytest.approx((21.88368, 0.621819, 20.56170, 21.88938), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_an_old_sweep_is_reported(
     witnesses: Path, run_module: Callable[..., "subprocess.CompletedProcess[str]"]
 ) -> None:

@@ -71,6 +71,7 @@ DAMAGE: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damaged_checkpoints_are_one_paragraph(copied: Path, kind: str) -> None:
     last = copied / "checkpoints/last.ckpt"
@@ -83,6 +84,7 @@ def test_damaged_checkpoints_are_one_paragraph(copied: Path, kind: str) -> None:
     assert "last.ckpt" in str(refused.value) or "ckpt_path" in str(refused.value)
 
 
+@pytest.mark.slow
 def test_last_skips_a_checkpoint_of_nan(copied: Path) -> None:
     last = copied / "checkpoints/last.ckpt"
     content = torch.load(last, weights_only=True)
@@ -91,6 +93,7 @@ def test_last_skips_a_checkpoint_of_nan(copied: Path) -> None:
     assert find_checkpoint("last", RunDirectory(copied)) == str(copied / "checkpoints/best.ckpt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", ["[]", "null", '{"resumed": 3}', '{"resumed": [1]}', '{"time', "[" * 100_000])
 def test_a_damaged_record_does_not_stop_a_resume(copied: Path, record: str) -> None:
     (copied / "provenance.json").write_text(record)
@@ -129,6 +132,7 @@ def test_names_of_half_a_million_tensors_are_cut_short(tmp_path: Path) -> None:
     assert len(str(refused.value)) <= MAX_LENGTH
 
 
+@pytest.mark.slow
 def test_a_directory_that_cannot_be_written_to_is_one_paragraph(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError) as refused:
@@ -157,6 +161,7 @@ def test_the_loser_of_two_runs_leaves_the_log_of_the_winner(tmp_path: Path) -> N
         process.join()
 
 
+@pytest.mark.slow
 def test_16_mixed_goes_on_where_fused_is_not_given_again(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a step is computed is this run's choice: a fused optimiser failed with the groups of one that was not."""
     init = lightning.Trainer.__init__

@@ -20,6 +20,7 @@ TINY = [*TINY_SRGAN, "loss.vgg.layer=relu1_2", "data.crop=64"]
 TINY.remove("trainer.precision=32-true")
 
 
+@pytest.mark.slow
 def test_every_part_reports_its_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "b.json"
     words = [*TINY, "trainer.precision=32-true", "--quick", "--rounds", "1", "--device", "cpu", "--json", str(path)]
@@ -56,6 +57,7 @@ def test_every_part_reports_its_ratio(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "of the step's time" in out
 
 
+@pytest.mark.slow
 def test_each_precision_that_the_device_is_fast_in_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bf16, "cpu_capabilities", lambda: {"avx512_bf16": True})
     path = tmp_path / "b.json"
@@ -69,6 +71,7 @@ def test_each_precision_that_the_device_is_fast_in_is_measured(tmp_path: Path, m
     assert {precision for name, precision in measured if name == "evaluate"} == {"32-true"}
 
 
+@pytest.mark.slow
 def test_the_cost_against_size_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     words = [*TINY, "data.crop=32", "--quick", "--rounds", "1", "--scaling", "--only", "inference", "--device", "cpu"]
@@ -95,6 +98,7 @@ def test_a_table_has_a_column_for_each_precision() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_one_part_alone(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     assert main(["--only", "inference", "--quick", "--rounds", "1", "--device", "cpu", "--json", str(path)]) == 0
@@ -119,6 +123,7 @@ def test_the_plain_scores_are_those_of_evaluate() -> None:
     torch.testing.assert_close(plain[1::2], ours[1::2], atol=0.02, rtol=0)  # torchmetrics pads the border
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -31,6 +31,7 @@ def writes(text: str) -> tuple[str, ...]:
     return ("-c", f"import pathlib, sys; print('said'); pathlib.Path(sys.argv[1]).write_text({text!r})", "{json}")
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_or_hangs_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporting, "WHOLE", 60.0)
     # Each brace of the figures would be a place for a file.
@@ -68,6 +69,7 @@ def test_the_slowest_step_is_the_one_to_profile() -> None:
     assert slowest_step([other]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_its_commands_and_options_exist(configure: Callable[..., DictConfig], device: str) -> None:
     parts = parts_of(torch.device(device), quick=device == "cpu")
@@ -84,6 +86,7 @@ def test_its_commands_and_options_exist(configure: Callable[..., DictConfig], de
             configure(*experiment, *overrides)
 
 
+@pytest.mark.slow
 def test_a_profile_names_the_operators(tmp_path: Path) -> None:
     words = ["experiment=paper_srgan", *TINY_SRGAN, "loss.vgg.layer=relu1_2", "data.crop=32"]
     profile_step(CPU, tmp_path / "profile.txt", words)

@@ -19,6 +19,7 @@ from srgan_lightning.tools.report.pareto import compromise, pareto_front
 from srgan_lightning.train import train
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
+pytestmark = pytest.mark.slow  # all but one take a run that is trained for them
 QUICK = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_interval=2"]
 
 

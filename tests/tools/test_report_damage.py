@@ -122,6 +122,7 @@ def check_said(text: str) -> None:
     assert all(character.isprintable() or character in "\n\t" for character in text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", SKIPPED.values(), ids=SKIPPED.keys())
 def test_a_damaged_run_of_a_sweep_is_skipped_by_name(
     sweep: Path, capsys: pytest.CaptureFixture[str], damage: Damage
@@ -168,6 +169,7 @@ def test_names_are_shown_as_text(sweep: Path, capsys: pytest.CaptureFixture[str]
     assert "<b>" not in (sweep / "report.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "drawn"),
     [

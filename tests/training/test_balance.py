@@ -60,6 +60,7 @@ def every_batch_counts_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srgan_lightning.training.callbacks.opinion.IMAGES", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_batch_counts_whole")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_thresholds_by_hand(configure: Configure, precision: str) -> None:
@@ -79,6 +80,7 @@ def test_thresholds_by_hand(configure: Configure, precision: str) -> None:
     assert not [line for line in told if "has not moved" in line]
 
 
+@pytest.mark.slow
 def test_a_discriminator_that_waits_still_judges(configure: Configure) -> None:
     """It is run on HR and SR, and the generator gets its gradient; no weight of it moves, nor its optimiser."""
     planted = Planted()
@@ -97,6 +99,7 @@ def test_a_discriminator_that_waits_still_judges(configure: Configure) -> None:
     assert "has not moved" not in log
 
 
+@pytest.mark.slow
 def test_it_never_pauses_by_default(configure: Configure) -> None:
     planted = Planted()
     cfg = configure(*QUICK, "trainer.max_steps=3")
@@ -105,6 +108,7 @@ def test_it_never_pauses_by_default(configure: Configure) -> None:
     assert "health/discriminator_paused" not in (Path(cfg.run_dir) / "metrics.csv").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("further", [[], ["model.discriminator_updates=2"]])
 def test_a_stopped_run_is_the_uninterrupted_one(tmp_path: Path, further: list[str]) -> None:
     """Stops while the discriminator learns, while it is paused, and while gradients accumulate."""
@@ -119,6 +123,7 @@ def test_a_stopped_run_is_the_uninterrupted_one(tmp_path: Path, further: list[st
     assert logs[0].count("is paused") == logs[1].count("is paused") > 0
 
 
+@pytest.mark.slow
 def test_the_scaler_of_16_mixed_takes_a_pause(tmp_path: Path) -> None:
     spy = Spy()
     overrides = [*SRGAN, *ON, "callbacks.balance.pause_above=0.01", "callbacks.balance.resume_below=0.001"]
@@ -141,6 +146,7 @@ def test_thresholds_that_make_no_sense_are_refused(options: dict[str, Any]) -> N
         Balance(**options)
 
 
+@pytest.mark.slow
 def test_stage_one_has_nothing_to_pause(configure: Configure) -> None:
     options = ["model=srresnet", "loss=l1", "data=synthetic", *TINY, *TINY_FACES, "trainer.max_steps=1"]
     with pytest.raises(UserError, match="SRResNet has no discriminator"):

@@ -77,6 +77,7 @@ class DiesInValidation(Callback):
         raise MemoryError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("updates", [3, 2])
 def test_a_first_validation_that_dies_leaves_a_checkpoint(configure: Configure, photos: Photos, updates: int) -> None:
     """The resumed run validates first, also if nothing is left to train, and equals an uninterrupted run."""

@@ -41,6 +41,7 @@ class Waits(TorchDispatchMode, Callback):
         self.__exit__(None, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srgan", "srresnet"])
 def test_most_steps_wait_for_the_device_once_to_see_that_gradients_are_finite(
     configure: Callable[..., DictConfig], stage: str

@@ -1,5 +1,6 @@
 """What other systems and devices than Linux with CUDA ask for."""
 
+import json
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -7,21 +8,28 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning
 import pytest
 import torch
+from hydra.utils import instantiate
+from lightning import Callback
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from omegaconf import DictConfig, OmegaConf
 from torch._C._distributed_c10d import FileStore
 
+from srgan_lightning.artifacts.artifact import read_artifact
 from srgan_lightning.data.degradation import Blur
 from srgan_lightning.data.folder import FolderData
 from srgan_lightning.data.synthetic.datamodule import SyntheticData
-from srgan_lightning.train import build_trainer
+from srgan_lightning.train import build_trainer, train
 from srgan_lightning.training.processes import check_devices
 from srgan_lightning.training.strategy import PerNetworkDDP
 from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
+
+Configure = Callable[..., DictConfig]
+QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=3", "trainer.val_check_interval=3"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
@@ -134,3 +142,55 @@ def test_sync_batchnorm_is_refused_where_it_does_not_work(
     cfg = configure(*GPUS, "trainer.devices=2", "trainer.sync_batchnorm=true", *options)
     with pytest.raises(UserError, match=r"trainer\.sync_batchnorm=true needs GPUs"):
         build_trainer(cfg, manual=True)
+
+
+class OnGPU(Callback):
+    """Reports a GPU as the device of a training when it has ended."""
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
+        trainer.strategy._root_device = torch.device("cuda", 0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_summary_and_artifact_name_the_device_of_the_training(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning moves the module back to the CPU before the results are written."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Accelerator {device}")
+    cfg = configure(*QUICK)
+    assert train(cfg, [OnGPU()])["device"] == "Accelerator cuda:0"
+    _, metadata = read_artifact(Path(cfg.run_dir) / "generator.safetensors")
+    assert json.loads(metadata["training"])["device"] == "Accelerator cuda:0"
+
+
+class Settings(Callback):
+    """Whether cuDNN times its algorithms, in training and validation, and whether batches are pinned."""
+
+    def __init__(self) -> None:
+        self.benchmark: list[tuple[str, bool]] = []
+        self.pinned: bool | None = None
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.benchmark.append(("train", torch.backends.cudnn.benchmark))
+        self.pinned = trainer.train_dataloader.pin_memory  # type: ignore[union-attr]
+
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
+        self.benchmark.append(("validate", torch.backends.cudnn.benchmark))
+
+
+def test_a_cpu_training_on_a_gpu_machine_leaves_the_gpu_alone(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    cfg = configure(*QUICK)
+    data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
+    data.setup("fit")
+    assert not data.train_dataloader().pin_memory
+
+
+@pytest.mark.slow
+def test_cudnn_times_its_algorithms_in_training_alone(configure: Configure) -> None:
+    settings = Settings()
+    train(configure(*QUICK, "trainer.max_steps=2", "trainer.val_check_interval=1"), [settings])
+    assert {*settings.benchmark} == {("train", True), ("validate", False)}
+    assert settings.pinned is False

@@ -65,6 +65,7 @@ def checkpoint(finished: Path) -> dict[str, Any]:
     return dict(torch.load(finished / "checkpoints/last.ckpt", weights_only=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [QUICK, UNET], ids=["paper", "unet"])
 def test_both_networks_are_delivered_and_start_another_training(configure: Configure, options: list[str]) -> None:
     spy = Spy()
@@ -89,6 +90,7 @@ def test_both_networks_are_delivered_and_start_another_training(configure: Confi
         assert not torch.equal(parameter, trained[name]), name
 
 
+@pytest.mark.slow
 def test_the_discriminator_is_that_of_the_delivered_generator(configure: Configure) -> None:
     """Of `best.ckpt` where one is kept: its generator is the file's."""
     cfg = configure(*QUICK, "trainer.max_steps=4", "model.generator_optimizer.lr=0.5")  # worse with every update
@@ -98,6 +100,7 @@ def test_the_discriminator_is_that_of_the_delivered_generator(configure: Configu
     assert same(load_file(Path(cfg.run_dir) / "discriminator.safetensors"), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [["model=srresnet", "loss=l1", "data=synthetic", *TINY, *TINY_FACES], [*QUICK, "loss.adversarial=0"]]
 )
@@ -108,6 +111,7 @@ def test_none_is_written_where_none_was_trained(configure: Configure, options: l
     assert not (Path(cfg.run_dir) / "discriminator.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_kill_while_it_is_written_leaves_what_was_there(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +139,7 @@ def test_published_discriminators_load_by_their_names(tmp_path: Path, wrapped: b
     assert same(dict(theirs.state_dict()), weights)
 
 
+@pytest.mark.slow
 def test_one_of_a_user_is_kept_and_loaded(configure: Configure) -> None:
     own = "model.discriminator._target_=tests.training.test_discriminator_file.Own"
     options = [*UNET, own, "~model.discriminator.channels"]
@@ -152,6 +157,7 @@ def test_one_of_a_user_is_kept_and_loaded(configure: Configure) -> None:
         load_discriminator_weights(small(), str(path))
 
 
+@pytest.mark.slow
 def test_other_architectures_are_named(finished: Path, tmp_path: Path) -> None:
     for name in ("discriminator.safetensors", "checkpoints/last.ckpt"):
         path = str(finished / name)
@@ -164,6 +170,7 @@ def test_other_architectures_are_named(finished: Path, tmp_path: Path) -> None:
         load_discriminator_weights(UNetDiscriminator(4), str(tmp_path / "plain.pth"))
 
 
+@pytest.mark.slow
 def test_the_two_networks_of_a_run_are_not_mistaken_for_each_other(finished: Path) -> None:
     with pytest.raises(UserError, match=r"generator\.safetensors holds a generator: give the discriminator\.safe"):
         load_discriminator_weights(small(), str(finished / "generator.safetensors"))
@@ -173,6 +180,7 @@ def test_the_two_networks_of_a_run_are_not_mistaken_for_each_other(finished: Pat
             load(path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_release_0_1_0_says_nothing_of_its_discriminator(
     checkpoint: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -201,12 +209,12 @@ def weights_of(value: Any) -> dict[str, Any]:
         (".pth", b"junk", "cannot be read as tensors"),
         (".pth", [1], "does not hold tensors by name"),
         (".pth", {"params": 3}, "does not hold tensors by name"),
-        (".pth", weights_of("text"), "is absent in it"),
+        (".pth", weights_of("text"), "is absent in the file"),
         (".pth", weights_of(torch.full((4,), torch.nan)), "not all finite"),
         (".pth", {**weights_of(torch.zeros(4)), 3: torch.zeros(1)}, r"3 is \[1\] in the file and absent in this run"),
         (".ckpt", {"state_dict": {}}, "not a checkpoint of srgan-lightning"),
         (".ckpt", {"state_dict": {"generator.x": torch.zeros(1)}, "generator": {}}, "without a discriminator"),
-        (".ckpt", {"state_dict": {"discriminator.x": 1}, "generator": {}, "discriminator": 7}, "is absent in it"),
+        (".ckpt", {"state_dict": {"discriminator.x": 1}, "generator": {}, "discriminator": 7}, "is absent in the file"),
         (".ckpt", {"state_dict": {"discriminator.x": 1}, "generator": {}, "discriminator": {"architecture": []}},
          "another architecture"),
     ],
@@ -250,6 +258,7 @@ def test_artifacts_from_before_there_were_two_are_generators(tmp_path: Path) -> 
         load_discriminator_weights(small(), str(tmp_path / "old.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_delivers_its_newer_one(finished: Path, tmp_path: Path) -> None:
     """A resumed run writes it again."""
     run = Path(shutil.copytree(finished, tmp_path / "0"))

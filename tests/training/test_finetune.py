@@ -50,6 +50,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"model.{option}={run}/{name}.safetensors" for option, name in files.items()]
 
 
+@pytest.mark.slow
 def test_both_networks_start_from_their_files(networks: list[str], tmp_path: Path) -> None:
     spy = Spy()
     summary = train(configuration(tmp_path / "0", [*FINETUNE, *networks, "trainer.max_steps=2"]), [spy])
@@ -64,6 +65,7 @@ def test_both_networks_start_from_their_files(networks: list[str], tmp_path: Pat
     assert {"start_psnr_y", "start_swd"} <= summary.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_file_that_is_not_given_is_asked_for(networks: list[str], tmp_path: Path, missing: int) -> None:
     option = networks[missing].partition("=")[0]
@@ -87,6 +89,7 @@ def test_its_rates_are_low_and_its_adversarial_term_rises() -> None:
     assert (stop.monitor, stop.mode, stop.patience) == ("val/swd", "min", 5)
 
 
+@pytest.mark.slow
 def test_it_ends_where_the_score_has_stopped_falling(
     networks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +105,7 @@ def test_it_ends_where_the_score_has_stopped_falling(
     assert (summary["steps"], summary["checkpoint_steps"]) == (8, 8)
 
 
+@pytest.mark.slow
 def test_the_weights_that_it_starts_from_count_too(networks: list[str], tmp_path: Path) -> None:
     planted = {"planted": {"scores": {0: 1.0, 2: 4.0, 4: 4.5, 6: 4.0, 8: 1.0}}}
     summary = train(configuration(tmp_path / "0", [*FINETUNE, *networks, *PLANTED], callbacks=planted))
@@ -114,6 +118,7 @@ def early_stop(run: Path) -> dict[str, Any]:
     return dict(state)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_again_and_again_ends_where_the_uninterrupted_one_does(
     networks: list[str], tmp_path: Path
 ) -> None:
@@ -130,6 +135,7 @@ def test_a_run_stopped_again_and_again_ends_where_the_uninterrupted_one_does(
     assert (early_stop(parts)["wait_count"], float(early_stop(parts)["best_score"])) == (2, 4.0)
 
 
+@pytest.mark.slow
 def test_a_score_that_is_not_there_is_named(networks: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"early_stop\.monitor=val/lpipz is not logged: use one of val/"):
         train(configuration(tmp_path / "0", [*FINETUNE, *networks, "callbacks.early_stop.monitor=val/lpipz"]))
@@ -137,6 +143,7 @@ def test_a_score_that_is_not_there_is_named(networks: list[str], tmp_path: Path)
         EarlyStop("val/swd", "min", 0)
 
 
+@pytest.mark.slow
 def test_other_experiments_train_to_their_end(tmp_path: Path) -> None:
     summary = train(configuration(tmp_path / "0", QUICK))
     assert json.loads((tmp_path / "0/summary.json").read_text())["steps"] == summary["steps"] == 2

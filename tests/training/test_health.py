@@ -27,6 +27,7 @@ def count(request: pytest.FixtureRequest, fault_counts: FaultCounts) -> None:
         fault_counts(faults_planted=1)
 
 
+@pytest.mark.slow
 def test_a_healthy_run_is_quiet_and_measured(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     cfg = configure(*SRGAN, "trainer.max_steps=6", "trainer.log_every_n_steps=2", "callbacks.health.patience=0")
     train(cfg)
@@ -38,6 +39,7 @@ def test_a_healthy_run_is_quiet_and_measured(configure: Configure, capsys: pytes
         assert all(0 < float(row[f"health/{key}"]) < 0.1 for row in rows if row[f"health/{key}"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_watching_changes_no_bit(configure: Configure, stage: str) -> None:
     options = [*STAGES[stage], *PERCEPTUAL, "trainer.max_steps=4"]
@@ -49,6 +51,7 @@ def test_watching_changes_no_bit(configure: Configure, stage: str) -> None:
     assert_same(checkpoint(watched), checkpoint(alone), "state_dict", "generator_ema")
 
 
+@pytest.mark.slow
 def test_gradients_of_terms_are_theirs(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     """The measured norms are those of each weighted term with respect to SR."""
     seen: dict[str, float] = {}

@@ -19,6 +19,7 @@ def rows(cfg: DictConfig) -> list[dict[str, str]]:
     return [row for row in csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()) if row["val/psnr_y"]]
 
 
+@pytest.mark.slow
 def test_weights_that_are_given_are_scored_before_the_first_update(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,7 @@ def workspace() -> set[str]:
     return {*table, *names}
 
 
+@pytest.mark.slow
 def test_wandb_offline_holds_everything(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +112,7 @@ def test_wandb_offline_holds_everything(
     assert len(ids) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_told_so_to_wandb(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +126,7 @@ def test_a_run_that_fails_is_told_so_to_wandb(
     assert [record.exit.exit_code for record in records(path) if record.WhichOneof("record_type") == "exit"] == [1]
 
 
+@pytest.mark.slow
 def test_wandb_without_key_or_terminal_is_an_offline_run(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +145,7 @@ def test_wandb_without_key_or_terminal_is_an_offline_run(
     assert (tmp_path / "run/metrics.csv").is_file()
 
 
+@pytest.mark.slow
 def test_wandb_disabled_is_honoured(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     wandb.teardown()
@@ -149,6 +153,7 @@ def test_wandb_disabled_is_honoured(configure: Configure, tmp_path: Path, monkey
     assert not list(tmp_path.rglob("*.wandb"))
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_the_same(configure: Configure, tmp_path: Path) -> None:
     summary = train(configure(*QUICK, "logger=tensorboard"))
     events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
@@ -180,6 +185,7 @@ def test_code_version_begins_with_the_packages() -> None:
     assert version_name().split("+")[0] == __version__
 
 
+@pytest.mark.slow
 def test_wandb_goes_on_with_the_run_of_the_directory(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

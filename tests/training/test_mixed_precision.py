@@ -97,6 +97,7 @@ def assert_same(actual: Recorder, expected: Recorder) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-2 * other.abs().max().item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("updates", [1, 2])
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 def test_gradients_do_not_depend_on_when_the_loss_scale_changes(accumulate: int, updates: int) -> None:
@@ -108,6 +109,7 @@ def test_gradients_do_not_depend_on_when_the_loss_scale_changes(accumulate: int,
     assert_same(growing, constant)
 
 
+@pytest.mark.slow
 def test_a_scale_that_was_too_large_for_the_discriminator_leaves_the_generators_gradients_right() -> None:
     """Infinite gradients: its step is skipped, and the scale halved, while the generator's gradients wait."""
     plain, overflowing = recorded(2, discriminator_rate=0), recorded(2, discriminator_rate=0, overflow=True)
@@ -129,6 +131,7 @@ def check_precision(configure: Configure, precision: str, *overrides: str) -> No
     assert spies[precision].losses[-1] != spies[precision].losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversarial", ["0", "1e-3"])
 def test_precisions_train(configure: Configure, adversarial: str) -> None:
     check_precision(configure, "bf16-mixed", f"loss.adversarial={adversarial}")
@@ -144,6 +147,7 @@ def test_precisions_train_on_a_gpu(configure: Configure, precision: str) -> None
     check_precision(configure, precision, *overrides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
 def test_stage_one_clips_in_every_precision(configure: Configure, precision: str, algorithm: str) -> None:
@@ -162,6 +166,7 @@ def test_stage_one_clips_in_every_precision(configure: Configure, precision: str
             assert limit < seen < before
 
 
+@pytest.mark.slow
 def test_a_scaled_gradient_is_not_clipped() -> None:
     """Fused optimisers scale gradients back by themselves, after any clipping: Lightning's error stays."""
     module = SRResNet(Generator(4, 1), GeneratorLoss(1, 0, 0), partial(torch.optim.Adam, fused=True))

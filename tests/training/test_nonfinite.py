@@ -107,6 +107,7 @@ def test_a_rollback_restores_everything_and_lowers_the_rate(configure: Configure
     assert "Continuing from the state of update 2" in log_of(bad)
 
 
+@pytest.mark.slow
 def test_a_lowered_rate_stays_low_on_its_schedule(configure: Configure) -> None:
     fading = "{_target_: hydra.utils.get_method, path: tests.training.test_nonfinite.fade}"
     schedule = f"{{_target_: torch.optim.lr_scheduler.LambdaLR, _partial_: true, lr_lambda: {fading}}}"

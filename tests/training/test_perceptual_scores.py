@@ -17,6 +17,8 @@ from srgan_lightning.training.callbacks import perceptual_scores
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
+pytestmark = pytest.mark.slow
+
 OPTION = "callbacks.perceptual_scores"
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=2", "trainer.val_check_interval=1"]
 VGG = [f"{OPTION}.vgg.weights=random", f"{OPTION}.vgg.layer=relu1_2"]

@@ -53,6 +53,7 @@ def test_pytorch_without_a_list_of_capabilities_is_asked_one_by_one(monkeypatch:
     assert bf16.cpu_capabilities() == known
 
 
+@pytest.mark.slow
 def test_bf16_is_taken_from_ampere_on(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     """The devices that are used decide, and the slowest among them."""
     capabilities = [(9, 0), (7, 5), (8, 0)]
@@ -73,6 +74,7 @@ def test_bf16_is_taken_from_ampere_on(configure: Configure, monkeypatch: pytest.
     assert devices_of(configure("trainer=cpu")) == [CPU]
 
 
+@pytest.mark.slow
 def test_all_experiments_but_the_papers_take_it(configure: Configure) -> None:
     assert configure().trainer.precision == "auto"
     for name in (
@@ -90,6 +92,7 @@ def test_all_experiments_but_the_papers_take_it(configure: Configure) -> None:
         assert configure(f"experiment={name}").trainer.precision == "32-true", name
 
 
+@pytest.mark.slow
 def test_a_run_says_first_which_precision_it_has_and_records_it(
     configure: Configure, cpu: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +107,7 @@ def test_a_run_says_first_which_precision_it_has_and_records_it(
     assert said[0] in (run / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_in_bf16_stopped_and_resumed_by_auto_elsewhere_is_the_uninterrupted_one(
     tmp_path: Path, cpu: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +142,7 @@ def test_a_checkpoint_without_a_precision_is_of_float32(
         resolve_precision(configure(AUTO), str(path))
 
 
+@pytest.mark.slow
 def test_the_processes_of_a_run_get_what_the_first_has_resolved(
     configure: Configure, cpu: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +186,7 @@ class Types(lightning.Callback):
         self.kept.setdefault(name, set()).update(types)
 
 
+@pytest.mark.slow
 def test_in_bf16_the_convolutions_alone_are_bf16(configure: Configure) -> None:
     types = Types()
     words = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, *ALL_TERMS, "trainer.max_steps=2"]
@@ -194,6 +200,7 @@ def test_in_bf16_the_convolutions_alone_are_bf16(configure: Configure) -> None:
         assert {t.dtype for t in part.values() if t.is_floating_point()} == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srgan", "srresnet"])
 def test_the_default_trains(configure: Configure, stage: str) -> None:
     """Tests use the default `auto`, independent of this machine's CPU."""

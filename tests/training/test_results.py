@@ -17,6 +17,8 @@ from srgan_lightning.train import train
 from srgan_lightning.utils.errors import UserError
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., DictConfig]
 SRGAN = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_interval=2"]
 

@@ -26,6 +26,7 @@ from srgan_lightning.utils.errors import UserError
 from tests.helpers.mixed_precision import Scaled
 from tests.helpers.stops import SHORT, SRGAN, SRRESNET, attempt, configuration, differences, hold, in_a_process, stopped
 
+pytestmark = pytest.mark.slow
 NOISE = "+callbacks.noise={_target_: tests.helpers.stops.Noise}"
 
 
@@ -55,7 +56,6 @@ def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
     assert len(json.loads((parts / "provenance.json").read_text())["resumed"]) == len(stops)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_to_all_processes_of_a_job_leaves_the_workers_to_end_well(
     run_module: Callable[..., Any], tmp_path: Path, number: int

@@ -38,6 +38,7 @@ FEWER_TURNS = [
 STAGE_ONE = [*SRRESNET, *RISE, "trainer.max_steps=4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "stops"),
     [(MORE_TURNS, (1, 3, 6, 11)), (FEWER_TURNS, (2, 3, 7)), (STAGE_ONE, (2, 7))],

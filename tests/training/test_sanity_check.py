@@ -26,6 +26,7 @@ STAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_sanity_check_leaves_no_trace(tmp_path: Path, stage: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither in weights, averages and histories nor in files, and none in the terminal: only its errors would show."""

@@ -70,6 +70,7 @@ def test_an_unchanged_schedule_is_left_alone() -> None:
     assert scheduler.optimizer.param_groups[0]["lr"] == 0.123
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_that_is_made_longer_stretches_its_cosine(configure: Configure, stage: str) -> None:
     options = [*STAGES[stage], f"++model.generator_scheduler={COSINE}", "model.generator_optimizer.lr=1e-3"]
@@ -84,6 +85,7 @@ def test_a_run_that_is_made_longer_stretches_its_cosine(configure: Configure, st
         assert seen[step] == pytest.approx(5e-4 * (1 + math.cos(math.pi * (step - behind) / 8)), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_cosine_over_no_number_of_updates_is_refused(configure: Configure, stage: str) -> None:
     endless = ["trainer.max_steps=-1", "trainer.max_epochs=1", f"++model.generator_scheduler={COSINE}"]
@@ -91,6 +93,7 @@ def test_a_cosine_over_no_number_of_updates_is_refused(configure: Configure, sta
         train(configure(*STAGES[stage], *endless))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_schedule_that_waits_for_a_score_is_refused(configure: Configure, stage: str) -> None:
     option = "model.generator_scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, _partial_: true}"
@@ -99,6 +102,7 @@ def test_a_schedule_that_waits_for_a_score_is_refused(configure: Configure, stag
         train(configure(*STAGES[stage], "trainer.max_steps=1", *replace))
 
 
+@pytest.mark.slow
 def test_options_of_another_schedule_are_refused(configure: Configure) -> None:
     linear = "model.generator_scheduler._target_=torch.optim.lr_scheduler.LinearLR"
     with pytest.raises(UserError, match=r"generator_scheduler: .*'T_max'.* or with ~model.generator_scheduler"):

@@ -49,6 +49,7 @@ def test_the_tail_before_the_shuffle_is_the_tail_after_it(scale: int) -> None:
         torch.testing.assert_close(a.grad, b.grad, atol=1e-3, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srgan", "relativistic", "srresnet"])
 def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) -> None:
     """With plain SGD the weights tell the gradients, after steps of which each builds on the last."""
@@ -80,6 +81,7 @@ def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) ->
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "without",
     [
@@ -94,6 +96,7 @@ def test_a_saving_leaves_the_loss_curve_as_it_is(configure: Configure, without: 
     )
 
 
+@pytest.mark.slow
 def test_clipping_needs_gradients_that_are_not_scaled(configure: Configure) -> None:
     with pytest.raises(UserError, match=r"discriminator_optimizer\.fused=false"):
         train(configure(*TRAINED, "trainer.precision=16-mixed", "model.generator_clip=1"))
@@ -153,6 +156,7 @@ def test_an_unknown_way_of_compiling_is_told(configure: Configure) -> None:
         instantiate(cfg.model, loss=instantiate(cfg.loss))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "owner"), [("srgan", "model"), ("srresnet", "trainer")])
 @pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
 def test_cuda_graphs_refuse_accumulated_gradients(configure: Configure, stage: str, owner: str, mode: str) -> None:

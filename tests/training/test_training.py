@@ -44,6 +44,7 @@ def test_every_weighted_term_reaches_every_generator_weight(configure: Configure
         assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.slow
 def test_both_networks_move_and_vgg_does_not(configure: Configure) -> None:
     spy = Spy()
     train(configure(*QUICK, *ALL_TERMS), [spy])
@@ -61,6 +62,7 @@ def test_both_networks_move_and_vgg_does_not(configure: Configure) -> None:
     assert optimised == {id(p) for p in trained.values()}
 
 
+@pytest.mark.slow
 def test_discriminator_learns_at_its_own_rate(configure: Configure) -> None:
     """One Adam step moves every weight by at most its learning rate, and the largest by nearly that."""
     overrides = ["trainer.max_steps=1", "model.generator_optimizer.lr=1e-3", "model.discriminator_optimizer.lr=1e-2"]
@@ -74,6 +76,7 @@ def test_discriminator_learns_at_its_own_rate(configure: Configure) -> None:
         assert max(steps).item() == pytest.approx(rate, rel=0.05)
 
 
+@pytest.mark.slow
 def test_one_generator_forward_per_step_in_the_right_order(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +98,7 @@ def test_one_generator_forward_per_step_in_the_right_order(
     ]
 
 
+@pytest.mark.slow
 def test_steps_and_schedules_count_generator_updates(configure: Configure) -> None:
     spy = Spy()
     schedule = "{_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [2, 4], gamma: 0.1}"
@@ -115,6 +119,7 @@ def test_steps_and_schedules_count_generator_updates(configure: Configure) -> No
     assert [int(row["step"]) for row in rows if row["val/psnr_y"]] == [3, 5]  # every 3, and at the end
 
 
+@pytest.mark.slow
 def test_accumulation_averages_batches_into_one_update(configure: Configure) -> None:
     spy = Spy()
     cfg = configure(*QUICK, "trainer.max_steps=2", "model.accumulate_grad_batches=3")
@@ -125,6 +130,7 @@ def test_accumulation_averages_batches_into_one_update(configure: Configure) -> 
     assert max(int(row["step"]) for row in rows) == 2
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_for_each_optimiser(configure: Configure) -> None:
     spy = Spy()
     train(configure(*QUICK, "trainer.max_steps=1", "model.generator_clip=1e-4", "model.discriminator_clip=0.01"), [spy])
@@ -147,6 +153,7 @@ class History(Callback):
         self.on_train_start(trainer, pl_module)
 
 
+@pytest.mark.slow
 def test_ema_follows_its_decay(configure: Configure) -> None:
     history = History()
     cfg = configure(*QUICK, "trainer.max_steps=4", "callbacks.ema.decay=0.3", "model.generator_optimizer.lr=0.01")
@@ -167,6 +174,7 @@ def test_ema_follows_its_decay(configure: Configure) -> None:
 
 # Within an epoch of four batches, at its end, within the next; where the epoch's end is a regular validation, or not;
 # without workers, and with one that reads ahead. Any two choices meet once.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "stop", "interval", "workers"),
     [
@@ -205,11 +213,13 @@ def test_resume_gives_the_weights_of_an_uninterrupted_run(
     assert a["scores"] == b["scores"]
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(configure: Configure) -> None:
     runs = [train(configure(*QUICK, f"seed={seed}", run=str(n))) for n, seed in enumerate((7, 7, 8))]
     assert runs[0]["psnr_y"] == runs[1]["psnr_y"] != runs[2]["psnr_y"]
 
 
+@pytest.mark.slow
 def test_run_directory_is_as_promised(configure: Configure) -> None:
     cfg = configure(*QUICK, "test=true")
     summary, run = train(cfg), Path(cfg.run_dir)
@@ -226,6 +236,7 @@ def test_run_directory_is_as_promised(configure: Configure) -> None:
     assert tensors.keys() == Generator(8, 1).state_dict().keys()
 
 
+@pytest.mark.slow
 def test_stage_two_starts_from_stage_one(configure: Configure) -> None:
     faces = ["data=synthetic", *TINY_FACES, "trainer.max_steps=2", "model.generator.global_skip=bicubic"]
     one = configure("experiment=srresnet_celeba", *TINY, *faces, run="one")
@@ -238,6 +249,7 @@ def test_stage_two_starts_from_stage_one(configure: Configure) -> None:
         assert all(torch.equal(value, expected[n]) for n, value in module.generator.state_dict().items())
 
 
+@pytest.mark.slow
 def test_channels_last_changes_the_memory_alone(configure: Configure) -> None:
     runs = [train(configure(*QUICK, f"model.channels_last={flag}", run=str(flag))) for flag in (True, False)]
     assert runs[0]["psnr_y"] == pytest.approx(runs[1]["psnr_y"], abs=1e-2)
@@ -255,53 +267,3 @@ def test_modules_work_from_a_plain_script() -> None:
     loss = GeneratorLoss(1, 0, 1e-3)
     module = SRGAN(Generator(4, 1), Discriminator(4, 2, 8), loss, torch.optim.Adam, torch.optim.Adam)  # type: ignore[arg-type]
     assert module(torch.rand(1, 3, 8, 8)).shape == (1, 3, 32, 32)
-
-
-class OnGPU(Callback):
-    """Reports a GPU as the device of a training when it has ended."""
-
-    def teardown(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
-        trainer.strategy._root_device = torch.device("cuda", 0)  # type: ignore[attr-defined]
-
-
-def test_summary_and_artifact_name_the_device_of_the_training(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lightning moves the module back to the CPU before the results are written."""
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Accelerator {device}")
-    cfg = configure(*QUICK)
-    assert train(cfg, [OnGPU()])["device"] == "Accelerator cuda:0"
-    _, metadata = read_artifact(Path(cfg.run_dir) / "generator.safetensors")
-    assert json.loads(metadata["training"])["device"] == "Accelerator cuda:0"
-
-
-class Settings(Callback):
-    """Whether cuDNN times its algorithms, in training and validation, and whether batches are pinned."""
-
-    def __init__(self) -> None:
-        self.benchmark: list[tuple[str, bool]] = []
-        self.pinned: bool | None = None
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        self.benchmark.append(("train", torch.backends.cudnn.benchmark))
-        self.pinned = trainer.train_dataloader.pin_memory  # type: ignore[union-attr]
-
-    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
-        self.benchmark.append(("validate", torch.backends.cudnn.benchmark))
-
-
-def test_a_cpu_training_on_a_gpu_machine_leaves_the_gpu_alone(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    cfg = configure(*QUICK)
-    data = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
-    data.setup("fit")
-    assert not data.train_dataloader().pin_memory
-
-
-def test_cudnn_times_its_algorithms_in_training_alone(configure: Configure) -> None:
-    settings = Settings()
-    train(configure(*QUICK, "trainer.max_steps=2", "trainer.val_check_interval=1"), [settings])
-    assert {*settings.benchmark} == {("train", True), ("validate", False)}
-    assert settings.pinned is False

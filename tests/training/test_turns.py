@@ -90,6 +90,7 @@ def reference(generator: Generator, discriminator: Discriminator, batches: list[
             g.step()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "plan"),
     [
@@ -125,6 +126,7 @@ def test_both_networks_are_those_of_the_loop_by_hand(options: dict[str, int], pl
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize(
     ("option", "steps"), [("discriminator_updates=3", 12), ("discriminator_interval=3", 1)], ids=["more", "fewer"]
@@ -147,6 +149,7 @@ def test_a_training_counts_generator_updates(configure: Configure, option: str, 
     assert torch.load(Path(cfg.run_dir) / "checkpoints/last.ckpt", weights_only=True)["discriminator_steps"] == steps
 
 
+@pytest.mark.slow
 def test_r1_counts_the_discriminators_own_updates(configure: Configure) -> None:
     """Every second one of those that come every second generator update."""
     cfg = configure(*QUICK, "model.discriminator_interval=2", "loss.r1=1", "loss.r1_interval=2", "trainer.max_steps=9")
@@ -155,6 +158,7 @@ def test_r1_counts_the_discriminators_own_updates(configure: Configure) -> None:
     assert sorted({float(row["step"]) for row in rows if row["health/r1"]}) == [4, 8]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_release_0_1_0_updated_both_together(tmp_path: Path) -> None:
     overrides = [*RUN, "trainer.max_steps=2", "trainer.val_check_interval=5"]
     train(configuration(tmp_path / "0", overrides))

@@ -18,6 +18,8 @@ from srgan_lightning.train import train
 from tests.conftest import TINY_FACES, TINY_SRGAN
 from tests.helpers.wandb_file import records, values
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "logger=wandb", "trainer.max_steps=1"]
 Configure = Callable[..., DictConfig]
 

@@ -71,6 +71,7 @@ def logged(run: Path, name: str) -> list[float]:
     return [float(row[f"lr/{name}"]) for row in rows if row[f"lr/{name}"]]
 
 
+@pytest.mark.slow
 def test_both_networks_warm_up(configure: Configure) -> None:
     options = ["trainer.max_steps=5", "model.generator_optimizer.lr=1", "model.discriminator_optimizer.lr=3"]
     options += ["model.generator_scheduler.eta_min=0", "callbacks.nonfinite=null"]
@@ -81,6 +82,7 @@ def test_both_networks_warm_up(configure: Configure) -> None:
     assert logged(Path(cfg.run_dir), "discriminator") == pytest.approx([3 * share for share in shares])
 
 
+@pytest.mark.slow
 def test_a_rate_that_a_rollback_has_lowered_stays_low(configure: Configure) -> None:
     options = ["trainer.max_steps=4", "model.generator_optimizer.lr=1e-3", "model.generator_scheduler.eta_min=0"]
     options += ["callbacks.nonfinite.skips=1", "callbacks.nonfinite.factor=0.1", poison(1)]
@@ -89,6 +91,7 @@ def test_a_rate_that_a_rollback_has_lowered_stays_low(configure: Configure) -> N
     assert logged(Path(cfg.run_dir), "generator") == pytest.approx([2e-3 / 3, 1e-3, 5e-5, 0])  # logged, then lowered
 
 
+@pytest.mark.slow
 def test_a_longer_run_and_rise_go_on_as_if_they_had_always_been_so(configure: Configure) -> None:
     """`reapply_scheduler_options` computes the rates anew."""
 
