@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
             anew = [job for job in waiting if job.target in replaced and str(job.source) not in failures]
             done += f", {len(anew)} of them replacing older results"
         if options.resume:
-            done += f", {len(jobs) - len(waiting)} existing ones skipped"
+            done += f", {len(jobs) - len(waiting)} skipped because they exist"
         print(printable(files.shown(f"{done}.")))
         if failures:
             print(f"{len(failures)} could not be upscaled:", file=sys.stderr)

@@ -72,7 +72,7 @@ def test_results_are_replaced_only_when_asked(tmp_path: Path, weights: str, caps
     assert Image.open(out / "b_x4.png").size == (92, 68)
     (out / "b_x4.png").unlink()
     assert upscale(*arguments, "-o", out, "--resume") == 0
-    assert f"1 of 3 images written to {out}, 2 existing ones skipped." in last_line(capsys)
+    assert f"1 of 3 images written to {out}, 2 skipped because they exist." in last_line(capsys)
     assert "--overwrite" in refusal(capsys, arguments[0], "-o", out / "b_x4.png", "--weights", weights)
 
 

@@ -152,7 +152,7 @@ def test_one_of_a_user_is_kept_and_loaded(configure: Configure) -> None:
     load_discriminator_weights(own, str(path))
     assert same(dict(own.state_dict()), load_file(path))
     with pytest.raises(
-        UserError, match=r"architecture: tests\.training\.test_discriminator_file\.Own, and this run has Disc"
+        UserError, match=r"architecture: tests\.training\.test_discriminator_file\.Own\. This run has Disc"
     ):
         load_discriminator_weights(small(), str(path))
 
@@ -163,7 +163,7 @@ def test_other_architectures_are_named(finished: Path, tmp_path: Path) -> None:
         path = str(finished / name)
         with pytest.raises(UserError, match=r"it has model\.discriminator\.channels=4, this run has channels=8"):
             load_discriminator_weights(Discriminator(channels=8, grid=2, hidden=8), path)
-        with pytest.raises(UserError, match="another architecture: Discriminator, and this run has UNetDiscriminator"):
+        with pytest.raises(UserError, match=r"another architecture: Discriminator\. This run has UNetDiscriminator"):
             load_discriminator_weights(UNetDiscriminator(4), path)
     torch.save(small().state_dict(), tmp_path / "plain.pth")
     with pytest.raises(UserError, match=r"conv0\.bias is absent in the file and \[4\] in this run"):
