@@ -97,7 +97,7 @@ def test_it_ends_where_the_score_has_stopped_falling(
     run = tmp_path / "0"
     summary = train(configuration(run, [*FINETUNE, *networks, *PLANTED]))
     assert (summary["steps"], summary["checkpoint_steps"], summary["interrupted"]) == (6, 2, False)
-    told = "Stopping at update 6: val/planted has not got better than 4 in the last 2 validations"
+    told = "Stopping at update 6: val/planted has not improved on 4 in the last 2 validations"
     assert capsys.readouterr().out.count(told) == 1
     assert told in (run / "train.log").read_text()
     patient = [*FINETUNE, *networks, *PLANTED, "callbacks.early_stop.patience=3"]

@@ -84,7 +84,7 @@ def test_what_is_unavailable_is_said_before_the_training(
 
     monkeypatch.setattr("torch.hub.download_url_to_file", fail)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
-    for name, words in (("lpips", "The weights of lpips could not be loaded"), ("dists", "take dists out of")):
+    for name, words in (("lpips", "The weights of lpips could not be loaded"), ("dists", "remove dists from")):
         with pytest.raises(UserError, match=words):
             train(configure(*QUICK, f"{OPTION}.metrics=[{name}]"))
     with pytest.raises(UserError, match=r"vgg\.weights=nowhere\.pth: no such file"):
