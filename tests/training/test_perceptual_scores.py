@@ -89,6 +89,6 @@ def test_what_is_unavailable_is_said_before_the_training(
             train(configure(*QUICK, f"{OPTION}.metrics=[{name}]"))
     with pytest.raises(UserError, match=r"vgg\.weights=nowhere\.pth: no such file"):
         train(configure(*QUICK, f"{OPTION}.metrics=[vgg]", f"{OPTION}.vgg.weights=nowhere.pth"))
-    with pytest.raises(InstantiationException, match="unknown; use some of vgg, lpips, dists"):
+    with pytest.raises(InstantiationException, match="are unknown: use some of vgg, lpips, dists"):
         train(configure(*QUICK, f"{OPTION}.metrics=[psnr]"))
     assert not list(tmp_path.rglob("*.ckpt"))
