@@ -150,6 +150,8 @@ def test_two_models_are_blended_and_scored(page: Any, site: Site) -> None:
 def test_size_and_precision_are_chosen(page: Any, site: Site) -> None:
     put(page, "photo", site.folder / "photo.png")
     page.get_by_text("Size and precision").click()
+    click(page)
+    page.get_by_text("48x32 to 192x128 pixels with srresnet").wait_for()  # 0 is the network's own
     page.get_by_label("Outscale").fill("2.5")
     page.get_by_label("bf16", exact=True).click()
     click(page)

@@ -81,7 +81,7 @@ def test_results_are_no_larger_than_eight_times_the_largest_photo(tmp_path: Path
 def test_a_score_needs_the_networks_own_size(tmp_path: Path, photo: Path) -> None:
     smooth(size=(192, 128)).save(tmp_path / "truth.png")
     words = {"truth": tmp_path / "truth.png", "outscale": 4.0}
-    assert "leave outscale empty" in refused(photo, tiny_artifact(tmp_path), **words)
+    assert "set outscale to 0" in refused(photo, tiny_artifact(tmp_path), **words)
 
 
 def test_published_weights_of_any_scale(tmp_path: Path, photo: Path) -> None:

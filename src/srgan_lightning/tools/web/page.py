@@ -25,7 +25,7 @@ SCROLL = "() => { if (innerWidth < 768) document.getElementById('result').scroll
 
 PRECISIONS = ("auto", "32", "bf16")
 SECOND = "From faithful to sharp in steps: two models of one architecture, such as srresnet-x4 and srgan-faces-x4."
-OUTSCALE = "For a size that you need: times as wide and high, such as 2.5. Empty: as the network, 4 for bundled models."
+OUTSCALE = "For a size that you need: times as wide and high, such as 2.5. 0: as the network, 4 for bundled models."
 PRECISION = "32 is exact. bf16 is for devices that are fast in it, some levels of 255 off. auto is bf16 on those alone."
 OWN = "generator.safetensors, or published weights that spandrel knows"
 
@@ -98,7 +98,7 @@ def make_page(
                     second = gr.Dropdown([(ALONE, ALONE), *names], value=ALONE, label="Second", info=SECOND)
                     amount = gr.Slider(0, 1, value=0.5, step=0.05, label="Share of the second")
                 with gr.Accordion("Size and precision", open=False):
-                    outscale = gr.Number(label="Outscale", info=OUTSCALE, step=0.1)
+                    outscale = gr.Number(0, label="Outscale", info=OUTSCALE, step=0.1)
                     arithmetic = gr.Radio(PRECISIONS, value=precision, label="Precision", info=PRECISION)
                 with gr.Accordion("Weights of your own", open=False):
                     own = gr.File(label=OWN, file_types=[".safetensors", *SUFFIXES], height=120, elem_id="own")
@@ -159,7 +159,7 @@ def make_handler(
                 amount,
                 None if truth is None else Path(truth),
                 precision,
-                None if outscale is None else number(outscale),
+                None if outscale is None else number(outscale) or None,
             )
             progress(0.0, desc="Upscaling")
             visitor, start = str(request.session_hash), time.monotonic()

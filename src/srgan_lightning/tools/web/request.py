@@ -89,7 +89,7 @@ def run_request(
     """
     finish = Finish(request.outscale)
     if request.outscale is not None and request.truth is not None:
-        raise UserError("A score is of the network's own size: leave outscale empty, or remove the original.")
+        raise UserError("A score is of the network's own size: set outscale to 0, or remove the original.")
     name, generator = _generator(request)
     scale = generator.scale
     photo = _read(request.photo, max_pixels, "The photo")
