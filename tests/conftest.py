@@ -32,7 +32,6 @@ TINY = [
     "trainer.precision=32-true",  # the same numbers on every CPU
     "trainer.log_every_n_steps=1",
     "data.batch_size=2",
-    "data.num_workers=0",  # starting one takes longer than all it reads; tests of workers choose their own
     "~callbacks.progress_bar",
 ]
 TINY_SRGAN = [*TINY, "model.discriminator.channels=4", "model.discriminator.grid=2", "model.discriminator.hidden=8"]
