@@ -53,7 +53,7 @@ def test_a_killed_run_keeps_the_splits_that_it_has_finished(
     assert {path: path.stat().st_mtime_ns for path in Path(cfg.output, "train").iterdir()} == before
     assert {path.name for path in Path(cfg.output).iterdir()} == {"train", "val"}
     said = capsys.readouterr().out
-    assert re.search(r"out/train: 6 images of an earlier run\n", said)
+    assert re.search(r"out/train: 6 images from an earlier run\n", said)
     assert re.search(r"out/val: 3 images\n", said)
 
 

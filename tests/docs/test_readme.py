@@ -36,7 +36,7 @@ MODULES = [line for line in commands() if "-m srgan_lightning." in line]
 TRAINING = [line for line in MODULES if "srgan_lightning.train" in line]
 OTHERS = [line for line in MODULES if line not in TRAINING]
 SWEEP = next(line for line in TRAINING if "loss.perceptual=0,0.006" in line)
-BENCHMARKS = [line for line in OTHERS if ".benchmark" in line]
+BENCHMARKS = [line for line in OTHERS if "srgan_lightning.benchmark" in line]
 
 
 @pytest.fixture

@@ -63,5 +63,5 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         if page.startswith("docs/") and name != "index":
             assert (tmp_path / name / "index.html").is_file(), page
     text = re.sub(r"<[^>]*>", "", (tmp_path / "configuration/index.html").read_text(encoding="utf-8"))
-    assert "fused: true               # one pass over all weights" in html.unescape(text)
+    assert "fused: true               # faster, with the same results" in html.unescape(text)
     assert not list(tmp_path.rglob("*.py"))  # the scripts of docs/ are no pages

@@ -127,8 +127,8 @@ def test_legends_of_curves_lie_beside_them() -> None:
     for axes in figure.axes:
         legend = axes.get_legend()
         assert legend is not None
-        assert not legend.get_window_extent().shrunk(0.98, 0.9).overlaps(axes.get_window_extent())
-        assert not legend.get_window_extent().shrunk(0.98, 0.9).overlaps(axes.title.get_window_extent())
+        assert not legend.get_window_extent().padded(-1).overlaps(axes.get_window_extent())
+        assert not legend.get_window_extent().padded(-1).overlaps(axes.title.get_window_extent())
         assert not axes.yaxis.get_offset_text().get_text()
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[0].startswith("PSNR-Y, dB (the axis spans 0.00")

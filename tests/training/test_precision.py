@@ -100,7 +100,9 @@ def test_a_run_says_first_which_precision_it_has_and_records_it(
     cfg = configure("experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=1", AUTO)
     train(cfg)
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "Precision bf16-mixed, since this CPU has AVX512_BF16; trainer.precision=32-true changes it."
+    assert (
+        said[0] == "Precision bf16-mixed, since this CPU has AVX512_BF16. Set trainer.precision=32-true to change it."
+    )
     run = Path(cfg.run_dir)
     assert json.loads((run / "provenance.json").read_text())["config"]["trainer"]["precision"] == "bf16-mixed"
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["precision"] == "bf16-mixed"
@@ -121,7 +123,7 @@ def test_a_run_in_bf16_stopped_and_resumed_by_auto_elsewhere_is_the_uninterrupte
     stopped(parts, overrides, 6)
     capsys.readouterr()
     train(configuration(parts, overrides, ckpt_path="last"))
-    said = "Precision bf16-mixed, since the run that is resumed began in it; trainer.precision=32-true changes it.\n"
+    said = "Precision bf16-mixed, since the resumed run started with it. Set trainer.precision=32-true to change it.\n"
     assert said in capsys.readouterr().out
     assert differences(whole, parts) == []
 

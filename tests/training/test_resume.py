@@ -185,7 +185,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(copied: Path) -> None:
     told = user_error(full.value)
     assert told is not None
     assert f"{copied / 'checkpoints'}" in told
-    assert "free some space" in told
+    assert "Free some space" in told
     assert {path: path.read_bytes() for path in (copied / "checkpoints").iterdir()} == before
 
 

@@ -20,8 +20,15 @@ from srgan_lightning.utils.errors import UserError
 
 QUEUE = 64  # maximum number of waiting requests; further ones are refused
 ALONE = "none"
-#: Scrolls to the result, which is below all options on narrow pages.
-SCROLL = "() => { if (innerWidth < 768) document.getElementById('result').scrollIntoView({behavior: 'smooth'}) }"
+#: Scrolls to the result, which is below all options on narrow pages, and again while its picture gets its height.
+SCROLL = """() => {
+    if (innerWidth >= 768) return
+    const result = document.getElementById('result'), look = () => result.scrollIntoView()
+    const resized = new ResizeObserver(look)
+    look()
+    resized.observe(result)
+    setTimeout(() => resized.disconnect(), 5000)
+}"""
 
 PRECISIONS = ("auto", "32", "bf16")
 SECOND = "From faithful to sharp in steps: two models of one architecture, such as srresnet-x4 and srgan-faces-x4."
@@ -122,6 +129,7 @@ def make_page(
             show_progress_on=slider,
         )
         start.click(None, js=SCROLL, api_visibility="private")
+        event.then(None, js=SCROLL, api_visibility="private")
         stop.click(None, cancels=event, api_visibility="private")
         for kind, button in zip(EXAMPLES, examples, strict=True):
             example = functools.partial(example_file, kind, folder)
