@@ -54,11 +54,11 @@ def run(options: argparse.Namespace) -> int:
     if options.gpu_report is not None:
         return 1 if gpu_report(options.gpu_report.absolute(), device, options.quick) else 0
     with tempfile.TemporaryDirectory() as folder:
-        results, scales = measure(options, options.only or PARTS, device, Path(folder) / "celeba")
+        for results, scales in measure(options, options.only or PARTS, device, Path(folder) / "celeba"):
+            if options.json is not None:  # after each part, so that a stopped benchmark keeps what it measured
+                report = {"device": describe_device(device), "results": results, "scaling": scales}
+                write_text(options.json, json.dumps(report, indent=2) + "\n")
     print_results(results, scales)
-    if options.json is not None:
-        report = {"device": describe_device(device), "results": results, "scaling": scales}
-        write_text(options.json, json.dumps(report, indent=2) + "\n")
     return 0
 
 

@@ -21,6 +21,19 @@ TINY.remove("trainer.precision=32-true")
 
 
 @pytest.mark.slow
+def test_a_stopped_benchmark_keeps_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("srgan_lightning.tools.benchmark.run.evaluate", stopped)
+    path = tmp_path / "b.json"
+    words = ["--quick", "--rounds", "1", "--device", "cpu", "--only", "inference", "--only", "evaluate"]
+    with pytest.raises(KeyboardInterrupt):
+        main([*words, "--json", str(path), "trainer.precision=32-true"])
+    assert {r["name"] for r in json.loads(path.read_text())["results"]} == {"inference"}
+
+
+@pytest.mark.slow
 def test_every_part_reports_its_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "b.json"
     words = [*TINY, "trainer.precision=32-true", "--quick", "--rounds", "1", "--device", "cpu", "--json", str(path)]

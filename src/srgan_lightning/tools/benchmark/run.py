@@ -1,7 +1,7 @@
 """Run the requested parts of the benchmark for each precision."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ FILES = 512  # number of files in the drawn set
 
 def measure(
     options: argparse.Namespace, parts: Sequence[str], device: torch.device, root: Path
-) -> tuple[list[Result], list[dict[str, Any]]]:
-    """Run the requested parts; return their results, and the rows of the scaling table.
+) -> Iterator[tuple[list[Result], list[dict[str, Any]]]]:
+    """Run the requested parts; after each, yield all results so far, and the rows of the scaling table.
 
     Args:
         options: the options of the command line.
@@ -51,11 +51,14 @@ def measure(
         words = [*overrides, f"trainer.precision={precision}"]
         if "train_step" in parts:
             results.append(train_step(configure(root, device, words), device, rounds, quick))
+            yield results, scales
         if "degradation" in parts:
             results += degradation(root, device, words, rounds)
+            yield results, scales
         if "fit" in parts:
-            steps = 3 if quick else 100 if device.type == "cuda" else 5
+            steps = 3 if quick else 40 if device.type == "cuda" else 5
             results.append(fit(configure(root, device, words), device, steps, rounds))
+            yield results, scales
     if "input_pipeline" in parts:
         # Also measure celeba_blur, for which the baseline makes the same images.
         for words in (overrides, ["experiment=celeba_blur"]):
@@ -64,19 +67,23 @@ def measure(
             for cache in caches:
                 cfg = configure(root, device, [*words, *([f"data.cache={cache}"] if cache else [])])
                 results.append(input_pipeline(cfg, root, 32 if quick else 256, rounds))
+                yield results, scales
     if "inference" in parts:
         results += inference(device, sizes, rounds, precisions)
+        yield results, scales
     if "small_images" in parts:
         count = 4 if quick else 200 if device.type == "cuda" else 32
         results.append(small_images(device, root.with_name("small"), count, 16 if quick else 64, rounds))
+        yield results, scales
     if "evaluate" in parts:
         results += evaluate(device, sizes, rounds)
+        yield results, scales
     if options.scaling:
         for precision in precisions:
             words = [*overrides, f"trainer.precision={precision}"]
             rows = scaling(root, device, words, rounds, batches=4 if quick else 16)
             scales += [{**row, "precision": precision} for row in rows]
-    return results, scales
+            yield results, scales
 
 
 def precisions_of(device: torch.device, overrides: Sequence[str]) -> list[str]:
