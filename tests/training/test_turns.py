@@ -154,8 +154,9 @@ def test_r1_counts_the_discriminators_own_updates(configure: Configure) -> None:
     """Every second one of those that come every second generator update."""
     cfg = configure(*QUICK, "model.discriminator_interval=2", "loss.r1=1", "loss.r1_interval=2", "trainer.max_steps=9")
     train(cfg)
-    rows = csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open())
-    assert sorted({float(row["step"]) for row in rows if row["health/r1"]}) == [4, 8]
+    rows = list(csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()))
+    first = {row["health/r1"]: float(row["step"]) for row in reversed(rows) if row["health/r1"]}  # it is kept since
+    assert sorted(first.values()) == [4, 8]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ class _Writer(ExperimentWriter):
 
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
+        self.earlier: set[tuple[float, str]] = set()  # rows of earlier starts, by `_place`
         self.metrics_keys, rows = self._read()
         if rows:
             self._write(rows)  # drops a line that a kill cut off
@@ -50,6 +52,21 @@ class _Writer(ExperimentWriter):
         kept = [row for row in rows if float(row.get("batch") or 0) <= batches]
         if len(kept) < len(rows):
             self._write(kept)
+        self.earlier = {_place(row) for row in kept}
+
+    def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
+        """Record a row; it replaces that of an earlier start, such as of a validation before its checkpoint's end."""
+        super().log_metrics(metrics_dict, step)
+        place = _place(self.metrics[-1])
+        if place in self.earlier:
+            self.earlier.remove(place)
+            self._write([row for row in self._read()[1] if _place(row) != place])
+
+
+def _place(row: Mapping[str, str | float]) -> tuple[float, str]:
+    """Return a row's number of batches, and its split."""
+    splits = (name.partition("/")[0] for name, value in row.items() if value != "")
+    return float(row.get("batch") or 0), next((split for split in splits if split in ("val", "test")), "train")
 
 
 class RunCSVLogger(CSVLogger):

@@ -3,8 +3,9 @@
 There is one function per use. `tests/training/test_lightning_internals.py` checks that each attribute exists.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from lightning import Trainer
 
@@ -34,18 +35,26 @@ def leave_out_sigterm_broadcast(trainer: Trainer) -> None:
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
+def call_after_logging(trainer: Trainer, function: Callable[[], None]) -> None:
+    """Call a function after each batch, when its values are logged, and before a validation that follows."""
+    loop = trainer.fit_loop.epoch_loop
+    on_advance_end = loop.on_advance_end
+
+    def call_before(data_fetcher: Any) -> None:
+        function()
+        on_advance_end(data_fetcher)
+
+    loop.on_advance_end = call_before  # type: ignore[method-assign]
+
+
 @contextmanager
 def batch_counted(trainer: Trainer, validation_due: bool) -> Iterator[None]:
-    """Count the current batch as completed inside the `with`, as Lightning does right after its callbacks."""
+    """Count the current batch for the logs inside the `with`, as Lightning does after a validation."""
     loop = trainer.fit_loop.epoch_loop
-    progress = loop.batch_progress
     logged = not validation_due and not loop._should_accumulate()
-    progress.increment_completed()
     loop._batches_that_stepped += logged
     yield
     loop._batches_that_stepped -= logged
-    for count in (progress.total, progress.current):
-        count.completed -= 1
 
 
 def forget_validation(trainer: Trainer) -> None:

@@ -76,7 +76,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.scores = PSNRSSIM(generator.scale)
         self.schedules: list[dict[str, Any]] = []  # as configured
         self.values: dict[str, Tensor | float] = {}  # of the last training step, by name
-        self.latest: dict[str, Tensor | float] = {}  # the last value of each name, also from earlier steps
+        self.latest: dict[str, Tensor | float] = {}  # the last value of each name to log, also from earlier steps
         self.scored_at = -1  # updates at the last validation
         self.pretrained = init_from is not None
         if init_from is not None:

@@ -153,7 +153,7 @@ class SRGAN(SuperResolutionModule):
         loss = logged = self.loss.gan.discriminator(real, fake)
         if self.loss.r1.due(self.discriminator_steps):
             penalty = self.loss.r1(self._judge, hr)
-            self.log("health/r1", penalty.detach() / self.loss.r1.interval)  # kept until the next penalty
+            self.latest["health/r1"] = penalty.detach() / self.loss.r1.interval
             loss = loss + penalty
         self._backward("discriminator", loss, update)
         if update:

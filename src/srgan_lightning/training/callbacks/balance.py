@@ -65,7 +65,7 @@ class Balance(Callback):
         real, fake = self.opinion.means().tolist()
         measure = (1 + real - fake) / 2
         paused = measure > self.pause_above or (self.paused and measure >= self.resume_below)
-        pl_module.log("health/discriminator_paused", torch.tensor(float(paused)))
+        cast(dict[str, float], pl_module.latest)["health/discriminator_paused"] = float(paused)
         if paused != self.paused:
             self.paused = pl_module.discriminator_paused = paused  # type: ignore[assignment]
             state = f"D(real)={real:.2f}, D(fake)={fake:.2f} on average, a measure of {measure:.2f}"

@@ -63,6 +63,8 @@ class Health(Callback):
                     f"The {name} is frozen: none of its weights has requires_grad, so it cannot learn. Unfreeze it, or "
                     "turn the adversarial term off with loss.adversarial=0."
                 )
+        kept = self.before if self.before.keys() == self.networks.keys() else {}  # by a checkpoint of other options
+        self.before = {name: [weight.to(pl_module.device) for weight in weights] for name, weights in kept.items()}
         self.scaler = getattr(trainer.precision_plugin, "scaler", None)
         self.hook = loss.register_forward_hook(self._measure_terms)
 
@@ -73,6 +75,7 @@ class Health(Callback):
         self.update = trainer.global_step + 1
         if self.update % self.interval == 0 and not self.before:  # not within an accumulated update
             self.before = {name: [p.detach().clone() for p in net.parameters()] for name, net in self.networks.items()}
+        if self.before:
             groups = [optimizer.param_groups[0] for optimizer in trainer.optimizers[: len(self.networks)]]
             self.rates = {name: float(group["lr"]) for name, group in zip(self.networks, groups, strict=True)}
 
@@ -107,7 +110,7 @@ class Health(Callback):
         self.before = {}
         if self.opinion.sums is not None:
             measured |= dict(zip(("health/d_real", "health/d_fake"), self.opinion.means(), strict=True))
-        pl_module.log_dict(measured)
+        cast(dict[str, Tensor], pl_module.latest).update(measured)
         values = torch.stack(
             [value.float() for value in measured.values()]
         ).tolist()  # one synchronisation with the GPU
@@ -115,12 +118,19 @@ class Health(Callback):
             self._judge(trainer, dict(zip(measured, values, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"since": self.since, "told": sorted(self.reported), "opinion": self.opinion.state(), "wins": self.wins}
+        return {
+            "since": self.since,
+            "told": sorted(self.reported),
+            "opinion": self.opinion.state(),
+            "wins": self.wins,
+            "before": self.before,  # empty, except within an accumulated update
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.since, self.reported = dict(state_dict["since"]), set(state_dict["told"])
         self.opinion.restore(state_dict.get("opinion"))  # absent from checkpoints of release 0.1.0
         self.wins = list(state_dict.get("wins", []))
+        self.before = dict(state_dict.get("before", {}))
 
     def _discriminator_faults(self, real: float, fake: float) -> Iterator[Fault]:
         window = max(1, math.ceil(self.patience / self.interval))

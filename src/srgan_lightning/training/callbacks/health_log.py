@@ -21,8 +21,11 @@ def log_health(trainer: Trainer, event: str, text: str) -> None:
     """
     line = f"Health, update {trainer.global_step}: {text}"
     LOG.info(line)
-    with RunDirectory(Path(trainer.default_root_dir)).health_log.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    log = RunDirectory(Path(trainer.default_root_dir)).health_log
+    with log.open("a+", encoding="utf-8", errors="replace") as file:
+        file.seek(0)
+        if line not in file.read().splitlines():  # after a kill, a resumed run repeats updates
+            file.write(line + "\n")
     for logger in trainer.loggers:
         if isinstance(logger, RunWandbLogger):
             logger.alert(f"Health: {event}", line)

@@ -43,6 +43,7 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
         self.validation_due = False
         self.saved = False
         self.started = False
+        self.trained = False  # a batch since the last check
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loop, scored = trainer.fit_loop, any(getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks)
@@ -56,6 +57,8 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
                 loop.on_run_end()
 
         loop.run = run_or_validate  # type: ignore[method-assign]
+        # A checkpoint counts its last batch as done, so the resumed run does not log it.
+        lightning_internals.call_after_logging(trainer, lambda: self._after_batch(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = True
@@ -83,6 +86,13 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.trained = True
+
+    def _after_batch(self, trainer: Trainer) -> None:
+        """Save a checkpoint if a signal came, or before a new run's first validation."""
+        if not self.trained:  # Lightning resumes with a step that has no batch
+            return
+        self.trained = False
         several_gpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
         agree = not several_gpus or (trainer.fit_loop.total_batch_idx + 1) % AGREE_EVERY == 0
         stop = agree and self._should_stop(trainer)
@@ -100,7 +110,6 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
 
     def _save(self, trainer: Trainer) -> None:
         """Save a checkpoint after a finished batch."""
-        # Otherwise Lightning would count the batch as unfinished.
         with lightning_internals.batch_counted(trainer, self.validation_due):
             trainer.save_checkpoint(self.path)
 

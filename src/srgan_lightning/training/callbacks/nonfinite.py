@@ -113,8 +113,8 @@ class NonFinite(Callback):
             self.consecutive_skips = 0
             self.last_good = self.candidate or self.last_good
         if self.skipped:
-            for name, count in (("skipped", self.skipped), ("rollbacks", self.rolled_back)):
-                pl_module.log(f"health/{name}", torch.tensor(float(count)))  # a float would be copied to the device
+            counts = {"health/skipped": float(self.skipped), "health/rollbacks": float(self.rolled_back)}
+            cast(dict[str, float], pl_module.latest).update(counts)
         self._start_update()
 
     def state_dict(self) -> dict[str, int]:
