@@ -85,7 +85,8 @@ def test_several_sets_and_weights_make_one_table(
         (str(folder), weights, n) for folder, n in ((a, 2), (b, 3)) for weights in ("bicubic", "tiny.safetensors")
     ]
     assert results[1]["psnr_y"] == pytest.approx(results[0]["psnr_y"], abs=1e-3)
-    assert "45x37 cut to a multiple of 4" in out
+    assert out.count("45x37 cut to a multiple of 4") == 1
+    assert "photo0.png and 2 more: 45x37 cut to a multiple of 4" in out
     grids = {path.name for path in tmp_path.glob("g_*.png")}
     assert grids == {f"g_{folder}_{weights}.png" for folder in "ab" for weights in ("bicubic", "tiny", "all")}
     with Image.open(tmp_path / "g_b_tiny.png") as grid:

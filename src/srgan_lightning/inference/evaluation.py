@@ -62,8 +62,11 @@ class EvaluationSet:
             yield name, lr, hr
 
     def remarks(self) -> list[str]:
-        """Describe conversions of images that are not 8-bit RGB, or whose size is not a multiple of the scale."""
-        said: list[str] = []
+        """Describe conversions of images that are not 8-bit RGB, or whose size is not a multiple of the scale.
+
+        Each conversion is one line, with the name of its first image and the number of the others.
+        """
+        names: dict[str, list[str]] = {}
         for index, path in enumerate(self.source.paths):
             with opened(path, str(path)) as image:
                 what = [CONVERSIONS[image.mode]] if image.mode in CONVERSIONS else []
@@ -72,8 +75,10 @@ class EvaluationSet:
                 if image.width % self.scale or image.height % self.scale:
                     what.append(f"{image.width}x{image.height} cut to a multiple of {self.scale}")
             if what:
-                said.append(f"{self.source.name(index)}: {'; '.join(what)}")
-        return said
+                names.setdefault("; ".join(what), []).append(self.source.name(index))
+        return [
+            f"{first}{f' and {len(others)} more' if others else ''}: {what}" for what, (first, *others) in names.items()
+        ]
 
 
 def bicubic_upscaler(scale: int) -> Upscaler:
