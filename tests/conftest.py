@@ -35,6 +35,8 @@ TINY = [
     "~callbacks.progress_bar",
 ]
 TINY_SRGAN = [*TINY, "model.discriminator.channels=4", "model.discriminator.grid=2", "model.discriminator.hidden=8"]
+#: The same for a U-Net discriminator.
+TINY_UNET = [*TINY, "model.discriminator.channels=4"]
 #: All terms of the generator's loss, with weights of VGG that need no file.
 ALL_TERMS = [
     "loss.pixel=1",

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from srgan_lightning import demo
 from srgan_lightning.artifacts.artifact import save_artifact, write_artifact
 from srgan_lightning.losses import VGGFeatures
-from srgan_lightning.networks import Discriminator, Generator
+from srgan_lightning.networks import Generator, UNetDiscriminator
 from srgan_lightning.networks.spandrel_generator import rrdb
 from srgan_lightning.tools.benchmark import run as benchmark_run
 from srgan_lightning.tools.benchmark import setup
@@ -77,7 +77,7 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
     (tmp_path / "models").mkdir()
     shutil.copy(Path(__file__).parents[2] / "models/srgan-faces-x4-discriminator.safetensors", tmp_path / "models")
     path = tmp_path / "outputs/faces_srgan/RUN/discriminator.safetensors"
-    save_file(Discriminator(4, 2, 8).state_dict(), path, metadata)
+    save_file(UNetDiscriminator(4).state_dict(), path, metadata)
     layers = VGGFeatures("relu2_2", "random").layers.state_dict()
     save_file({f"features.{name}": tensor for name, tensor in layers.items()}, tmp_path / "vgg19.safetensors")
     for name, code in zip(("charbonnier", "plain"), blocks("python", RECIPES), strict=True):
@@ -121,7 +121,7 @@ def tiny(line: str) -> list[str]:
         options = [option for option in options if not option.startswith("model.generator")]
     if "models/" in line:
         options = [option for option in options if not option.startswith("model.discriminator")]
-    if "discriminator=unet" in line or "esrgan_faces" in line:
+    if any(name in line for name in ("discriminator=unet", "esrgan_faces", "faces_srgan", "finetune", "portraits")):
         options = [
             option for option in options if not option.startswith(("model.discriminator.grid", "model.discriminator.h"))
         ]
@@ -186,9 +186,9 @@ def test_benchmarks_compose(line: str, tmp_path: Path, monkeypatch: pytest.Monke
     """The options hold; tests/test_benchmark.py runs them."""
     seen = []
 
-    def compose(options: argparse.Namespace, parts: object, device: torch.device, root: Path) -> tuple[list, list]:
+    def compose(options: argparse.Namespace, parts: object, device: torch.device, root: Path) -> Iterator[tuple[list, list]]:
         seen.append(setup.configure(root, device, [f"experiment={options.experiment}", *options.overrides]))
-        return [], []
+        yield [], []
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benchmark_run, "measure", compose)

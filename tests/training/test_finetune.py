@@ -17,12 +17,13 @@ from srgan_lightning.cli.errors import user_error
 from srgan_lightning.train import train
 from srgan_lightning.training.callbacks import EarlyStop
 from srgan_lightning.utils.errors import UserError
-from tests.conftest import TINY_FACES, TINY_SRGAN
+from tests.conftest import TINY_FACES, TINY_UNET
 from tests.helpers.spy import Spy
 from tests.helpers.stops import configuration, differences, stopped
 
-QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=2", "trainer.val_check_interval=2"]
-FINETUNE = ["experiment=finetune", "data=synthetic", *TINY_SRGAN, *TINY_FACES, "degradation=bicubic"]
+QUICK = ["experiment=quickstart", "model/discriminator=unet", *TINY_UNET, *TINY_FACES]
+QUICK += ["trainer.max_steps=2", "trainer.val_check_interval=2"]
+FINETUNE = ["experiment=finetune", "data=synthetic", *TINY_UNET, *TINY_FACES, "degradation=bicubic"]
 FINETUNE += ["trainer.max_steps=20", "trainer.val_check_interval=2", "callbacks.early_stop.patience=2"]
 FINETUNE += ["loss.vgg.weights=random", "loss.vgg.layers={conv1_2: 1, relu2_2: 0, conv3_4: 0}"]
 PLANTED = [
