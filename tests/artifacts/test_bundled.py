@@ -20,9 +20,9 @@ from srgan_lightning.networks import Discriminator
 from srgan_lightning.training.discriminator_file import load_discriminator_weights
 
 HASHES = {
-    "srresnet-faces-x4": "5f39b03f92aceda007130646341a948611e04029a9eb1fd8d97f90867fe54c07",
+    "srresnet-faces-x4": "464c2c611b926701e1073f6cbacf6c8a162aad187077025edee54122c51f7840",
     "srgan-faces-x4": "1a8a71cbc17f1462a46ecdc084a07164de9b1969b92e6fd9302295c6889520e5",
-    "srresnet-x4": "52b35bff4941a22e200c5070213290977f60fba3c57181dd572d7c9122d00259",
+    "srresnet-x4": "a13a8a7d4ccc775762a049843e27d6ab774e679fb321ab45676fb9e81cacb29d",
 }
 
 

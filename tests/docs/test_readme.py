@@ -186,7 +186,9 @@ def test_benchmarks_compose(line: str, tmp_path: Path, monkeypatch: pytest.Monke
     """The options hold; tests/test_benchmark.py runs them."""
     seen = []
 
-    def compose(options: argparse.Namespace, parts: object, device: torch.device, root: Path) -> Iterator[tuple[list, list]]:
+    def compose(
+        options: argparse.Namespace, parts: object, device: torch.device, root: Path
+    ) -> Iterator[tuple[list, list]]:
         seen.append(setup.configure(root, device, [f"experiment={options.experiment}", *options.overrides]))
         yield [], []
 
