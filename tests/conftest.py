@@ -1,4 +1,4 @@
-"""Tiny networks, tiny images, and the real data beside the checkout where it is there."""
+"""Provide tiny networks, tiny images, and real data if it lies beside the checkout."""
 
 import os
 import resource
@@ -63,13 +63,13 @@ def fault_counts(record_property: Callable[[str, object], None]) -> FaultCounts:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the fault-injection suite did, on whichever of xdist's processes."""
+    """Print what the fault-injection suite did, summed over xdist's processes."""
     done, failed = Counter[str](), Counter[str]()
     for report in (report for reports in terminalreporter.stats.values() for report in reports):
-        if getattr(report, "when", None) == "teardown":  # by then, a test has counted everything
+        if getattr(report, "when", None) == "teardown":  # when a test has finished counting
             done.update(dict(report.user_properties))
         elif getattr(report, "failed", False):
-            failed.update(dict(getattr(report, "user_properties", ())))  # a module that cannot be imported has none
+            failed.update(dict(getattr(report, "user_properties", ())))  # absent after an import error
     if not done:
         return
     terminalreporter.section("fault injection")
@@ -86,14 +86,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Tiny tensors gain nothing from threads, and two pytest runs side by side lose much."""
+    """Use one thread: tiny tensors gain nothing from more, and parallel pytest runs lose much."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
 def quick_tests_do_not_train(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test without one of these markers neither trains nor starts Python, so that `make test-fast` stays fast."""
+    """Fail a test that trains or starts Python without one of these markers, so that `make test-fast` stays fast."""
     if any(request.node.get_closest_marker(name) for name in ("slow", "faults", "gpu")):
         return
     start = subprocess.Popen.__init__
@@ -112,7 +112,7 @@ def quick_tests_do_not_train(request: pytest.FixtureRequest, monkeypatch: pytest
 
 @pytest.fixture
 def shared() -> Callable[[str], Path]:
-    """Path of real data beside the checkout; skips where it is absent."""
+    """Return the path of real data beside the checkout; skip the test if it is absent."""
 
     def find(name: str) -> Path:
         if not (SHARED / name).exists():
@@ -135,7 +135,7 @@ def configure(tmp_path: Path) -> Callable[..., DictConfig]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run of two updates, `SHORT`; not to be changed."""
+    """Return the directory of a run of two updates, `SHORT`. Tests must not change it."""
     from srgan_lightning.train import train
     from tests.helpers.stops import SHORT, configuration
 
@@ -146,7 +146,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
-    """The finished run in another place, as after a move to another disk; to be changed."""
+    """Return a copy of the finished run, as after a move to another disk. Tests may change it."""
     return Path(shutil.copytree(finished, tmp_path / "runs/0"))
 
 
@@ -167,7 +167,7 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def celeba(tmp_path: Path) -> Path:
-    """Eight photos in CelebA's layout: gradients, red growing to the right and green downwards."""
+    """Make eight photos in CelebA's layout: red increases to the right, and green downwards."""
     root = tmp_path / "celeba"
     (root / "img_align_celeba").mkdir(parents=True)
     y, x = np.mgrid[:218, :178]
@@ -193,7 +193,7 @@ def run_module(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str
 
 @pytest.fixture
 def little_memory() -> Any:
-    """What allocates more than 4 GB beyond what is taken already fails, instead of taking the machine down."""
+    """Limit memory to 4 GB more than is already used, so that a larger allocation fails at once."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + 4 * 2**30, before[1]))

@@ -11,7 +11,7 @@ import srgan_lightning
 from srgan_lightning.training.run import train
 
 PACKAGE = Path(srgan_lightning.__file__).parent
-#: Each room imports from those of the rows above its own; what stands beside the rooms are the commands.
+#: Each package imports only from the rows above its own. Modules outside these packages are commands.
 LAYERS = (
     ("utils",),
     ("imaging", "losses"),
@@ -26,13 +26,13 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 
 def room_of(module: str) -> str:
-    """`srgan_lightning.data.folder` is in `data`, `srgan_lightning.train` is a command."""
+    """Return a module's package, such as `data` for `srgan_lightning.data.folder`; `commands` for the top level."""
     room = (module.split(".") + [""])[1]
     return room if (PACKAGE / room).is_dir() and room else "commands"
 
 
 def imports(source: str) -> Iterator[str]:
-    """Modules of this package that a source imports, inside functions too; for type checkers alone is no import."""
+    """Return this package's modules that a source imports, also inside functions, but not under TYPE_CHECKING."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("srgan_lightning"):
             names = [f"{node.module}.{name.name}" for name in node.names]
@@ -42,7 +42,7 @@ def imports(source: str) -> Iterator[str]:
 
 
 def upward(room: str, source: str) -> list[str]:
-    """The imports of a file that its room may not have."""
+    """Return the imports of a file that its package must not have."""
     return [
         module
         for module in imports(source)

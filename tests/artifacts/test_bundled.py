@@ -1,4 +1,4 @@
-"""The models that come with the package: the published files, and better than bicubic on faces they have not seen."""
+"""The bundled models are the published files, and better than bicubic on faces outside the training set."""
 
 import hashlib
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def test_the_discriminator_that_is_kept_is_the_published_one() -> None:
     ],
 )
 def test_they_beat_bicubic_on_drawn_faces(name: str, degradation: Bicubic, margin: float) -> None:
-    """By at least `margin` dB of PSNR-Y, each on the degradation that it was made for."""
+    """Each model gains at least `margin` dB of PSNR-Y on the degradation that it was trained for."""
     faces, scores = DrawnFaces(4, 128, seed=99), PSNRSSIM(4)
     generator = load_trained(name).generator
     for index in range(4):
@@ -82,7 +82,7 @@ def test_their_cards_tell_how_they_were_made(name: str) -> None:
         assert fact in card
 
 
-#: PSNR-Y in dB on the first eight photos of portraits/val by the kind of LR, and how much more than bicubic's at least.
+#: PSNR-Y in dB on the first eight photos of portraits/val by the kind of LR, and the minimum gain over bicubic.
 KINDS = {
     "sharp": (Bicubic(4), 2.0),
     "JPEG 75": (Bicubic(4, jpeg=(75, 75)), 1.0),

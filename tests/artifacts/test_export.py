@@ -1,4 +1,4 @@
-"""Exported files compute what torch computes, at sizes they were never traced with, and are whole or absent."""
+"""Exported files compute what torch computes, also at sizes other than the traced one. They are complete or absent."""
 
 import json
 import sys

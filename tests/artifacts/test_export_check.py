@@ -145,7 +145,7 @@ def test_a_file_that_differs_on_photos_alone_is_not_left(
 
 
 def test_a_graph_that_fails_at_other_sizes_gets_one_paragraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As that of a class does in which tracing takes a size for a constant; the runtime's errors are `Exception`s."""
+    """Such a graph results where tracing makes a size a constant. The runtime raises plain `Exception`s."""
 
     def fails(lr: torch.Tensor) -> torch.Tensor:
         raise Exception("Got: 17 Expected: 16\nPlease fix")

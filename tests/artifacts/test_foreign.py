@@ -1,4 +1,4 @@
-"""Weights that others published: loaded without running code, they compute what spandrel does with them."""
+"""Published weights of other projects load without running code, and compute what spandrel computes."""
 
 import os
 import pickle

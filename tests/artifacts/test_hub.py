@@ -45,7 +45,7 @@ def test_a_folder_comes_back_as_the_same_generator(tmp_path: Path, folder: Path)
         assert torch.equal(generator(lr), original(lr))
         assert torch.equal(load_generator(folder / "model.safetensors")(lr), original(lr))  # it is an artifact too
     assert not generator.training
-    generator.save_pretrained(tmp_path / "again")  # metadata make the whole round
+    generator.save_pretrained(tmp_path / "again")  # metadata survive saving and loading
     assert read_artifact(tmp_path / "again/model.safetensors")[1] == read_artifact(tmp_path / "tiny.safetensors")[1]
 
 

@@ -34,7 +34,7 @@ ARGUMENTS = {"channels": 4, "blocks": 0, "scale": 2, "global_skip": "none"}
 
 
 def smallest() -> bytes:
-    """The bytes of an artifact of a few kilobytes."""
+    """Return the bytes of an artifact of a few kilobytes."""
     return save(Generator(**ARGUMENTS).state_dict(), describe("Generator", ARGUMENTS, ABOUT))
 
 
@@ -124,7 +124,7 @@ def test_truncated_files_are_refused(tmp_path: Path, make: Callable[[Path], Path
 
 
 class Touch:
-    """Unpickling this makes a folder."""
+    """Make a folder when unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -144,7 +144,7 @@ def test_code_in_a_file_does_not_run(tmp_path: Path, name: str, zipped: bool) ->
     with pytest.raises(UserError, match=name):
         load_trained(tmp_path / name)
     assert not touched.exists()
-    if not zipped:  # the trap does spring where code is let run
+    if not zipped:  # the payload does run where code may run
         pickle.loads(buffer.getvalue())
         assert touched.exists()
 
@@ -232,7 +232,7 @@ def test_random_headers_are_refused(tmp_path: Path, header: bytes) -> None:
 @quick
 @given(share=st.floats(0, 1), bits=st.lists(st.tuples(st.floats(0, 0.3), st.integers(0, 7)), max_size=4))
 def test_cut_and_flipped_bits_load_or_are_refused(tmp_path: Path, share: float, bits: list[tuple[float, int]]) -> None:
-    """Flips go where the header is: among the weights they are numbers like others."""
+    """Flip bytes of the header only: a flipped weight is a valid number."""
     content = bytearray(smallest())
     for place, bit in bits:
         content[int(place * (len(content) - 1))] ^= 1 << bit

@@ -1,4 +1,4 @@
-"""Artifacts load in spandrel, without our metadata, and compute the same."""
+"""Artifacts load in spandrel, without this package's metadata, and compute the same."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_an_artifact_computes_the_same(tmp_path: Path, blocks: int, scale: int, 
     lr = torch.rand(1, 3, 9, 13)
     with torch.no_grad():
         expected = ours(lr)
-    assert expected.max() > 0.02  # not all of it is clamped away
+    assert expected.max() > 0.02  # not everything is clamped
     torch.testing.assert_close(model(lr), expected.clamp(0, 1), rtol=0, atol=0)
 
 

@@ -1,4 +1,4 @@
-"""How commands with dashed options end."""
+"""Exit codes and messages of commands with dashed options."""
 
 import argparse
 from errno import ENOSPC

@@ -24,7 +24,7 @@ EXPERIMENTS = sorted(PUBLISHED)
 
 
 def differences(published: Any, now: Any, key: str) -> list[str]:
-    """The published values that are others now; options that came later do not count."""
+    """Return published values that have changed; options added later do not count."""
     if isinstance(published, dict) and isinstance(now, dict):
         return [found for name in published for found in differences(published[name], now.get(name), f"{key}.{name}")]
     return [] if published == now else [f"{key}: {now}, was {published}"]

@@ -1,4 +1,4 @@
-"""What a terminal is sent: names and messages of others never as control characters."""
+"""Names and messages from elsewhere never reach the terminal as control characters."""
 
 import io
 import pickle
@@ -36,7 +36,7 @@ def test_control_characters_are_escaped(text: str, shown: str) -> None:
 
 
 def test_check_data_and_training_follow_links_and_escape_names(tmp_path: Path) -> None:
-    """One folder elsewhere, linked twice and with a link back: each photo once."""
+    """Each photo of an outside folder is found once, although the folder is linked twice and links back."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "elsewhere").mkdir()
     smooth(size=(64, 64)).save(tmp_path / "elsewhere/a.png")

@@ -49,7 +49,7 @@ def test_misspelt_options_import_no_torch(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("module", ["upscale", "export", "report", "benchmark", "demo"])
 def test_bad_usage_ends_in_the_parser(module: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Which --help has shown to need no torch."""
+    """The test above has shown that --help needs no torch."""
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module(f"srgan_lightning.{module}").main(["--nonsense"])
     assert f"usage: python -m srgan_lightning.{module}" in capsys.readouterr().err

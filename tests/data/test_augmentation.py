@@ -1,4 +1,4 @@
-"""What random draws do to photos on their way into a batch."""
+"""Random augmentation of photos on their way into a batch."""
 
 import numpy as np
 import pytest

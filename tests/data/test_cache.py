@@ -34,7 +34,7 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def mixed(photos: Photos, tmp_path: Path) -> ImageFolder:
-    """Nine photos of three sizes and two formats."""
+    """Write nine photos of three sizes and two formats."""
     photos("mixed/a", 3, (48, 40))
     photos("mixed/b", 3, (33, 64), ".jpg")
     photos("mixed/c", 3, (50, 50))
@@ -126,7 +126,7 @@ def test_lost_pixels_are_decoded_again(mixed: ImageFolder, tmp_path: Path) -> No
     (folder,) = folders(root)
     partial = folder.rename(folder.with_suffix(".partial"))
     with (partial / "pixels.bin").open("r+b") as pixels:
-        pixels.truncate(20000)  # of what the index promises, as after a power cut
+        pixels.truncate(20000)  # of the size in the index, as after a power cut
     source = cached(mixed, root, 0)
     source.verify()
     assert torch.equal(source.read(8), mixed.read(8))

@@ -45,7 +45,7 @@ def test_celeba_squash_and_native(celeba: Path) -> None:
 
 
 def test_celeba_from_its_zip_equals_the_folder(celeba: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "packed" / "celeba"  # torchvision's place is root/celeba
+    packed = tmp_path / "packed" / "celeba"  # torchvision expects root/celeba
     packed.mkdir(parents=True)
     with zipfile.ZipFile(packed / "img_align_celeba.zip", "w") as archive:
         for path in sorted((celeba / "img_align_celeba").iterdir()):

@@ -35,7 +35,7 @@ def test_folder_searches_recursively_and_crops(photos: Photos, tmp_path: Path) -
         str(tmp_path / "train"), str(val), degradation=Bicubic(4), crop=32, batch_size=5, rotate=True, num_workers=0
     )
     assert_contract(batch_of(data), (5, 3, 32, 32), (5, 3, 8, 8))
-    assert_contract(batch_of(data, "val"), (1, 3, 44, 36), (1, 3, 11, 9))  # whole, but for the rest of the scale
+    assert_contract(batch_of(data, "val"), (1, 3, 44, 36), (1, 3, 11, 9))  # whole, except the remainder of the scale
 
 
 def test_pairs_are_matched_and_stay_aligned(photos: Photos, tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_pairs_are_matched_and_stay_aligned(photos: Photos, tmp_path: Path) -> N
     batch = batch_of(PairedData(*dirs, degradation=Bicubic(4), crop=32, batch_size=4, rotate=True, num_workers=0))
     assert_contract(batch, (4, 3, 32, 32), (4, 3, 8, 8))
     again = Bicubic(4)(batch["hr"], torch.zeros(4))
-    assert (again - batch["lr"])[..., 2:-2, 2:-2].abs().max() < 2 / 255  # but for the border that the crop changes
+    assert (again - batch["lr"])[..., 2:-2, 2:-2].abs().max() < 2 / 255  # except the border that the crop changes
 
 
 def test_pairs_that_do_not_fit_are_refused(photos: Photos) -> None:
@@ -188,7 +188,7 @@ def test_skip_puts_another_image_in_a_broken_ones_place(photos: Photos) -> None:
         data = FolderData(str(folder), str(folder), num_workers=workers, **arguments)
         data.setup("fit")
         for name in ("photo1.png", "photo4.png"):
-            (folder / name).write_bytes(content[name][:90])  # cut short after its header, once that was checked
+            (folder / name).write_bytes(content[name][:90])  # truncated after its header, once that was checked
         batch = data.on_before_batch_transfer(next(iter(data.train_dataloader())), 0)
         return batch, data.skipped
 
@@ -235,7 +235,7 @@ def test_validation_skips_alike_on_every_process(photos: Photos) -> None:
     for name in ("photo1.png", "photo4.png"):
         (folder / name).write_bytes((folder / name).read_bytes()[:90])
     dataset = ValidationSet(ImageFolder(folder, "x"), 4, "skip")
-    # A stand-in comes under its own index, which the scores count once.
+    # A replacement keeps its own index, so that the scores count it once.
     with pytest.warns(UserWarning, match="cannot be read"):
         indices = [dataset[index]["index"] for index in range(5)]
     assert indices == [0, 2, 2, 3, 0]

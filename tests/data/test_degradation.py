@@ -38,7 +38,7 @@ def test_each_image_has_the_sigma_of_its_draw() -> None:
     assert torch.equal(lr[0], plain[0])  # a sigma of 0.1 pixels touches nothing
     assert lr[0].std() > lr[1].std() > lr[2].std()
     alone = blur(hr[:1], torch.tensor([0.5]))
-    assert torch.equal(alone[0], lr[1])  # whatever else is in the batch
+    assert torch.equal(alone[0], lr[1])  # independent of the rest of the batch
 
 
 def test_probability_is_the_share_that_is_blurred() -> None:
@@ -62,7 +62,7 @@ def test_jpeg_is_pils(quality: int) -> None:
 
 
 def test_jpeg_follows_from_each_images_draw_alone() -> None:
-    """Its share is drawn apart from that of the blur, and its quality from the same draw."""
+    """JPEG's share is drawn independently of the blur's, and its quality from the same draw as its share."""
     hr = torch.rand(1, 3, 64, 64).expand(400, -1, -1, -1)
     draws = torch.rand(400)
     arguments = {"kernel": 5, "sigma": (1.0, 1.0), "probability": 0.5}

@@ -36,7 +36,7 @@ def build(name: str, *options: str) -> Any:
 
 
 def pictures(count: int, height: int = 64, width: int = 64) -> Tensor:
-    """(count, 3, height, width), all different."""
+    """Return (count, 3, height, width) images, all different."""
     source = SyntheticFaces(count, (height, width))
     return torch.stack([source.read(index) for index in range(count)]) / 255
 
@@ -59,7 +59,7 @@ def test_lr_of_any_size_is_8_bits_in_range(name: str, size: tuple[int, int], sca
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lr_follows_from_hr_and_draw_alone(name: str) -> None:
-    """Independent of the rest of the batch, the memory format and the number of calls."""
+    """LR does not depend on the rest of the batch, the memory format or the number of calls."""
     degradation, hr, draw = build(name), pictures(8), torch.rand(8)
     state = torch.get_rng_state()
     lr = degradation(hr.contiguous(memory_format=torch.channels_last), draw)
@@ -75,7 +75,7 @@ def test_lr_follows_from_hr_and_draw_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_device_that_is_not_asked_gets_the_same_images(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a canvas of the largest size possible, as on a GPU."""
+    """Compare with kernels on a canvas of the largest possible size, as on a GPU."""
     degradation, hr, draw = build(name), pictures(8), torch.rand(8)
     lr = degradation(hr, draw)
     for module in (first_order, second_order):

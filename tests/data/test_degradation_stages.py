@@ -39,14 +39,14 @@ def test_draws_are_a_function_of_draw_and_name() -> None:
     all_, some = CounterRNG(draw), CounterRNG(draw[5:9])
     torch.testing.assert_close(all_.uniform("a")[5:9], some.uniform("a"), rtol=0, atol=0)
     assert not torch.equal(all_.uniform("a"), all_.uniform("b"))
-    # In whole numbers of any length; the value is that of every version, or runs would resume with other images.
+    # In Python integers. The value must stay the same in every version, or resumed runs would see other images.
     bits = int.from_bytes(np.float32(0.25).tobytes(), "little")
     expected = (lowbias32(lowbias32(lowbias32(bits) ^ zlib.crc32(b"sigma"))) >> 8) / 2**24
     assert CounterRNG(torch.tensor([0.25])).uniform("sigma").item() == expected == pytest.approx(0.78571, abs=1e-5)
 
 
 def test_draws_are_uniform_and_independent_of_each_other() -> None:
-    """Also for draws that are as close as float32 allows, and for the golden ratio's multiples of validation."""
+    """Test also draws as close as float32 allows, and the multiples of the golden ratio that validation uses."""
     for draw in (torch.arange(20000) * 2.0**-24, torch.arange(20000).double() * GOLDEN % 1):
         draws = CounterRNG(draw)
         values = torch.stack([draws.uniform(name) for name in ("a", "b", "sigma")])
@@ -135,7 +135,7 @@ def test_resizing_is_torchs(old: tuple[int, int], new: tuple[int, int], mode: st
     inside = slice(None), slice(edge[0], new[0] - edge[0]), slice(edge[1], new[1] - edge[1])
     torch.testing.assert_close(here[inside], expected[inside], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(ours, repeat_border(ours, new_sizes), atol=1e-5, rtol=1e-5)
-    if mode != "area" and old[1] > 1 and new[1] > 1:  # of and to one column, torch repeats the first pixel
+    if mode != "area" and old[1] > 1 and new[1] > 1:  # from or to one column, torch repeats the first pixel
         expected = F.interpolate(image, new, mode=mode, antialias=True)[0]
         ours = resize(canvas, sizes, new_sizes, (60, 60), modes, antialias=True)[0, :, : new[0], : new[1]]
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
@@ -178,7 +178,7 @@ def pil_jpeg(pixels: torch.Tensor, quality: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("quality", [30, 45, 60, 75, 90, 95])
 def test_the_arithmetic_is_libjpegs(quality: int) -> None:
-    """On pictures, whose sides are no multiples of a block, and on white noise, the worst case."""
+    """Test pictures whose sides are no multiples of a block, and white noise, the worst case."""
     pixels = torch.cat([drawn_faces(2, 101, 83), torch.randint(256, (1, 3, 101, 83), dtype=torch.uint8)])
     ours = by_arithmetic(pixels / 255, torch.full((3,), quality + 0.7)) * 255
     assert (ours - ours.round()).abs().max() < 1e-3

@@ -1,4 +1,4 @@
-"""`make_shards` after it was killed."""
+"""`make_shards` after a kill."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from srgan_lightning.utils.errors import UserError
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing handles it."""
+    """Simulate SIGKILL: nothing catches this exception."""
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def cfg(photos: Callable[..., Path], tmp_path: Path) -> DictConfig:
 
 @pytest.fixture
 def killed(cfg: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that was killed in its second split."""
+    """Make a run that was killed in its second split."""
 
     def die_in_val(image: bytes, name: str) -> object:
         if "val" in str(next(iter(Path(cfg.output).glob("*.partial")))):

@@ -1,4 +1,4 @@
-"""Shards that are damaged, or that a stranger offers: one paragraph, and nothing outside the cache."""
+"""Damaged and hostile shards give one paragraph, and nothing is written outside the cache."""
 
 import json
 import os
@@ -22,7 +22,7 @@ Damage = Callable[[Path], Any]
 
 @pytest.fixture
 def shards(photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three shards of four photos; litdata's cache is in `tmp_path`/cache."""
+    """Write three shards of four photos; litdata's cache is in `tmp_path`/cache."""
     cache = str(tmp_path / "cache")
     monkeypatch.setattr("litdata.utilities.dataset_utilities.get_default_cache_dir", lambda: cache)
     source = ImageFolder(photos("photos", 12), "x")
@@ -40,7 +40,7 @@ def read_all(url: str) -> int:
 
 
 def index(*keys: Any, value: Any) -> Damage:
-    """Set a value of index.json, whose chunks and config the keys name."""
+    """Set the value of index.json at a path of keys."""
 
     def change(folder: Path) -> None:
         whole = json.loads((folder / "index.json").read_text())
@@ -68,7 +68,7 @@ def replaced(name: str, by: Callable[[Path], Any]) -> Damage:
 
 
 def number(place: int, value: int) -> Damage:
-    """Set one of the 32-bit numbers that a shard starts with: the count of images, and where each begins."""
+    """Set one of a shard's first 32-bit numbers: the count of images, then the offset of each."""
     return shard(lambda data: data[: 4 * place] + value.to_bytes(4, "little") + data[4 * place + 4 :])
 
 

@@ -1,4 +1,4 @@
-"""Sizes that cannot be trained or scored on: every data group refuses them at the start."""
+"""Every data group refuses, at the start, sizes that cannot be trained or scored on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ Photos = Callable[..., Path]
 
 @pytest.fixture
 def pairs(photos: Photos) -> Callable[..., PairedData]:
-    """Pairs of x4, by the sides of HR in training and validation."""
+    """Write x4 pairs with the given HR sides in training and validation."""
 
     def make(train: int, val: int, **options: object) -> PairedData:
         dirs = [str(photos(f"{n}-{side}", 2, (side, side))) for n in (train, val) for side in (n, n // 4)]

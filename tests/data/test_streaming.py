@@ -1,4 +1,4 @@
-"""`data=streaming`: a folder becomes shards, and shards become a training."""
+"""`data=streaming`: a folder becomes shards, and a run trains on them."""
 
 import json
 import os
@@ -28,7 +28,7 @@ Photos = Callable[..., Path]
 
 @pytest.fixture
 def shards(photos: Photos, tmp_path: Path) -> Path:
-    """Shards of 24 and 5 photos, some 5 to a shard."""
+    """Write shards of 24 and 5 photos, about 5 per shard."""
     folders = {"train": photos("photos/train", 24, (48, 56), ".jpg"), "val": photos("photos/val", 5, (45, 50))}
     for split, folder in folders.items():
         write_shards(ImageFolder(folder, "x"), tmp_path / "shards" / split, "8KB", 0, 0, "raise")
@@ -163,7 +163,7 @@ def test_shards_too_small_to_score_are_told(photos: Photos, tmp_path: Path) -> N
 
 
 class Bomb:
-    """What pickle would run."""
+    """Make a folder when unpickled."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.mkdir, (os.environ["BOMB"],)

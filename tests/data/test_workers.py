@@ -20,7 +20,7 @@ from srgan_lightning.data.workers import ignore_signals_in_worker, worker_option
 
 @pytest.mark.parametrize("cache", [None, "memmap"])
 def test_workers_may_be_spawned(photos: Callable[..., Path], tmp_path: Path, cache: Literal["memmap"] | None) -> None:
-    """macOS has no safe fork: what a worker gets is pickled there."""
+    """macOS cannot fork safely, so what a worker gets is pickled there."""
     folder = str(photos("train", 4))
     data = FolderData(folder, folder, degradation=Bicubic(4), crop=32, batch_size=2, num_workers=1,
                       cache=cache, cache_dir=str(tmp_path / "cache"))  # fmt: skip
@@ -44,12 +44,12 @@ def test_the_default_of_the_process_is_not_taken(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_workers_outlive_the_signals_of_a_whole_job(number: int) -> None:
-    """Sent to them too, as by pkill: the training process asks them for the batches that are left."""
+    """Workers ignore signals, as pkill sends them: the training process still needs their remaining batches."""
     loader = DataLoader(list(range(40)), **worker_options(1))
     batches = iter(loader)
     next(batches)
     (worker,) = batches._workers
-    subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)  # a parent's own would spare it
+    subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)  # not by their parent
     assert len(list(batches)) == 39
 
 
@@ -74,7 +74,7 @@ else:
 @pytest.mark.slow
 @pytest.mark.parametrize("process", [False, True], ids=["program", "child"])
 def test_workers_that_are_left_at_exit_do_not_keep_the_process(process: bool) -> None:
-    """As by an error in a validation, whose traceback keeps the loader."""
+    """An error in a validation leaves loaders like this: its traceback keeps the loader."""
     done = subprocess.run(
         [sys.executable, "-c", LEFT_ALIVE.format(process=process)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What README and docs/ claim is so: links, headings, tests, extras, options of groups."""
+"""What README and docs/ name exists: links, headings, tests, extras, options of groups."""
 
 import importlib
 import re
@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.documents import PAGES, ROOT, anchors, blocks
 from tests.test_structure import LEVEL, PACKAGE
 
-GROUPS = {  # as docs/configuration.md writes them: folder of conf/, and options that it leaves to Hydra
+GROUPS = {  # as docs/configuration.md writes them: folder of conf/, and options that are Hydra's own
     "`model=`": "model",
     "`model/generator=`": "model/generator",
     "`model/discriminator=`": "model/discriminator",
@@ -45,7 +45,7 @@ def test_every_page_is_reached_from_the_readme_or_the_first_page() -> None:
     named = {page for page in PAGES if page.startswith("docs/")}
     linked = set(re.findall(r"\((docs/[\w-]+\.md)", PAGES["README.md"]))
     linked |= {f"docs/{name}" for name in re.findall(r"\(([\w-]+\.md)", PAGES["docs/index.md"])}
-    assert named - linked <= {"docs/index.md", "docs/api.md"}  # the site's menu, and Using models, lead to these
+    assert named - linked <= {"docs/index.md", "docs/api.md"}  # linked from the site's menu and from Using models
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -67,7 +67,7 @@ def test_extras_exist() -> None:
 
 
 def test_named_tests_exist() -> None:
-    """Each row of the tables of guarantees names its tests."""
+    """Every test that a page names exists."""
     files = list((ROOT / "tests").rglob("test_*.py"))
     known = "\n".join(path.read_text(encoding="utf-8") for path in files)
     named = re.findall(r"`(test_\w+)`", "\n".join(PAGES.values()))

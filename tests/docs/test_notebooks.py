@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and were committed with what they print."""
+"""The notebooks run from top to bottom, and are committed with their output."""
 
 from pathlib import Path
 

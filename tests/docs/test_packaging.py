@@ -9,7 +9,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 def required() -> dict[str, str]:
-    """The requirements of the package and its extras without tools of development, by name."""
+    """Return the requirements of the package and its extras by name, without development tools."""
     extras = PROJECT["optional-dependencies"]
     lines = [*PROJECT["dependencies"], *(line for name, each in extras.items() if name != "dev" for line in each)]
     return {re.split(r"[<>=\[]", line)[0]: line for line in lines}
@@ -17,7 +17,7 @@ def required() -> dict[str, str]:
 
 def pinned(name: str) -> dict[str, str]:
     lines = (ROOT / f"constraints/{name}.txt").read_text(encoding="utf-8").splitlines()
-    assert all(re.fullmatch(r"#.*|[a-z0-9-]+==[0-9.]+", line) for line in lines)  # versions alone, no hosts
+    assert all(re.fullmatch(r"#.*|[a-z0-9-]+==[0-9.]+", line) for line in lines)  # only versions, no hosts
     return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 

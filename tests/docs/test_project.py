@@ -25,7 +25,7 @@ def jobs(path: Path) -> dict[str, dict]:
 
 
 def command_lines() -> list[str]:
-    """The shell commands of all workflows, with the values of a matrix in place of its variables."""
+    """Return the shell commands of all workflows, with the values of each matrix filled in."""
     lines = []
     for job in (job for path in WORKFLOWS for job in jobs(path).values()):
         matrix = job.get("strategy", {}).get("matrix", {})
@@ -130,7 +130,7 @@ def test_the_space_answers_to_its_own_name(tmp_path: Path) -> None:
     ],
 )
 def test_make_installs_what_a_target_needs(tmp_path: Path, target: str, there: list[str], installs: list[str]) -> None:
-    """A quickstart takes the package alone, and the tests add the rest to it."""
+    """`make quickstart` installs only the package; the tests install the rest."""
     for name in there:
         (tmp_path / name).touch()
     said = subprocess.run(["make", "-n", target, f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True)

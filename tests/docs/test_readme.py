@@ -1,4 +1,4 @@
-"""Every command and snippet of README and docs/, run: tiny data, tiny networks, in a folder like a user's."""
+"""Run every command and snippet of README and docs/ with tiny data and networks, in a folder like a user's."""
 
 import argparse
 import importlib
@@ -41,7 +41,7 @@ BENCHMARKS = [line for line in OTHERS if "srgan_lightning.benchmark" in line]
 
 @pytest.fixture
 def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all files that the commands name."""
+    """Make a folder with all files that the commands name."""
     for name in ("Set5/HR", "faces", "holiday", "scans"):
         photos(name, 3, (48, 48))
     for name, turns in (("photos/train", 0), ("photos/val", 1)):
@@ -50,7 +50,7 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
     photos("Set5/LR_bicubic_x4", 3, (12, 12))
     for name in ("photo.jpg", "face.jpg"):
         shutil.copy(photos("own", 1, (20, 24)) / "photo0.png", tmp_path / name)
-    for path in sorted((tmp_path / "scans").iterdir()):  # two results of one name would be refused
+    for path in sorted((tmp_path / "scans").iterdir()):  # two results with the same name would be refused
         path.rename(path.with_name(path.name.replace("photo", "scan")))
     celeba = tmp_path / "data/celeba/img_align_celeba"
     celeba.mkdir(parents=True)
@@ -92,7 +92,7 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def run(line: str, extra: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a command line in this process, by the module that it names."""
+    """Run a command line in this process."""
     words = shlex.split(line)
     at = next(i for i, word in enumerate(words) if word.startswith("srgan_lightning."))
     GlobalHydra.instance().clear()
@@ -105,7 +105,7 @@ def run(line: str, extra: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tiny(line: str) -> list[str]:
-    """Options that make a training command a matter of seconds; later options win."""
+    """Return options that shorten a training command to seconds; later options win."""
     srresnet = "srresnet" in line.split("model.init_from")[0]
     options = [*(TINY if srresnet else TINY_SRGAN), "trainer.max_steps=1", "trainer.devices=1", "trainer.num_nodes=1"]
     options += ["trainer.precision=32-true", "loss.vgg.weights=random", "data.crop=32", "seed=1"]
@@ -131,7 +131,9 @@ def tiny(line: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in TRAINING if "sweep" not in line and line != SWEEP])
 def test_training(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if line.startswith(("torchrun", "srun")):  # tests/test_distributed.py starts such; here, that its options hold
+    if line.startswith(
+        ("torchrun", "srun")
+    ):  # tests/test_distributed.py runs these; here only their options are checked
         line = "python " + line[line.index("-m srgan_lightning") :]
     if "streaming" in line:
         pytest.importorskip("litdata")
@@ -183,7 +185,7 @@ def test_others(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", BENCHMARKS)
 def test_benchmarks_compose(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The options hold; tests/test_benchmark.py runs them."""
+    """Check only the options; tests/test_benchmark.py runs them."""
     seen = []
 
     def compose(

@@ -1,4 +1,4 @@
-"""The site of docs/: it builds without a warning, and its page of options holds all of conf/."""
+"""The site of docs/ builds without a warning, and its options page shows all of conf/."""
 
 import html
 import importlib.util

@@ -6,11 +6,11 @@ from srgan_lightning.data.datamodule import SuperResolutionData
 
 
 def batch_of(data: SuperResolutionData, stage: str = "train") -> dict[str, torch.Tensor]:
-    """The first batch as a module would get it."""
+    """Return the first batch as a module gets it."""
     data.setup("fit")
     loader = data.train_dataloader() if stage == "train" else data.val_dataloader()
     raw = next(iter(loader))
-    assert raw["hr"].dtype == torch.uint8  # the loader ships bytes
+    assert raw["hr"].dtype == torch.uint8  # the loader gives bytes
     return data.on_after_batch_transfer(data.on_before_batch_transfer(raw, 0), 0)
 
 

@@ -1,4 +1,4 @@
-"""For comparing one process with two: BatchNorm sees each process's own share, so it is held still."""
+"""Freeze BatchNorm to compare one process with two, because BatchNorm sees only its own process's images."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class FreezeBatchNorm(Callback):
-    """Keeps all BatchNorm layers in eval mode while the rest trains."""
+    """Keep all BatchNorm layers in eval mode while the rest trains."""
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         for module in pl_module.modules():

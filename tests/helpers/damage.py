@@ -18,7 +18,7 @@ from tests.helpers.pictures import SRGB, smooth, write_png16
 
 @cache
 def images() -> dict[str, bytes]:
-    """Small files of all formats and many kinds."""
+    """Write small files of all formats and many kinds."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "Maker"
     exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
@@ -51,7 +51,7 @@ def images() -> dict[str, bytes]:
 
 @cache
 def deep_pngs() -> dict[str, bytes]:
-    """PNG of 16 bits, straight and interlaced, by another writer."""
+    """Return 16-bit PNGs by another writer, interlaced and not."""
     files: dict[str, bytes] = {}
     folder = Path(os.environ.get("TMPDIR", "/tmp"))
     for channels in (1, 2, 3, 4):
@@ -65,7 +65,7 @@ def deep_pngs() -> dict[str, bytes]:
     return files | {"interlaced.png": buffer.getvalue()}
 
 
-#: Where (as a share of the file), and what is put there.
+#: Position (as a share of the file), and the bytes written there.
 changes = st.lists(
     st.tuples(
         st.floats(0, 1),

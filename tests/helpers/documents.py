@@ -12,19 +12,19 @@ PAGES = {
 
 
 def blocks(language: str, page: str) -> list[str]:
-    """The fenced blocks of a page in a language; those without a language are commands, which the tests run."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], flags=re.MULTILINE | re.DOTALL)  # ends are no starts
+    """Return a page's fenced blocks in a language; blocks without a language are commands, which the tests run."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], flags=re.MULTILINE | re.DOTALL)  # not closing fences
     return [block for name, block in fenced if name == language]
 
 
 def commands() -> list[str]:
-    """The command lines of all pages, each once, without comments and with continued lines joined."""
+    """Return each command line of all pages once, without comments and with continued lines joined."""
     text = "".join(block for page in PAGES for block in blocks("", page)).replace("\\\n", " ")
     lines = [line.split("  #")[0].strip() for line in text.splitlines()]
     return [line for line in dict.fromkeys(lines) if line]
 
 
 def anchors(markdown: str) -> set[str]:
-    """The names by which the headings of a page are linked."""
+    """Return the anchors of a page's headings."""
     titles = re.findall(r"^#+ (.*)$", markdown, flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

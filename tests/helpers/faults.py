@@ -1,4 +1,4 @@
-"""A process that fails in the midst of training."""
+"""A process that fails during training."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import lightning
 
 
 class Die(lightning.Callback):
-    """Ends one process after its first step.
+    """End one process after its first step.
 
     Args:
         rank: of the process.

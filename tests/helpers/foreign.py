@@ -1,4 +1,4 @@
-"""Tiny networks of spandrel with random weights, and files of them in the layouts that others publish."""
+"""Tiny networks of spandrel with random weights, and their files in published layouts."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ BASICSR = (
 
 
 def seeded(network: nn.Module) -> nn.Module:
-    """Weights that leave no layer without effect."""
+    """Set random weights with which every layer has an effect."""
     noise = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -48,7 +48,7 @@ def swinir(**options: Any) -> nn.Module:
 
 
 def basicsr_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """RRDBNet's weights at x4 as BasicSR and Real-ESRGAN name them."""
+    """Return RRDBNet's x4 weights with the names of BasicSR and Real-ESRGAN."""
     renamed = {}
     for name, tensor in state.items():
         for pattern, replacement in BASICSR:
@@ -58,7 +58,7 @@ def basicsr_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def save_pth(path: Path, network: nn.Module, under: str | None = None) -> Path:
-    """A file of `torch.save`, alone or under a name such as `params_ema`."""
+    """Write a file of `torch.save`, with the weights at the top or under a key such as `params_ema`."""
     state = network.state_dict()
     torch.save(state if under is None else {under: state}, path)
     return path

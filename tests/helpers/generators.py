@@ -1,4 +1,4 @@
-"""Tiny generators that are not trivial anywhere, and files of them."""
+"""Tiny generators in which every layer has an effect, and their files."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ ABOUT: dict[str, Any] = {
 
 
 def tiny_generator(blocks: int = 2, scale: int = 4, global_skip: str = "none") -> Generator:
-    """8 channels, with BatchNorm statistics and a tail that leave nothing at 0 or 1."""
+    """Return a generator of 8 channels; no BatchNorm statistic or weight of the tail is 0 or 1."""
     generator = Generator(8, blocks, scale, global_skip)
     for layer in generator.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -31,13 +31,13 @@ def tiny_generator(blocks: int = 2, scale: int = 4, global_skip: str = "none") -
 
 
 def tiny_artifact(folder: Path, **arguments: Any) -> Path:
-    """`tiny_generator` as folder/tiny.safetensors, with metadata of every kind."""
+    """Save `tiny_generator` as folder/tiny.safetensors, with metadata of every kind."""
     save_artifact(folder / "tiny.safetensors", tiny_generator(**arguments), ABOUT)
     return folder / "tiny.safetensors"
 
 
 def tiny_checkpoint(folder: Path, generator: Generator) -> Path:
-    """A generator as a training checkpoint holds it: folder/tiny.ckpt."""
+    """Save a generator like a training checkpoint, as folder/tiny.ckpt."""
     checkpoint = {
         "state_dict": {f"generator.{name}": tensor for name, tensor in generator.state_dict().items()},
         "generator": {"architecture": "Generator", "arguments": generator.arguments, "recipe": ABOUT["recipe"]},

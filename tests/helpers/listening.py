@@ -1,4 +1,4 @@
-"""The sockets that a training listens on."""
+"""The sockets on which a training run listens."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ LOOPBACK = ("0100007F", "0" * 24 + "01000000", "0" * 16 + "FFFF00000100007F")  #
 
 
 def listens_on(process: int) -> list[str]:
-    """Addresses and ports, as in /proc/net/tcp and tcp6, that a process of this machine accepts connections on."""
+    """Return the addresses and ports on which a process listens, as in /proc/net/tcp and tcp6."""
     open_files = [os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()]
     rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in open_files]
 
 
 class Listening(lightning.Callback):
-    """Prints what this process and the one that started it listen on, in the midst of training."""
+    """Print, during training, where this process and its parent listen."""
 
     def on_train_batch_end(self, *_: object) -> None:
         for process in (os.getpid(), os.getppid()):

@@ -1,4 +1,4 @@
-"""16-mixed on the CPU, which Lightning has no flag for."""
+"""16-mixed on the CPU, for which Lightning has no flag."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A generator of somebody's own, which has nothing to do with the package's."""
+"""A user's generator, which shares no code with the package's."""
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +19,18 @@ class Espcn(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(3, width, 5, padding=2), nn.Tanh(), nn.Conv2d(width, 3 * scale**2, 3, padding=1)
         )
-        self.register_buffer("order", torch.arange(3))  # whole numbers in the weights, as attention has them
+        self.register_buffer("order", torch.arange(3))  # integers in the weights, as in attention
 
     def forward(self, lr: Tensor) -> Tensor:
         return pixel_shuffle(self.body(lr[:, self.order]), self.scale)
 
 
 class Generator(Espcn):
-    """Called as the package's own is."""
+    """Name a user's class like the package's."""
 
 
 class Wide(Espcn):
-    """With arguments of the same names as the package's."""
+    """Name the arguments like the package's."""
 
     def __init__(self, scale: int, channels: int = 12, blocks: int = 3) -> None:
         super().__init__(channels, scale)

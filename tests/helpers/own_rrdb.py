@@ -1,4 +1,4 @@
-"""A generator of a user: a small RRDB network, which says nothing of itself but what the contract asks for."""
+"""A user's generator: a small RRDB network with only the attributes that the contract requires."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate, leaky_relu
 
 
 class DenseBlock(nn.Module):
-    """Convolutions that see the outputs of all before them, and a residual of a fifth."""
+    """Dense block: each convolution sees all earlier outputs. A fifth of the result is added to the input."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class DenseBlock(nn.Module):
 
 
 class OwnRRDB(nn.Module):
-    """As ESRGAN's, with two convolutions less in each block.
+    """A network like ESRGAN's, with two convolutions fewer in each block.
 
     Args:
         scale: 2 or 4.

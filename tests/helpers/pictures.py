@@ -29,7 +29,7 @@ def upscale(*arguments: object) -> int:
 
 
 def write_png16(path: Path, pixels: Pixels, *extra: tuple[bytes, bytes]) -> None:
-    """A 16-bit PNG of (H, W, 1 to 4), written by another program than ours."""
+    """Write a 16-bit PNG of (H, W, 1 to 4) by another writer than the package's."""
     height, width, channels = pixels.shape
     buffer = io.BytesIO()
     writer = png.Writer(width, height, greyscale=channels < 3, alpha=channels in (2, 4), bitdepth=16)
@@ -46,7 +46,7 @@ def read_png16(path: Path) -> Pixels:
 
 
 def header_bomb() -> bytes:
-    """A PNG that says it is 30,000 x 30,000, in under 100 bytes."""
+    """Return a PNG of less than 100 bytes that claims 30,000x30,000 pixels."""
     buffer = io.BytesIO()
     header = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
     png.write_chunks(buffer, [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")])

@@ -1,4 +1,4 @@
-"""Plants NaN in the images of chosen updates, on one process."""
+"""Plant NaN in the images of chosen updates, on one process."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ import torch
 
 
 def poison(*updates: int, key: str = "hr", rank: int = 0) -> str:
-    """The override that adds `PoisonBatch`."""
+    """Return the override that adds `PoisonBatch`."""
     target = "tests.helpers.poison.PoisonBatch"
     return f"+callbacks.poison={{_target_: {target}, updates: {list(updates)}, key: {key}, rank: {rank}}}"
 
 
 class PoisonBatch(lightning.Callback):
-    """One pixel of one image of `key` is NaN where `global_step` is among `updates`; at the end weights are written."""
+    """Set one pixel of `key` to NaN if `global_step` is in `updates`; write the weights at the end."""
 
     def __init__(self, updates: list[int], key: str = "hr", rank: int = 0) -> None:
         self.updates, self.key, self.rank = updates, key, rank

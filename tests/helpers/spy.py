@@ -1,4 +1,4 @@
-"""A callback that sees a training from the inside."""
+"""A callback that observes a training run from the inside."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from srgan_lightning.training.callbacks import NonFinite
 
 
 class Spy(Callback):
-    """Sees a training from the inside."""
+    """Observe a training run from the inside."""
 
     def __init__(self) -> None:
         self.module: Any = None
@@ -43,6 +43,6 @@ class Spy(Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
         self.steps.append(trainer.global_step)
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
-        if "loss/generator" in pl_module.values:  # not in a batch of the discriminator alone
+        if "loss/generator" in pl_module.values:  # not in a batch that updates only the discriminator
             self.losses.append(float(pl_module.values["loss/generator"]))
         self.skipped = next(c.skipped for c in trainer.callbacks if isinstance(c, NonFinite))  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.train import train
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 
-#: A run with all that has a state: two optimisers, a schedule, EMA, blur, gradients that wait, epochs of four batches.
+#: A run with everything that has a state: two optimisers, a schedule, EMA, blur, accumulation, epochs of four batches.
 SRGAN = [
     "experiment=quickstart",
     *TINY_SRGAN,
@@ -40,7 +40,7 @@ SRGAN = [
     "degradation.kernel=5",
     "callbacks.sample_grid=null",
 ]
-#: Of the runs that `finished` and `copied` of conftest.py give.
+#: Settings of the runs that `finished` and `copied` of conftest.py return.
 SHORT = [*SRGAN, "trainer.max_steps=2", "trainer.val_check_interval=2"]
 SRRESNET = [
     "experiment=srresnet_celeba",
@@ -56,16 +56,16 @@ UNEQUAL = ("images_per_second",)
 
 
 class Tell(Callback):
-    """Sends this process a signal at a batch of training, or in its validation; first to its workers."""
+    """Send this process a signal at a training batch or in its validation; its workers get it first."""
 
     def __init__(self, batch: int, validation: bool = False, number: int = signal.SIGTERM, times: int = 1) -> None:
         self.batch, self.validation, self.number, self.times = batch, validation, number, times
 
     def _tell(self, trainer: Trainer, validation: bool) -> None:
         if trainer.fit_loop.total_batch_idx + 1 == self.batch and validation == self.validation:
-            for worker in multiprocessing.active_children():  # by another process: of their parent's they take no harm
+            for worker in multiprocessing.active_children():  # by another process: workers tolerate their parent's own
                 subprocess.run(["kill", f"-{self.number}", str(worker.pid)], check=False)  # some have ended
-                time.sleep(0.2)  # for PyTorch to notice one that dies of it
+                time.sleep(0.2)  # for PyTorch to notice a worker that dies
             for _ in range(self.times):
                 os.kill(os.getpid(), self.number)
 
@@ -77,7 +77,7 @@ class Tell(Callback):
 
 
 class TellParent(Callback):
-    """Sends SIGTERM to the command that started this process and others, and leaves it time to pass that on."""
+    """Send SIGTERM to the command that started the processes, and give it time to pass the signal on."""
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
@@ -89,7 +89,7 @@ class TellParent(Callback):
 
 
 class InterruptParent(Callback):
-    """Sends SIGINT to the command that started this process, a second apart, in an update that takes long."""
+    """Send SIGINT to the command that started this process, a second apart, during a long update."""
 
     def __init__(self, times: int, seconds: float) -> None:
         self.times, self.seconds = times, seconds
@@ -104,7 +104,7 @@ class InterruptParent(Callback):
 
 
 class Noise(Callback):
-    """Moves the generator's weights by random numbers of all three kinds."""
+    """Change the generator's weights by random numbers of Python, NumPy and torch."""
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -121,13 +121,13 @@ def _composed(*overrides: str) -> DictConfig:
 def configuration(run_dir: Path, overrides: list[str], **settings: Any) -> DictConfig:
     """Compose overrides, once for many runs, and change settings such as `ckpt_path` for this one."""
     cfg = copy.deepcopy(_composed(*overrides))
-    OmegaConf.set_struct(cfg, False)  # a callback of ours may be new to it
+    OmegaConf.set_struct(cfg, False)  # it may lack a callback of the tests
     return cast(DictConfig, OmegaConf.merge(cfg, {"run_dir": str(run_dir), **settings}))
 
 
 def in_a_process(target: Callable[..., None], *arguments: Any, seconds: float | None = None) -> int:
-    """Run a function in a new process, killed after some seconds if at all; gives its exit code."""
-    # Forked from a server that has imported everything: an attempt a second, and not every ten.
+    """Run a function in a new process, and kill it after some seconds if given; return its exit code."""
+    # Forked from a server that has imported everything, which takes one second instead of ten.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     process = context.Process(target=target, args=arguments)
@@ -145,7 +145,7 @@ def attempt(run_dir: Path, overrides: list[str], fatal_sync: int | None = None) 
     Args:
         run_dir: where.
         overrides: of the configuration.
-        fatal_sync: which call of fsync this process does not outlive. Files are synchronised as they are written: an
+        fatal_sync: number of the fsync call at which this process is killed. Each file is synced once written: an
             odd one is cut short first, as by a kill within the write.
     """
     torch.set_num_threads(1)
@@ -167,7 +167,7 @@ def attempt(run_dir: Path, overrides: list[str], fatal_sync: int | None = None) 
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Equality to the last bit, through containers."""
+    """Return whether two values are bit-identical, also inside containers."""
     if isinstance(a, torch.Tensor):
         return isinstance(b, torch.Tensor) and torch.equal(a, b)
     if isinstance(a, dict):
@@ -184,7 +184,7 @@ def history(run: Path) -> list[dict[str, str]]:
 
 
 def differences(one: Path, two: Path) -> list[str]:
-    """What differs between the results of two runs, besides times: checkpoints, history, artifact, files."""
+    """Return the differences between two runs' checkpoints, history, artifact and files, except times."""
     found: list[str] = []
     for name in ("last", "best"):
         a, b = (torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True) for run in (one, two))
@@ -209,7 +209,7 @@ def stopped(
     number: int = signal.SIGTERM,
     callbacks: Sequence[Callback] = (),
 ) -> Any:
-    """Train until a signal at a batch; gives the summary."""
+    """Train until a signal at a batch; return the summary."""
     tell = {"_target_": "tests.helpers.stops.Tell", "batch": batch, "validation": validation, "number": int(number)}
     with pytest.raises(SystemExit) as ended:
         train(configuration(run, overrides, ckpt_path="auto", callbacks={"tell": tell}), callbacks)
@@ -218,7 +218,7 @@ def stopped(
 
 
 def assert_resumes_exactly(folder: Path, overrides: list[str], stops: Sequence[int]) -> tuple[Path, Path]:
-    """Train at once, and again with a stop at each of some batches: both must leave the same.
+    """Train without a stop, and again with a stop at each given batch; both must leave the same files.
 
     Args:
         folder: for the runs.

@@ -1,4 +1,4 @@
-"""What the processes of a training send to each other."""
+"""The traffic between the processes of a training run."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class CountGradientBytes(lightning.Callback):
-    """Prints how many bytes of gradients this process has sent, at the end of training."""
+    """Print, at the end of training, how many bytes of gradients this process has sent."""
 
     def __init__(self) -> None:
         self.sent = 0

@@ -1,4 +1,4 @@
-"""A visitor of the web page who has no browser, and may want what the page does not offer."""
+"""A client of the web page without a browser, which can also send requests that the page does not offer."""
 
 import json
 import secrets
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Site(NamedTuple):
-    """A server that runs."""
+    """A running server."""
 
     url: str
     folder: Path  # photos and weights of the tests; the server's working directory
@@ -15,7 +15,7 @@ class Site(NamedTuple):
 
 
 class Visitor:
-    """Asks what the page asks, without a browser."""
+    """Send the page's requests without a browser."""
 
     def __init__(self, site: Site) -> None:
         import httpx  # of the extra demo
@@ -28,7 +28,7 @@ class Visitor:
         return as_file(answer.json()[0])
 
     def order(self, photo: Any, **changes: Any) -> tuple[str, Any]:
-        """The last event that an order gives, `complete` or `error`, and its data."""
+        """Return the last event of a job, `complete` or `error`, and its data."""
         values = {"weights": "srresnet.safetensors", "second": "none", "amount": 0.5, "own": None, "truth": None}
         values |= {"precision": "32", "outscale": None}
         data = [photo, *(values | changes).values()]
@@ -50,5 +50,5 @@ class Visitor:
 
 
 def as_file(path: str) -> dict[str, Any]:
-    """A file of the server's in the words of Gradio."""
+    """Return Gradio's description of a file on the server."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}

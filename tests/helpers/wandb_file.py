@@ -1,4 +1,4 @@
-"""Reads the offline file of a W&B run back: a log of protobuf records in 32 KiB blocks, as LevelDB writes its own."""
+"""Read the offline file of a W&B run: protobuf records in 32 KiB blocks, in LevelDB's log format."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ BLOCK, HEADER = 32768, 7  # of each piece: checksum (4), length (2), kind (1: wh
 
 
 def records(path: Path) -> Iterator[Record]:
-    """All records of a `.wandb` file in order."""
+    """Return all records of a `.wandb` file in order."""
     data, position, parts = path.read_bytes(), HEADER, b""
     assert data.startswith(b":W&B")
     while position + HEADER <= len(data):
@@ -31,5 +31,5 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def values(items: Any) -> dict[str, Any]:
-    """Key and value of the items of a history, summary or config record; nested keys are joined by dots."""
+    """Return the keys and values of a history, summary or config record; nested keys are joined by dots."""
     return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}

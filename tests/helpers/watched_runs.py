@@ -1,4 +1,4 @@
-"""Trainings of both stages that `Health` and `NonFinite` watch, and what they leave."""
+"""Runs of both stages with `Health` and `NonFinite`, and their results."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ PERCEPTUAL = ["loss.perceptual=1", "loss.vgg.weights=random", "loss.vgg.layer=re
 
 
 def log_of(cfg: DictConfig) -> str:
-    """What was said during a run."""
+    """Return a run's health.log."""
     path = Path(cfg.run_dir) / "health.log"
     return path.read_text() if path.exists() else ""
 
@@ -26,7 +26,7 @@ def checkpoint(cfg: DictConfig) -> Any:
 
 
 def assert_same(a: Any, b: Any, *keys: str) -> None:
-    """Equality of checkpoints' parts, bit for bit."""
+    """Assert that parts of checkpoints are bit-identical."""
     for key in keys:
         assert a[key].keys() == b[key].keys()
         for name, value in a[key].items():

@@ -1,4 +1,4 @@
-"""Identity: the cosine of embeddings by an ONNX network, and files that would do more than embed."""
+"""Identity: the cosine of an ONNX network's embeddings, and files that contain more than a network."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ Save = Callable[..., str]
 
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
-    """Write an embedder, a matrix product of an image of 8x6 pixels; with operators in front of it where given."""
+    """Write an embedder: the matrix product of an 8x6 image, after the given operators."""
 
     def write(*front: Any, name: str = "e.onnx", shape: Any = (1, 3, 8, 6), change: Any = None) -> str:
         helper, kinds = onnx.helper, onnx.TensorProto
@@ -55,7 +55,7 @@ def node(kind: str, *inputs: str, domain: str = "") -> Any:
 
 
 def by_hand(faces: torch.Tensor, mean: float, std: float) -> torch.Tensor:
-    """Of (1, 3, H, W): the square in the middle, resized, and the matrix product."""
+    """Compute the embedding of (1, 3, H, W): crop the middle square, resize it, and multiply it by the matrix."""
     height, width = faces.shape[-2:]
     top, left = (height - min(height, width)) // 2, (width - min(height, width)) // 2
     square = round_to_8_bits(faces)[..., top : top + min(height, width), left : left + min(height, width)]
@@ -142,4 +142,4 @@ def test_bad_files_and_options(tmp_path: Path, save: Save) -> None:
     dynamic = FaceEmbedder(save(shape=("n", 3, None, None)))
     assert dynamic.size == (112, 112)
     with pytest.raises(UserError, match="fails on a face"):
-        dynamic(torch.rand(1, 3, 8, 8))  # the matrix is one of 8x6 pixels
+        dynamic(torch.rand(1, 3, 8, 8))  # the matrix needs 8x6 pixels

@@ -31,13 +31,13 @@ def saved(form: str, size: tuple[int, int] = (64, 64)) -> bytes:
 
 
 def psd() -> bytes:
-    """64 x 64 of RGB without layers, uncompressed."""
+    """Return an uncompressed 64x64 RGB file without layers."""
     header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 64, 64, 8, 3)
     return header + bytes(4 + 4 + 4 + 2) + bytes(3 * 64 * 64)
 
 
 def fli() -> bytes:
-    """One frame of 64 x 64, which copies nothing."""
+    """Return one 64x64 frame that copies nothing."""
     frame = struct.pack("<IHH8x", 16, 0xF1FA, 0)
     return struct.pack("<IHHHHHH", 128 + 16, 0xAF12, 1, 64, 64, 8, 3).ljust(128, b"\0") + frame
 
@@ -48,14 +48,14 @@ MODES = {"EPS": "RGB", "PSD": "RGB", "FLI": "P", "ICNS": "RGBA"}
 
 @pytest.fixture
 def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `gs` in PATH that leaves a file when it is started."""
+    """Put a `gs` in PATH that writes a file when it is started."""
     started = tmp_path / "started"
     program = tmp_path / "bin/gs"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ntouch {started}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # PIL looks for it once a process
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # PIL looks for it once per process
     return started
 
 
@@ -64,7 +64,7 @@ def test_no_decoder_but_those_that_are_meant(
     tmp_path: Path, form: str, ghostscript: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Image.open(io.BytesIO(FOREIGN[form])) as image:
-        assert (image.format, image.mode) == (form, MODES[form])  # PIL alone would take it
+        assert (image.format, image.mode) == (form, MODES[form])  # PIL alone would accept it
     folder = tmp_path / "photos"
     folder.mkdir()
     path = folder / "photo.png"
@@ -105,7 +105,7 @@ def test_the_formats_that_are_meant_are_read(tmp_path: Path, form: str) -> None:
 
 
 def exif_of(kind: int, value: bytes) -> bytes:
-    """EXIF of a maker and an orientation of any type: 2 is text, 3 a number of 16 bits, 4 of 32."""
+    """Return EXIF with a maker, and an orientation of type 2 (text), 3 (16 bits) or 4 (32 bits)."""
     count = {2: len(value), 3: len(value) // 2, 4: len(value) // 4}[kind]
     data = 8 + 2 + 2 * 12 + 4
     entries = struct.pack("<HHII", 0x010F, 2, 6, data)
@@ -127,7 +127,7 @@ STRANGE = {
 @pytest.mark.parametrize("kind", STRANGE)
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".16.png"])
 def test_a_strange_orientation_is_upright(tmp_path: Path, suffix: str, kind: str) -> None:
-    """Text, out of range or damaged: the photo is whole all the same."""
+    """The photo is read completely even if the orientation is text, out of range or damaged."""
     path = tmp_path / f"photo{suffix}"
     exif = STRANGE[kind]
     if suffix == ".16.png":

@@ -1,4 +1,4 @@
-"""Resizing by strips gives what torch's antialiased bicubic interpolation gives of the whole."""
+"""Resizing in strips equals torch's antialiased bicubic interpolation of the whole picture."""
 
 import numpy as np
 import pytest
