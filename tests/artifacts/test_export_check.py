@@ -71,7 +71,7 @@ def test_where_half_precision_has_no_place(tmp_path: Path, capsys: pytest.Captur
     artifact = tiny_artifact(tmp_path)
     words = ("--weights", artifact, "-o", tmp_path / "m.safetensors", "--precision", "fp16")
     assert export_cli(*words, "--format", "safetensors") == 1
-    assert "is for --format onnx alone" in capsys.readouterr().err
+    assert "works only with --format onnx" in capsys.readouterr().err
     for precision, said in (("bf16", "no convolutions in bf16 on a CPU"), ("8", "neither 32 nor fp16")):
         with pytest.raises(SystemExit, match="2"):
             export_cli("--weights", artifact, "--format", "onnx", "-o", tmp_path / "m.onnx", "--precision", precision)

@@ -131,9 +131,7 @@ def tiny(line: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in TRAINING if "sweep" not in line and line != SWEEP])
 def test_training(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if line.startswith(
-        ("torchrun", "srun")
-    ):  # tests/test_distributed.py runs these; here only their options are checked
+    if line.startswith(("torchrun", "srun")):  # test_distributed.py runs these; here only their options are checked
         line = "python " + line[line.index("-m srgan_lightning") :]
     if "streaming" in line:
         pytest.importorskip("litdata")

@@ -52,8 +52,8 @@ def export(
         The differences between the output and the generator's output in float32.
 
     Raises:
-        UserError: a package is missing, the file cannot be written, its output differs by the tolerance of the
-            precision or more, or the format does not support the precision.
+        UserError: a package is missing, the file cannot be written, its output differs by at least the tolerance of the
+            precision, or the format does not support the precision.
     """
     path = Path(path)
     writer, suffix = FORMATS[form]
@@ -69,7 +69,7 @@ def export(
                 differences = compare(trained.generator, exported, photos or {})
             except (UserError, OSError):
                 raise
-            except Exception as error:  # a class of a user may raise anything, and so may a runtime over its graph
+            except Exception as error:  # a user's class may raise anything, and so may the runtime of its graph
                 if isinstance(trained.generator, Generator):
                     raise
                 reason = " ".join(str(error).split())[:300]
@@ -92,7 +92,7 @@ def check_precision(trained: Trained, form: str, precision: str) -> None:
         return
     if form != "onnx":
         raise UserError(
-            f"--precision {precision} is for --format onnx alone. An artifact of half the size is --format "
+            f"--precision {precision} works only with --format onnx. For an artifact of half the size, use --format "
             "safetensors16."
         )
     if not traits_of(trained.generator).supports_half:
@@ -150,7 +150,7 @@ def write_onnx(trained: Trained, path: Path, precision: str = "32") -> Upscaler:
     model = program.model_proto
     onnx.save_model(model if precision == "32" else to_half(model), path)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; it warns of each node of half precision that it computes in float32
+    options.log_severity_level = 3  # only errors: it would warn of each float16 node that it computes in float32
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0])
 
@@ -184,7 +184,7 @@ def write_safetensors(trained: Trained, path: Path) -> Upscaler:
 
 
 def write_half(trained: Trained, path: Path) -> Upscaler:
-    """Write an artifact of half the size, with convolutions in float16; `trained` is rounded too, to be compared."""
+    """Write an artifact of half the size, with convolutions in float16; round `trained` too, for the comparison."""
     weights = trained.generator.state_dict()
     for name, tensor in weights.items():
         if tensor.ndim > 1:  # biases and BatchNorm take little space, and some of their values underflow in float16

@@ -31,7 +31,7 @@ def plain_when_piped() -> None:
 
 @contextmanager
 def hydra_raises() -> Iterator[bool]:
-    """Let Hydra raise errors instead of printing them; yield whether the user requested that (HYDRA_FULL_ERROR)."""
+    """Let Hydra raise errors instead of printing them; yield whether the user set HYDRA_FULL_ERROR."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -43,7 +43,7 @@ def hydra_raises() -> Iterator[bool]:
 
 
 def flags_first(arguments: list[str]) -> list[str]:
-    """Move overrides after the flags, because Hydra accepts them only in one place.
+    """Move overrides after the flags, because Hydra does not accept overrides between flags.
 
     Raises:
         SystemExit: with code 2, for unknown flags.

@@ -31,9 +31,8 @@ class Bicubic(nn.Module):
 
     def __init__(self, scale: int = 4, jpeg: tuple[int, int] | None = None, jpeg_probability: float = 1.0) -> None:
         super().__init__()
-        if (
-            not isinstance(scale, int) or not 1 <= scale <= 64
-        ):  # generators have 2, 4 or 8; bicubic alone can be scored at any
+        # Generators have 2, 4 or 8; bicubic alone can be scored at any scale.
+        if not isinstance(scale, int) or not 1 <= scale <= 64:
             raise UserError(f"scale={scale} is not possible: give a whole number, 2, 4 or 8 for a generator.")
         if jpeg is not None and (len(jpeg) != 2 or not 1 <= jpeg[0] <= jpeg[1] <= 100):
             raise UserError(f"degradation.jpeg={jpeg}: give two qualities between 1 and 100, the lower first, or null.")

@@ -89,7 +89,7 @@ def readable_sizes(images: ImageFolder, paths: Sequence[Path], on_error: OnError
     """Read the sizes of image files from their headers.
 
     Args:
-        images: the images; with `skip`, those with an unreadable header are removed from it.
+        images: the images; `skip` removes those with an unreadable header.
         paths: one file per image.
         on_error: `raise` or `skip`.
 
@@ -114,7 +114,7 @@ def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size
     """Check that every image is large enough and, for training without crops, that all have one size.
 
     Args:
-        data: the data module, for crop, smallest sides and `on_error`; with `skip`, small images are left out.
+        data: the data module, with crop, smallest sides and `on_error`; `skip` leaves small images out.
         images: the images of one split.
         sizes: their sizes.
         split: the split.

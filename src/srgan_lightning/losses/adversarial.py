@@ -17,10 +17,11 @@ class AdversarialLoss:
     Logits have any shape: (B, 1), one per image, or maps (B, 1, H, W), one per pixel.
 
     Args:
-        kind: `bce` (the paper's, non-saturating); `hinge`; `least_squares`; `linear` (loss=all_terms): the
-            discriminator minimises 1 - D(hr) + D(sr), the generator 1 - D(sr), with D the sigmoid of the logits; or
-            `relativistic`, ESRGAN's (Wang et al. 2018, section 3.2): half the cross-entropy of the logits of HR minus
-            the mean logit of SR, plus the reverse, with means over the batch of one process.
+        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, `linear` or `relativistic`. With `linear`
+            (loss=all_terms), the discriminator minimises 1 - D(hr) + D(sr), and the generator 1 - D(sr); D is the
+            sigmoid of the logits. `relativistic` is ESRGAN's (Wang et al. 2018, section 3.2): the average of two
+            cross-entropies, of HR's logits minus the mean logit of SR, and of SR's logits minus the mean logit of HR.
+            The means are over the batch of one process.
         label_smoothing: s in [0, 0.5): the discriminator's label of HR is 1 - s; the label of SR stays 0.
 
     Raises:
@@ -88,7 +89,7 @@ class AdversarialLoss:
     def probabilities(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean D(HR) and D(SR), scalars in [0, 1].
 
-        Relativistic: the probabilities of being more real than the average of the other kind.
+        For `relativistic`, these are the probabilities that HR is more real than the mean SR, and SR than the mean HR.
         """
         if self.relativistic:
             real, fake = _relative(real, fake)
@@ -96,6 +97,6 @@ class AdversarialLoss:
 
 
 def _relative(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Subtract from the logits of each kind the mean logit of the other."""
+    """Subtract the mean logit of SR from the logits of HR, and the reverse."""
     real, fake = real.float(), fake.float()
     return real - fake.mean(), fake - real.mean()

@@ -15,7 +15,7 @@ class Turn(NamedTuple):
 
 
 class Turns:
-    """The order of batches in a generator update: first those of extra discriminator updates, then those of both.
+    """The order of batches in a generator update: first for extra discriminator updates, then for both networks.
 
     Args:
         batches: number of batches whose gradients are averaged for one update of a network.
@@ -46,7 +46,7 @@ class Turns:
             discriminator_trains: whether there is an adversarial term and the discriminator is not paused; the same for
                 all batches of one generator update.
         """
-        learns = discriminator_trains and (updates + 1) % self.interval == 0  # so that logged updates have it
+        learns = discriminator_trains and (updates + 1) % self.interval == 0  # at multiples, like logging
         further = (self.updates - 1 if learns else 0) * self.batches
         self.taken += 1
         return Turn(

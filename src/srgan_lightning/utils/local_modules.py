@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def with_working_directory() -> Iterator[None]:
-    """Search modules in the working directory too. It comes last in the path; `python -m` puts it first."""
+    """Also search the working directory for modules, after all others. (`python -m` searches it first.)"""
     here = os.getcwd()
     added = here not in sys.path
     if added:

@@ -48,7 +48,7 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
         rounds: timed runs of each.
 
     Returns:
-        Images per second and worker; `loading_alone` without augmentation and degradation, which a GPU would do.
+        Images per second and worker; `loading_alone` omits augmentation and degradation, which run on a GPU if any.
     """
     data = build_data(cfg)
     data.num_workers = 0

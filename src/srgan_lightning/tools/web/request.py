@@ -31,7 +31,7 @@ PROTOCOL = "By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of bor
 #: Advice for photos that are too large for the page.
 COMMAND = "Use the command line for larger photos: python -m srgan_lightning.upscale PHOTO -o RESULTS."
 MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory per million pixels
-#: Largest scale of a visitor's network, and largest factor for the largest photo: 64 pixels per pixel.
+#: Largest scale of a visitor's network. It also limits a result to 8 x 8 pixels per pixel of the largest photo.
 MAX_SCALE = 8
 
 
@@ -89,7 +89,7 @@ def run_request(
     """
     finish = Finish(request.outscale)
     if request.outscale is not None and request.truth is not None:
-        raise UserError("A score is of the network's own size: set outscale to 0, or remove the original.")
+        raise UserError("Scores need the network's own size: set outscale to 0, or remove the original.")
     name, generator = _generator(request)
     scale = generator.scale
     photo = _read(request.photo, max_pixels, "The photo")
@@ -142,7 +142,7 @@ def _load(weights: str | Path) -> Trained:
 
 
 def _without_folder(error: UserError, path: Path) -> str:
-    """Return the message of an error without the server's folder of a file."""
+    """Return an error message in which the file's name replaces its path on the server."""
     return str(error).replace(printable(path), printable(path.name))
 
 
