@@ -1,4 +1,4 @@
-"""`--precision auto`: what it becomes, and how near to float32 the bundled models are in bf16."""
+"""`--precision auto`: its choice, and the bundled models' difference between bf16 and float32."""
 
 from pathlib import Path
 
@@ -27,14 +27,14 @@ TOO_FAR = {"srgan-faces-x4"}
 
 
 def drawn() -> list[Picture]:
-    """LR of two drawn faces."""
+    """Return LR of two drawn faces."""
     faces = DrawnFaces(2, 192, seed=5).images.float() / 255
     pixels = resize_bicubic(faces, (48, 48)).clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).numpy()
     return [Picture(one) for one in pixels]
 
 
 def set5() -> list[Picture]:
-    """LR of Set5, where that is beside the checkout."""
+    """Return LR of Set5 if it lies beside the checkout."""
     folder = Path(__file__).resolve().parents[3] / "shared/data/Set5"
     files = sorted(path for path in folder.rglob("*") if path.suffix == ".png" and "LR" not in str(path))
     images = [Image.open(path).convert("RGB") for path in files]
@@ -44,7 +44,7 @@ def set5() -> list[Picture]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", bundled_names())
 def test_bundled_models_are_as_near_to_float32_as_auto_promises(name: str) -> None:
-    """At most 2 levels of 255 anywhere, and 1 level in 99.9% of the values."""
+    """bf16 differs by at most 2 levels of 255, and by at most 1 in 99.9% of the values."""
     generator = load_generator(name)
     exact, half = (TiledUpscaler(generator, precision=precision) for precision in ("32", "bf16"))
     apart = np.concatenate(
@@ -53,7 +53,7 @@ def test_bundled_models_are_as_near_to_float32_as_auto_promises(name: str) -> No
             for lr in [*drawn(), *set5()]
         ]
     )
-    assert apart.max() > 0  # it is another computation
+    assert apart.max() > 0  # bf16 was really used
     if name in TOO_FAR:
         assert DEFAULT_PRECISION == "32"
         pytest.xfail(f"{name}: {apart.max()} levels apart in {np.sum(apart > 2)} values; the default is 32")
@@ -98,7 +98,7 @@ def test_16_bit_pictures_are_computed_in_float32_whatever_is_asked() -> None:
 
 
 def test_the_memory_that_a_tile_needs_follows_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three layers of 8 channels of 100x100: 2 bytes a value for 8-bit pictures in bf16, else 4."""
+    """Count three layers of 8 channels of 100x100, with 2 bytes per value for 8-bit pictures in bf16, else 4."""
     needed = 3 * 8 * 100 * 100
     monkeypatch.setattr("srgan_lightning.inference.upscaling.memory_of", lambda device: 3 * needed)
     shallow, deep = (np.zeros((1, 100, 100, 3), kind) for kind in (np.uint8, np.uint16))

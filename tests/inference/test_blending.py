@@ -1,4 +1,4 @@
-"""Two generators in one: a blend of their weights; and work that is done in steps."""
+"""Blends of two generators' weights, and upscaling in steps."""
 
 import pytest
 import torch

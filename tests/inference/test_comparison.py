@@ -1,4 +1,4 @@
-"""One comparison of several generators: what they cost, and all of them side by side."""
+"""Comparison of several generators: their costs, and a picture of all side by side."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_the_peak_counts_what_is_alive_at_one_time() -> None:
 
 
 def test_costs_are_of_a_megapixel_of_sr(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that each upscaler moves on, with outliers that a median does not see."""
+    """Use a clock that each upscaler advances, with outliers that a median ignores."""
     now, calls = [0.0], {"a": 0, "b": 0}
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
 
@@ -84,7 +84,7 @@ def test_the_table_has_the_costs(evaluate, photos, tmp_path: Path) -> None:  # t
 
 
 def test_all_generators_stand_side_by_side() -> None:
-    """Whole, and where HR has most detail, enlarged."""
+    """Each image is shown whole, and enlarged where HR has most detail."""
     hr = torch.full((1, 3, 128, 192), 0.5)
     hr[..., 40:104, 120:184] = torch.rand(1, 3, 64, 64)
     lr = torch.full((1, 3, 32, 48), 0.25)
@@ -121,7 +121,7 @@ def test_the_file_is_written(evaluate, photos, tmp_path: Path) -> None:  # type:
 
 @pytest.mark.slow
 def test_dists_builds_its_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With random VGG16 weights: 0 for equal images, torchmetrics' figure for others, in their mean."""
+    """With random VGG16 weights, equal images have 0, others have torchmetrics' value, and the mean is reported."""
     from torchmetrics.functional.image import dists
     from torchvision.models import vgg16
 

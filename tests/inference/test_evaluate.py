@@ -1,4 +1,4 @@
-"""`evaluate`: figures, every kind of image, and its errors."""
+"""`evaluate`: its scores, all kinds of images, and its errors."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ from srgan_lightning.networks import Generator
 
 @pytest.fixture
 def evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run the command in this process; gives exit code, stdout, stderr."""
+    """Run the command in this process; return exit code, stdout and stderr."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         GlobalHydra.instance().clear()
@@ -200,7 +200,7 @@ def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., P
         code, _, err = evaluate(*arguments, "json=never.json")
         assert code == 1
         assert "Traceback" not in err
-        assert "quickstart" not in err  # that is for training
+        assert "quickstart" not in err  # that option is for training
         for word in words:
             assert word in err, arguments
     assert not (tmp_path / "never.json").exists()
@@ -223,7 +223,7 @@ def test_perceptual_metrics_without_weights_are_an_error_and_no_zero(
 def test_lpips_from_a_local_folder(
     evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the right file in the folder no network is asked; the weights here are random: only the way is tested."""
+    """With the right file in the folder, nothing is downloaded. The weights are random, so the score is not tested."""
     from torchvision.models import AlexNet_Weights, alexnet
 
     name = AlexNet_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
@@ -238,14 +238,14 @@ def test_lpips_from_a_local_folder(
 
 
 class Pixels(nn.Module):
-    """Features that need no weights."""
+    """Compute features without weights."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return image.flatten(1).float()
 
 
 def test_kid_is_the_same_every_time() -> None:
-    """Above 50 images it is taken on random subsets."""
+    """KID uses random subsets above 50 images."""
     metrics = PerceptualMetrics([], None, torch.device("cpu"), {})
     metrics.metrics["kid"] = KernelInceptionDistance(Pixels(), subset_size=2)
     hr, values, after = torch.rand(55, 1, 3, 4, 4), [], []
@@ -256,7 +256,7 @@ def test_kid_is_the_same_every_time() -> None:
         values.append(metrics.compute(len(hr))["kid"])
         after.append(float(torch.rand(())))
     assert values[0] == values[1] != 0
-    assert after[0] != after[1]  # nobody else's random numbers are touched
+    assert after[0] != after[1]  # the global random state is unchanged
 
 
 def test_vgg_is_the_mean_of_the_perceptual_loss(

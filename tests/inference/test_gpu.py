@@ -1,4 +1,4 @@
-"""Inference on a GPU: half precision, tiles, real shortage of memory, JPEG in a degradation, and an exported graph."""
+"""Inference on a GPU: half precision, tiles, real lack of memory, JPEG degradation, and an exported graph."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_a_gpu_gives_the_image_of_the_cpu(tile: int, precision: str) -> None:
 
 
 def test_real_shortage_of_memory_halves_the_tile(capsys: pytest.CaptureFixture[str]) -> None:
-    """With 1 GB for a picture whose layers take 0.3 GB each at once."""
+    """Use 1 GB for a picture whose layers take 0.3 GB each without tiles."""
     generator, pixels = Generator(64, 1).eval(), noise(1024, 1024)
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(0).total_memory
@@ -59,7 +59,7 @@ def test_real_shortage_of_memory_halves_the_tile(capsys: pytest.CaptureFixture[s
     assert upscaler.tile < 1024
     assert "Out of memory with tiles of 1024 pixels: continuing with 512." in capsys.readouterr().err
     assert result.shape == (4096, 4096, 3)
-    corner = upscaled(generator, pixels[:128, :128], "cuda")[:256, :256]  # beyond the reach of the cut
+    corner = upscaled(generator, pixels[:128, :128], "cuda")[:256, :256]  # outside the receptive field
     assert np.abs(result[:256, :256].astype(int) - corner).max() <= 1
 
 
@@ -70,7 +70,7 @@ def test_jpeg_on_a_gpu_is_that_of_the_cpu() -> None:
     there = degradation(hr.cuda(), draw.cuda())
     assert there.is_cuda
     assert (there.cpu() - degradation(hr, draw)).abs().mean() * 255 < 0.1
-    assert (there - Bicubic(4)(hr.cuda(), draw.cuda())).abs().mean() * 255 > 0.1  # JPEG has been there
+    assert (there - Bicubic(4)(hr.cuda(), draw.cuda())).abs().mean() * 255 > 0.1  # JPEG was applied
 
 
 def test_onnx_gives_the_image_of_the_gpu(tmp_path: Path) -> None:

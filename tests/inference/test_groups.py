@@ -1,4 +1,4 @@
-"""On accelerators, small images of equal size pass through the generator together, with the results of one by one."""
+"""On accelerators, small images of equal size are upscaled in batches, with the results of one at a time."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def test_accelerators_alone_get_batches() -> None:
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches on the CPU too, as on an accelerator."""
+    """Use batches on the CPU too, as on an accelerator."""
     monkeypatch.setattr("srgan_lightning.inference.predict.group_pixels", lambda device: GPU_PIXELS)
 
 
@@ -118,7 +118,7 @@ def test_out_of_memory_halves_the_number_and_no_tile(monkeypatch: pytest.MonkeyP
 def test_one_that_fails_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], batches: None
 ) -> None:
-    """Where the generator gives NaN, and where the file cannot be written."""
+    """Test a generator that gives NaN, and a file that cannot be written."""
     original = TiledUpscaler._forward
 
     def sick(self: TiledUpscaler, lr: torch.Tensor) -> torch.Tensor:
@@ -143,7 +143,7 @@ def test_one_that_fails_leaves_the_others(
 
 
 def test_large_results_are_written_before_the_next_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their memory is counted for one at a time."""
+    """Their memory is counted for one image at a time."""
     pending: list[int] = []
     finish = ImageWriter._finish
 

@@ -1,4 +1,4 @@
-"""What runs without POSIX: the Python API and `upscale`. Windows itself is not at hand; its gaps are made here."""
+"""The Python API and `upscale` run without POSIX. These tests remove what Windows lacks."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.helpers.pictures import smooth
 
 WITHOUT_POSIX = """
 import os, sys
-import lightning.pytorch, psutil, torch, torchvision  # elsewhere they do without
+import lightning.pytorch, psutil, torch, torchvision  # before the removal: these support Windows themselves
 for name in ("fcntl", "resource", "pwd", "grp"):
     sys.modules[name] = None
 for name in ("sysconf", "sched_getaffinity", "mkfifo", "fork"):

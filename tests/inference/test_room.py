@@ -1,4 +1,4 @@
-"""Memory that pictures take, and sizes that formats end at: judged by headers, before any work."""
+"""Pictures that are too large for memory or a format are refused by their headers, before any work."""
 
 import io
 import json
@@ -24,7 +24,7 @@ import pathlib, re, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
 from srgan_lightning.upscale import main
 code = main(sys.argv[1:])
-# Of this program alone: ru_maxrss counts the process that it was started from, too.
+# Of this program only: ru_maxrss also counts the process that started it.
 status = pathlib.Path("/proc/self/status").read_text()
 print("peak", 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", status)[1]), file=sys.stderr)
 sys.exit(code)
@@ -51,7 +51,7 @@ for suffix in (".png", ".jpg", ".tif", ".webp"):
 peaks = {}
 for name in ("RGB", "RGBA"):
     for suffix in (".png", ".jpg", ".tif", ".webp"):
-        pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         before = status("VmRSS")
         upscaled(folder / f"{name}.png", folder / f"out{suffix}")
         peaks[f"{name} {suffix}"] = status("VmHWM") - before
@@ -61,7 +61,7 @@ print(json.dumps(peaks))
 
 def run_script(script: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    # Fixed, so that large blocks return to the system when freed: glibc would raise it to what was freed before.
+    # A fixed threshold returns large freed blocks to the system; glibc would raise it to the size of freed blocks.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
@@ -69,7 +69,7 @@ def run_script(script: str, *arguments: object) -> "subprocess.CompletedProcess[
 @pytest.mark.slow
 @LINUX
 def test_a_small_file_of_a_huge_picture_is_refused_with_the_figure(tmp_path: Path) -> None:
-    """Its pixels would take 9.3 GB; the other files of the run are made."""
+    """One result would take 9.3 GB; the run's other files are written."""
     (tmp_path / "in").mkdir()
     Image.new("RGB", (9000, 9000), (9, 99, 199)).save(tmp_path / "in/huge.tif", compression="tiff_deflate")
     smooth().save(tmp_path / "in/small.png")
@@ -97,7 +97,7 @@ def test_the_figure_bounds_what_is_measured(tmp_path: Path) -> None:
         mode, suffix = name.split()
         channels = 3 if suffix == ".jpg" else len(mode)
         figure = memory_needed(side * side, channels, 1, 4, FORMATS[suffix])
-        assert peak < figure + 20 * 10**6, (name, peak, figure)  # one tile, and the alpha channel that JPEG has not
+        assert peak < figure + 20 * 10**6, (name, peak, figure)  # one tile, and the alpha channel that JPEG lacks
         assert peak > figure / 2, (name, peak, figure)
 
 

@@ -1,4 +1,4 @@
-"""Tiles give the image that the network gives in one go."""
+"""Tiles give the same image as one pass of the network."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def noise(height: int, width: int, channels: int = 3) -> Pixels:
 
 
 def untiled(generator: Generator, pixels: Pixels) -> Pixels:
-    """The network's own result for the whole image, in 8 bits."""
+    """Return the network's result for the whole image, in 8 bits."""
     lr = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         sr = generator(lr)[0].clamp(0, 1).mul(255).round()
@@ -51,7 +51,7 @@ def test_cores_cover_each_pixel_once(size: tuple[int, int], tile: int, overlap: 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 @pytest.mark.parametrize("blocks", [0, 3])
 def test_the_radius_is_how_far_the_generator_sees(blocks: int, scale: int) -> None:
-    """Gradients of the SR pixels of one LR pixel reach the radius and end there."""
+    """The gradient of one LR pixel's SR reaches exactly to the radius."""
     torch.manual_seed(1)
     generator = tiny_generator(blocks, scale).double()
     radius = receptive_radius(generator)
@@ -72,7 +72,7 @@ def test_the_papers_generator_sees_40_pixels() -> None:
 def test_tiles_give_the_untiled_image(global_skip: str, size: tuple[int, int]) -> None:
     generator, pixels = tiny_generator(global_skip=global_skip), noise(*size)
     whole = untiled(generator, pixels)
-    assert whole.std() > 20  # something to differ in
+    assert whole.std() > 20  # so that a wrong tile would differ
     for tile in (16, 33, 64, 0):
         tiled = TiledUpscaler(generator, tile).upscale(Picture(pixels))
         assert levels_apart(tiled.colour, whole) <= 1
@@ -88,14 +88,14 @@ def test_scores_see_the_untiled_image(global_skip: str, monkeypatch: pytest.Monk
 
 
 def test_too_small_an_overlap_shows() -> None:
-    """What the test above compares does depend on the overlap."""
+    """With less overlap, the images of the test above do differ."""
     generator, pixels = tiny_generator(), noise(60, 60)
     tiled = TiledUpscaler(generator, tile=16, overlap=0).upscale(Picture(pixels))
     assert levels_apart(tiled.colour, untiled(generator, pixels)) > 1
 
 
 def test_a_trained_generator_in_tiles() -> None:
-    """The newest full-size generator of this checkout, where one has been trained."""
+    """Return the newest full-size generator trained in this checkout, if any."""
     trained = sorted(Path(__file__).parents[2].glob("outputs/srresnet_celeba/*/generator.safetensors"))
     if not trained:
         pytest.skip("no outputs/srresnet_celeba/*/generator.safetensors: none has been trained here")
@@ -115,7 +115,7 @@ def test_folding_batchnorm_changes_nothing(global_skip: str) -> None:
 
 
 def test_half_precision_is_near() -> None:
-    """bf16 convolutions, the image itself in float32."""
+    """Upscale with bf16 convolutions and a float32 image."""
     generator, pixels = tiny_generator(global_skip="bicubic"), noise(40, 40)
     with torch.no_grad():
         generator.tail.weight *= 0.1
@@ -124,7 +124,7 @@ def test_half_precision_is_near() -> None:
 
 
 class Hungry(Generator):
-    """Cannot allocate features for more than 30 x 30 pixels, in the words of PyTorch's CPU allocator."""
+    """Fail to allocate features for more than 30x30 pixels, with the message of PyTorch's CPU allocator."""
 
     def __init__(self, limit: int = 30) -> None:
         super().__init__(8, 1)
@@ -145,7 +145,7 @@ def test_out_of_memory_halves_the_tile(capsys: pytest.CaptureFixture[str]) -> No
     assert "tiles of 80 pixels: continuing with 40" in said
     assert "tiles of 40 pixels: continuing with 20" in said
     upscaler.upscale(Picture(pixels))
-    assert capsys.readouterr().err == ""  # it has learnt
+    assert capsys.readouterr().err == ""  # it was trained
 
 
 def test_too_little_memory_for_any_tile() -> None:

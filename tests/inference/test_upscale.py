@@ -29,7 +29,7 @@ def weights(tmp_path: Path) -> str:
 
 
 def broken_folder(folder: Path) -> tuple[set[str], set[str]]:
-    """Fill a folder; gives the names of the good and of the bad files."""
+    """Fill a folder; return the names of the valid and of the invalid files."""
     (folder / "deeper").mkdir(parents=True)
     smooth().save(folder / "good.jpg")
     smooth("RGBA").save(folder / "deeper/good.png")
@@ -47,7 +47,7 @@ def broken_folder(folder: Path) -> tuple[set[str], set[str]]:
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    """Every file, hidden ones too, with what is in it; the record of what made them aside."""
+    """Return every file and its content, also hidden ones, except the record."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != NAME]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -90,7 +90,7 @@ def test_one_input_to_one_file(tmp_path: Path, weights: str) -> None:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What the program says, in one paragraph, when it refuses."""
+    """Return the one paragraph with which the program refuses its input."""
     assert upscale(*arguments) == 1
     text = capsys.readouterr().err.strip()
     assert "\n" not in text
@@ -145,7 +145,7 @@ def test_upscale_image_takes_a_path_and_keeps_metadata(weights: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_share_a_folder(run_module: Run, tmp_path: Path, weights: str) -> None:
-    """Two processes write the same files as one, each once; rank zero reports the broken files of both."""
+    """Two processes write the same files as one, each file once. Rank zero reports the broken files of both."""
     _, bad = broken_folder(tmp_path / "in")
     one = run_module("upscale", "in", "-o", "one", "--weights", weights, "--device", "cpu")
     two = run_module("upscale", "in", "-o", "two", "--weights", weights, "--device", "cpu", "--jobs", "2")
@@ -170,7 +170,7 @@ def test_a_kill_and_resume_give_the_files_of_one_run(run_module: Run, tmp_path: 
     )
     killed = tmp_path / "killed"
     deadline = time.monotonic() + 120
-    # In the middle of a file, where possible: once its hidden partial file is there.
+    # If possible within a file, as soon as its hidden partial file exists.
     while (
         not (len(list(killed.glob("*_x4.png"))) >= 2 and list(killed.glob(".*.partial")))
         and time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""`upscale` and the file system: nothing is lost, nothing ends a folder half-way, names of all kinds."""
+"""`upscale` and the file system: no file is lost, no file stops the others, and all kinds of names work."""
 
 import os
 from pathlib import Path
@@ -21,14 +21,14 @@ def weights(tmp_path: Path) -> str:
 
 @pytest.fixture
 def others(tmp_path: Path) -> str:
-    """Other weights of the same architecture."""
+    """Write other weights of the same architecture."""
     torch.manual_seed(1)
     save_artifact(tmp_path / "others.safetensors", tiny_generator(global_skip="bicubic"), {})
     return str(tmp_path / "others.safetensors")
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What the program says, in one paragraph, when it refuses."""
+    """Return the one paragraph with which the program refuses its input."""
     capsys.readouterr()
     assert upscale(*arguments) == 1
     text = capsys.readouterr().err.strip()
@@ -109,16 +109,16 @@ def test_a_damaged_record_does_no_harm(tmp_path: Path, weights: str, capsys: pyt
     assert upscale(*start) == 0
     for content in (b'["a_x4.png", "ab', b"\xff\xfe\n{}\n[1]\n[[], {}]\nnull\n", b"[" * 100_000, b""):
         (tmp_path / "out" / NAME).write_bytes(content)
-        assert upscale(*start, "--resume") == 0  # a result that nothing is known of is taken for what it should be
+        assert upscale(*start, "--resume") == 0  # a result without a record is assumed to be right
         assert "1 skipped" in capsys.readouterr().out
 
 
 def test_bad_names_and_folders_do_not_end_a_run(
     tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One name too long with the suffix, one folder that is a file: the other images are made."""
+    """One name is too long with the suffix, and one folder is a file. The other images are written."""
     (tmp_path / "in/sub").mkdir(parents=True)
-    long, longest = "l" * 248, "m" * 250  # 255 bytes are the most; `_x4.png` adds 7 to a stem
+    long, longest = "l" * 248, "m" * 250  # at most 255 bytes; `_x4.png` adds 7 to a stem
     for name in ("a", "z", "sub/b", long, longest):
         smooth().save(tmp_path / f"in/{name}.png")
     (tmp_path / "out").mkdir()
@@ -169,7 +169,7 @@ def test_names_reach_the_terminal_escaped(tmp_path: Path, weights: str, capsys: 
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path, weights: str) -> None:
-    """Also circular links; a link to a folder that is searched anyway adds nothing."""
+    """Test circular links too. A link to a folder that is searched anyway adds nothing."""
     (tmp_path / "in/real").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     smooth().save(tmp_path / "in/real/a.png")

@@ -23,14 +23,14 @@ def weights(tmp_path: Path) -> str:
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
 def test_formats_and_modes(tmp_path: Path, weights: str, mode: str, suffix: str) -> None:
-    """Odd sizes; grey stays grey and palettes become RGB; the result shows what the input shows."""
+    """Sizes are odd, grey stays grey, palettes become RGB, and the result resembles the input."""
     if suffix in (".jpg", ".webp") and mode in ("P", "1"):
         pytest.skip("the format has no such mode")
     smooth(mode).save(tmp_path / f"photo{suffix}")
     assert upscale(tmp_path / f"photo{suffix}", "-o", tmp_path / "out", "--weights", weights) == 0
     with Image.open(tmp_path / f"out/photo_x4{suffix}") as result:
         assert result.size == (92, 68)
-        grey = mode in ("L", "1") and suffix != ".webp"  # WebP knows no grey
+        grey = mode in ("L", "1") and suffix != ".webp"  # WebP has no grey
         assert result.mode == ("L" if grey else "RGB")
         assert result.format == Image.registered_extensions()[suffix]
 
@@ -43,7 +43,7 @@ def test_the_result_resembles_the_image(mode: str) -> None:
     both = [result, image]
     if mode == "I;16":
         both = [Image.fromarray((np.array(deep) // 257).astype(np.uint8)) for deep in both]
-    # Blocks as large as the structures in the image average the dithering of P and 1 away.
+    # Averages over blocks as large as the image's structures remove the dithering of P and 1.
     coarse = [np.array(each.convert("L").resize((6, 4), Image.Resampling.BOX)).astype(float) for each in both]
     differing = np.abs(coarse[0] - coarse[1]).mean()
     turned = np.abs(coarse[0] - coarse[1][::-1, ::-1]).mean()
@@ -63,7 +63,7 @@ def test_alpha_is_bicubic_unless_asked_otherwise(tmp_path: Path, weights: str) -
     reference = np.array(image.getchannel("A").resize((92, 68), Image.Resampling.BICUBIC)).astype(int)
     assert np.abs(np.array(bicubic.getchannel("A")) - reference).max() <= 2
     assert np.abs(np.array(generator.getchannel("A")) - reference).max() > 2
-    assert bicubic.convert("RGB").tobytes() == drop.tobytes()  # the colours do not depend on it
+    assert bicubic.convert("RGB").tobytes() == drop.tobytes()  # the colours do not depend on alpha
 
 
 def test_transparent_palettes_and_formats_without_alpha(
@@ -80,7 +80,7 @@ def test_transparent_palettes_and_formats_without_alpha(
 
 
 def test_16_bit_pictures_are_not_convolved_in_tf32(weights: str) -> None:
-    """Its 11 bits are enough for 8-bit pictures. What a GPU would take is set on the CPU too."""
+    """float16's 11 bits are enough for 8-bit pictures. The GPU's precision is set on the CPU here."""
     upscaler, seen = TiledUpscaler(load_generator(weights)), []
 
     def look(*_: object) -> None:
@@ -117,7 +117,7 @@ def test_16_bit_png_stays_16_bit(tmp_path: Path, weights: str, channels: int) ->
 
 
 def test_16_bit_png_with_orientation_profile_and_exif(tmp_path: Path, weights: str) -> None:
-    """The extra chunks come through, and the picture is turned as PIL turns its 8-bit version."""
+    """Extra chunks are accepted, and the picture is rotated as PIL rotates its 8-bit version."""
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     pixels = np.kron(np.arange(12, dtype=np.uint16).reshape(3, 4, 1) * 5000, np.ones((6, 6, 3), np.uint16))
@@ -141,7 +141,7 @@ def test_16_bit_png_with_orientation_profile_and_exif(tmp_path: Path, weights: s
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 def test_exif_orientation_and_profile(tmp_path: Path, weights: str, suffix: str) -> None:
-    """Turned once: the pixels stand upright, the tag is gone, other tags and the profile stay."""
+    """The pixels are rotated once, and the orientation tag is removed. Other tags and the profile stay."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "Maker"
     exif.get_ifd(0x8769).update({0xA002: 23, 0xA003: 17, 0x9003: "2020:01:01 00:00:00"})
@@ -179,7 +179,7 @@ def test_metadata_across_formats(tmp_path: Path, weights: str, form: str) -> Non
 
 
 def test_cmyk_becomes_rgb_and_says_so(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
-    smooth("CMYK").save(tmp_path / "print.jpg", icc_profile=SRGB)  # a profile that is not of inks
+    smooth("CMYK").save(tmp_path / "print.jpg", icc_profile=SRGB)  # a profile that is not for CMYK
     assert upscale(tmp_path / "print.jpg", "-o", tmp_path / "out", "--weights", weights) == 0
     assert "CMYK is converted to RGB" in capsys.readouterr().err
     with Image.open(tmp_path / "out/print_x4.jpg") as result:

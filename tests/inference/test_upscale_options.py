@@ -1,4 +1,4 @@
-"""Options of `upscale` beyond the network: blend, self-ensemble, any size, colours, pipes."""
+"""Further options of `upscale`: blend, self-ensemble, any size, colours, pipes."""
 
 import io
 import subprocess
@@ -38,7 +38,7 @@ def weights(tmp_path: Path) -> str:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What the program says, in one paragraph, when it refuses."""
+    """Return the one paragraph with which the program refuses its input."""
     assert upscale(*arguments) == 1
     text = capsys.readouterr().err.strip()
     assert "\n" not in text
@@ -46,7 +46,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def by_formula(generator: Callable[[torch.Tensor], torch.Tensor], image: Image.Image) -> np.ndarray[Any, Any]:
-    """The 8-bit result of a function from LR to SR."""
+    """Return the 8-bit result of a function from LR to SR."""
     lr = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
         return generator(lr)[0].clamp(0, 1).mul(255).round().permute(1, 2, 0).numpy()
@@ -91,7 +91,7 @@ def test_self_ensemble_of_tiles_is_that_of_the_whole_image() -> None:
     ],
 )
 def test_any_size(tmp_path: Path, weights: str, options: list[str], size: tuple[int, int], name: str) -> None:
-    """An antialiased resize of the network's result, in proportion."""
+    """The network's result is resized with antialiasing, in proportion."""
     smooth("RGBA").save(tmp_path / "a.png")
     assert upscale(tmp_path / "a.png", "-o", tmp_path / "out", "--weights", weights, *options) == 0
     result = Image.open(tmp_path / "out" / name)
@@ -113,7 +113,7 @@ def test_a_resized_result_counts_in_the_memory(tmp_path: Path, monkeypatch: pyte
 
 
 def a_trous(difference: torch.Tensor) -> torch.Tensor:
-    """(1, C, H, W) through one separable kernel of 15 taps, where no border is near."""
+    """Filter (1, C, H, W) with one separable kernel of 15 taps, away from the border."""
     kernel = torch.ones(1, dtype=torch.float64)
     for dilation in (1, 2, 4):
         taps = torch.zeros(2 * dilation + 1, dtype=torch.float64)
@@ -186,7 +186,7 @@ def test_refusals(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[st
 
 
 class Stream(io.TextIOWrapper):
-    """Standard input or output with bytes behind it."""
+    """Replace standard input or output by bytes."""
 
     def __init__(self, content: bytes = b"", terminal: bool = False) -> None:
         super().__init__(io.BytesIO(content))
@@ -203,7 +203,7 @@ def encoded(form: str, image: Image.Image | None = None) -> bytes:
 
 
 def piped(monkeypatch: pytest.MonkeyPatch, content: Stream, *arguments: object) -> tuple[int, bytes]:
-    """Run with standard input and output of bytes; gives the exit code and what came out."""
+    """Run with bytes as standard input and output; return the exit code and the output."""
     out = Stream()
     monkeypatch.setattr("sys.stdin", content)
     monkeypatch.setattr("sys.stdout", out)

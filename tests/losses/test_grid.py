@@ -1,4 +1,4 @@
-"""The grid term against spectra, and what it does to a network that draws a grid."""
+"""The grid term against spectra, and its effect on a network that produces a grid."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from srgan_lightning.losses.grid import grid_error
 
 
 def repeated(pattern: Tensor, cells: int) -> Tensor:
-    """A (1, 3, side, side) image of that many patterns along each side."""
+    """Return (1, 3, side, side) with that many periods along each side."""
     return pattern.repeat(cells, cells).expand(1, 3, -1, -1)
 
 
@@ -18,7 +18,7 @@ def repeated(pattern: Tensor, cells: int) -> Tensor:
 def test_it_is_the_energy_at_the_frequencies_of_the_lr_grid(period: int) -> None:
     hr, error = torch.rand(2, 3, 6 * period, 6 * period), 0.1 * torch.randn(2, 3, 6 * period, 6 * period)
     spectrum = torch.fft.fft2(error.double(), norm="forward").abs().square()[..., ::6, ::6]
-    spectrum[..., 0, 0] = 0  # the mean is a colour shift and no grid
+    spectrum[..., 0, 0] = 0  # the mean is a colour shift, not a grid
     expected = spectrum.sum((-2, -1)).mean()
     torch.testing.assert_close(grid_error(hr + error, hr, period), expected.float(), rtol=1e-3, atol=0)
 
@@ -50,7 +50,7 @@ def test_any_size_that_holds_one_period(height: int, width: int) -> None:
 
 
 def test_it_takes_the_grid_from_a_network_that_texture_was_asked_of() -> None:
-    """A plain image, one learned value per sub-pixel, and a loss that wants as much detail as HR has."""
+    """Learn one value per sub-pixel of a flat image, with a loss that asks for as much detail as in HR."""
     torch.manual_seed(0)
     hr = 0.5 + 0.05 * torch.randn(4, 3, 48, 48)
 

@@ -1,4 +1,4 @@
-"""Each term against values computed another way, and the way of its gradient."""
+"""Each term against an independent calculation, and the sign of its gradient."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -167,7 +167,7 @@ def test_failed_vgg_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Charbonnier(GeneratorLoss):
-    """One of somebody's own, as the README's."""
+    """A user's own loss, as in docs/recipes.md."""
 
     def __init__(self, charbonnier: float = 1.0, **others: Any) -> None:
         super().__init__(**others, extra={"charbonnier": charbonnier})

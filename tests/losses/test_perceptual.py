@@ -1,4 +1,4 @@
-"""The perceptual loss of several layers, and the scale on which it is independent of VGG19's file."""
+"""The perceptual loss of several layers, and its scale, which does not depend on VGG19's file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from srgan_lightning.losses import GeneratorLoss, PerceptualLoss, VGGFeatures
 from srgan_lightning.losses.vgg_features import reference_picture
 from srgan_lightning.utils.errors import UserError
 
-#: Weights by layer, and the number of torchvision's layers up to each. Of relu1_2 the layer before is a chosen one too.
+#: Weights by layer, and the number of torchvision's layers up to each. The layer before relu1_2 is also chosen.
 LAYERS = {"conv1_2": 0.1, "relu1_2": 0.3, "conv3_4": 1.0, "relu2_2": 2.0}
 POSITIONS = {"conv1_2": 3, "relu1_2": 4, "conv3_4": 17, "relu2_2": 9}
 CONV3_4 = 17
@@ -44,7 +44,7 @@ def pictures(side: int = 32) -> tuple[Tensor, Tensor]:
 
 
 def features(whole: nn.Sequential, layer: str, image: Tensor) -> Tensor:
-    """Those of torchvision's network, cut off after the layer, with torchvision's own normalisation."""
+    """Compute features by torchvision's network, truncated after the layer, with torchvision's normalisation."""
     preset = VGG19_Weights.IMAGENET1K_V1.transforms()
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (preset.mean, preset.std))
     result: Tensor = whole[: POSITIONS[layer]]((image - mean) / std)
@@ -99,7 +99,7 @@ def test_one_layer_is_as_before(file: str) -> None:
 
 @pytest.mark.parametrize("distance", ["mse", "l1"])
 def test_a_file_of_another_scale_gives_the_same_normalised_loss(file: str, tmp_path: Path, distance: str) -> None:
-    """The first filters 100 times as large, and the biases after them: all features grow 100-fold."""
+    """Multiply the first filters and all biases by 100, so that all features grow 100-fold."""
     state = {key: value if "weight" in key else 100 * value for key, value in load_file(file).items()}
     state["features.0.weight"] = 100 * state["features.0.weight"]
     save_file(state, tmp_path / "loud.safetensors")
@@ -127,7 +127,7 @@ def test_normalised_features_of_photos_have_unit_size(shared: Callable[[str], Pa
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_half_precision_is_near_float32(shared: Callable[[str], Path], dtype: torch.dtype, normalize: bool) -> None:
-    """Of Oxford's weights, whose features are in the thousands; their squares are beyond float16's range."""
+    """Features of Oxford's weights are in the thousands, so their squares exceed float16's range."""
     layers = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0}
     sr, hr = pictures()
     for distance in ("mse", "l1"):
@@ -204,7 +204,7 @@ def test_groups_have_the_published_numbers(configure: Callable[..., DictConfig],
         "vgg_layers": {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0},
         "vgg_distance": "l1",
     }
-    layers = "loss.vgg.layers={conv1_2: 0.5, conv2_2: 0}"  # over a group's, one by one
+    layers = "loss.vgg.layers={conv1_2: 0.5, conv2_2: 0}"  # merged into the group's
     offline = chosen("loss=vgg_layers", f"loss.vgg.weights={vgg_file(shared)}", layers)
     assert offline["vgg_layers"] == {"conv1_2": 0.5, "conv3_4": 1.0}
     assert chosen("loss=srgan_vgg22", "loss.vgg.weights=random", layers)["vgg_layers"] == {"conv1_2": 0.5}

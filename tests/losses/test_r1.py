@@ -1,4 +1,4 @@
-"""The R1 penalty against gradients by hand, its laziness, and a training with it."""
+"""The R1 penalty against gradients by hand, its interval, and training with it."""
 
 import copy
 import csv
@@ -28,7 +28,7 @@ QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_i
 
 
 class Squares(nn.Module):
-    """D(x) = sum of a x^2: its gradient is 2 a x, and the penalty's with respect to a is as plain."""
+    """D(x) = sum of a x^2: its gradient is 2 a x, and that of the penalty is as easy to derive."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def test_it_is_the_papers_formula_for_logits_of_any_shape(shape: tuple[int, ...]
 
 @pytest.mark.parametrize("network", [Discriminator(4, 2, 8), UNetDiscriminator(4)], ids=["paper", "unet"])
 def test_the_discriminators_are_penalised_for_their_slope(network: nn.Module) -> None:
-    """The gradient is that of small changes of HR, and every weight before the last bias feels the penalty."""
+    """The gradient matches finite differences, and reaches every parameter except the last bias."""
     torch.manual_seed(1)
     hr = torch.rand(2, 3, 16, 16)
     moved = hr.double().requires_grad_()
@@ -88,7 +88,7 @@ def test_it_is_computed_in_float32() -> None:
 
 @pytest.mark.slow
 def test_a_compiled_discriminator_is_penalised_uncompiled() -> None:
-    """torch.compile has no gradient of a gradient."""
+    """torch.compile does not support second derivatives."""
     network, hr = UNetDiscriminator(2).eval(), torch.rand(2, 3, 16, 16)
     expected = R1(10)(network, hr)
     network.compile(backend="aot_eager")
@@ -114,14 +114,14 @@ def test_numbers_out_of_range_are_refused(options: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_lazy_penalties_are_in_the_log_and_in_the_discriminators_gradient(configure: Configure) -> None:
-    """In each batch of updates 2 and 4, and with none of it in the generator's."""
+    """R1 is in each batch of updates 2 and 4, and never in the generator's gradient."""
     spies = {name: Spy() for name in ("with", "without")}
     options = [*QUICK, "model.accumulate_grad_batches=2", "trainer.max_steps=4"]
     cfg = configure(*options, "loss.r1=1e4", "loss.r1_interval=2", run="with")
     train(cfg, [spies["with"]])
     train(configure(*options, run="without"), [spies["without"]])
     rows = list(csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()))
-    first = {row["health/r1"]: float(row["batch"]) for row in reversed(rows) if row["health/r1"]}  # it is kept since
+    first = {row["health/r1"]: float(row["batch"]) for row in reversed(rows) if row["health/r1"]}  # repeated later
     assert sorted(first.values()) == [3, 4, 7, 8]
     assert all(float(row["loss/discriminator"]) < 2 for row in rows if row["loss/discriminator"])
     assert all(float(row["health/r1"]) > 2 for row in rows if row["health/r1"])

@@ -1,4 +1,4 @@
-"""A late and rising adversarial term, and labels that are not quite 1."""
+"""An adversarial term that starts late and rises, and label smoothing."""
 
 import csv
 import json
@@ -71,21 +71,21 @@ def test_what_makes_no_sense_is_refused(options: dict[str, object], words: str) 
 
 @pytest.mark.slow
 def test_the_discriminator_waits_for_its_start(configure: Configure) -> None:
-    """It is not run, it is not measured, and Health does not miss it."""
+    """Until then, the discriminator is neither run nor measured, and Health does not warn about it."""
     options = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, *LATE, "loss.label_smoothing=0.1"]
     options += ["callbacks.health.interval=1", "trainer.val_check_interval=2", "trainer.max_steps=5"]
     options += ["model.accumulate_grad_batches=2"]
     cfg = configure(*options)
     train(cfg)
     run = Path(cfg.run_dir)
-    rows = [row for row in csv.DictReader((run / "metrics.csv").open()) if row["loss/generator"]]  # one a batch
+    rows = [row for row in csv.DictReader((run / "metrics.csv").open()) if row["loss/generator"]]  # one per batch
     for column in ("d_real", "loss/adversarial", "loss/discriminator"):
         assert [bool(row[column]) for row in rows] == 4 * [False] + 6 * [True]
     shares = [float(row["loss/adversarial"]) / cfg.loss.adversarial / math.log(2) for row in rows[4:]]
     assert shares == pytest.approx([0.5, 0.5, 1, 1, 1, 1], rel=0.25)  # bce of logits near 0 is near log 2
     measured = [row["step"] for row in rows if row["health/update_discriminator"]]
     assert sorted(set(measured)) == ["3", "4", "5"]
-    log = run / "health.log"  # it may speak of pictures, which so short a run leaves coloured
+    log = run / "health.log"  # it may warn of a tint, which a short run leaves
     assert not log.exists() or "the discriminator" not in log.read_text()
     recipe = json.loads(read_artifact(run / "generator.safetensors")[1]["recipe"])["loss"]
     assert (recipe["adversarial_start"], recipe["adversarial_ramp"], recipe["label_smoothing"]) == (2, 2, 0.1)

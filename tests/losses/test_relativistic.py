@@ -1,4 +1,4 @@
-"""The relativistic average loss against the library's cross-entropy, and a training with it."""
+"""The relativistic average loss against torch's cross-entropy, and training with it."""
 
 import csv
 import math
@@ -99,7 +99,7 @@ def test_it_trains_and_is_watched(configure: Configure, precision: str, discrimi
     train(cfg, [spy])
     assert spy.skipped == 0
     for name, parameter in spy.module.named_parameters():
-        # The last bias is added to all logits, which changes nothing: its gradient is rounding.
+        # The last bias shifts all logits, which cancels. Its gradient is only rounding error.
         last = name in ("discriminator.head.4.bias", "discriminator.conv9.bias")
         assert last or not torch.equal(parameter, spy.start[name]), name
     rows = [row for row in csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()) if row["d_real"]]

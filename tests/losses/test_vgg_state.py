@@ -1,4 +1,4 @@
-"""VGG is part of the loss, and yet of no checkpoint."""
+"""VGG is part of the loss, but not of checkpoints."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ def test_vgg_stays_in_eval_mode(configure: Callable[..., DictConfig]) -> None:
 
 
 class Frozen(lightning.Callback):
-    """Leaves the generator in eval mode, as a mistake would."""
+    """Leave the generator in eval mode, as a bug would."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         pl_module.get_submodule("generator").eval()

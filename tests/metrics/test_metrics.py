@@ -1,4 +1,4 @@
-"""Scores against NumPy, and against the published figures of Set5."""
+"""Scores against NumPy, and against Set5's published scores."""
 
 import math
 import resource
@@ -22,14 +22,14 @@ from srgan_lightning.metrics.psnr_ssim import PSNRSSIM, luma, psnr_ssim
 
 
 def test_luma_is_matlabs() -> None:
-    """Values of MATLAB's rgb2ycbcr for white, black, red, green, blue."""
+    """Compare with MATLAB's rgb2ycbcr for white, black, red, green and blue."""
     colours = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     expected = [235.0, 16.0, 81.481, 144.553, 40.966]
     assert luma(colours[:, :, None, None]).flatten().tolist() == pytest.approx(expected, abs=1e-3)
 
 
 def test_luma_is_no_matrix_product() -> None:
-    """CUDA may compute matrix products in TF32, whose 10 bits of mantissa are too few for a score."""
+    """CUDA may compute matrix products in TF32, whose 10-bit mantissa is too short for scores."""
     with FlopCounterMode(display=False) as products:
         luma(torch.rand(1, 3, 4, 4))
     assert products.get_total_flops() == 0
@@ -50,7 +50,7 @@ def test_psnr_is_that_of_numpy(seed: int, border: int) -> None:
 
 
 def test_ssim_is_that_of_its_definition() -> None:
-    """Wang et al. 2004 at one window position: a patch of exactly 11x11 pixels has one."""
+    """Compute SSIM (Wang et al. 2004) of an 11x11 patch, which has one window position."""
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 256, (2, 11, 11)).astype(np.float64)
     line = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
@@ -66,7 +66,7 @@ def test_ssim_is_that_of_its_definition() -> None:
 
 
 def by_torchmetrics(sr: Tensor, hr: Tensor, border: int) -> Tensor:
-    """`score` of whole images in float64: torchmetrics' full map of SSIM, its reflected border cut off."""
+    """Compute the scores of whole images in float64: torchmetrics' SSIM map without its reflected border."""
     height, width = hr.shape[-2:]
     inside = (..., slice(border, height - border), slice(border, width - border))
     a, b = ((x * 255).round().double()[inside] for x in (round_to_8_bits(sr), hr))
@@ -94,7 +94,7 @@ def by_torchmetrics(sr: Tensor, hr: Tensor, border: int) -> Tensor:
 def test_scores_are_those_of_torchmetrics(
     batch: int, height: int, width: int, border: int, noise: float, seed: int, band_pixels: int
 ) -> None:
-    """For sizes that are and are not multiples of a band, and for flat regions, where float32 loses most digits."""
+    """Test sizes that are multiples of a band and others, and flat regions, where float32 loses most digits."""
     random = torch.Generator().manual_seed(seed)
     size = (height + 2 * border, width + 2 * border)
     hr = round_to_8_bits(resize_bicubic(torch.rand(batch, 3, 4, 4, generator=random) * 1.5 - 0.25, size))
@@ -108,7 +108,7 @@ def test_scores_are_those_of_torchmetrics(
 
 
 def test_scoring_takes_little_memory() -> None:
-    """Of an image of 4 megapixels a tenth of what torchmetrics' full map takes for one of them."""
+    """Scoring 4 megapixels takes a tenth of what torchmetrics' full map takes for one megapixel."""
     hr = torch.rand(1, 3, 2000, 2000)
     sr = hr.flip(-1)
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -130,7 +130,7 @@ def test_scores_are_means_over_images_and_ignore_repeats() -> None:
     sr, lr = (hr + 0.1 * torch.randn_like(hr)).clamp(0, 1), resize_bicubic(hr, (8, 8)).clamp(0, 1)
     whole, shares = PSNRSSIM(4), PSNRSSIM(4)
     whole.update(sr, hr, lr, torch.tensor([0, 1, 2]))
-    for index in (2, 0, 1, 0):  # another order, and one image twice, as a second process pads its share
+    for index in (2, 0, 1, 0):  # another order, and one image twice, as DDP's sampler repeats one
         shares.update(sr[index, None], hr[index, None], lr[index, None], torch.tensor([index]))
     ours, theirs = whole.compute(), shares.compute()
     assert ours.keys() == theirs.keys()
@@ -147,7 +147,7 @@ def test_too_small_and_unequal_images_are_refused() -> None:
 
 @pytest.mark.parametrize("given_lr", [True, False])
 def test_bicubic_on_set5(shared: Callable[[str], Path], given_lr: bool) -> None:
-    """28.43 dB / 0.811: the reference of the field's tables."""
+    """Bicubic has 28.43 dB / 0.811, as in published tables."""
     hr_images = ImageFolder(shared("data/Set5/HR"), "hr_dir")
     lr_images = ImageFolder(shared("data/Set5/LR_bicubic_x4"), "lr_dir")
     scores = PSNRSSIM(4)

@@ -1,4 +1,4 @@
-"""Grids and colour shifts: natural photos have none, planted ones are found."""
+"""Grids and colour shifts: absent in natural photos, and detected where planted."""
 
 import csv
 import resource
@@ -40,21 +40,21 @@ def natural(shared: Shared, folder: str, count: int) -> list[Tensor]:
 
 
 def detail(side: int = 512) -> Tensor:
-    """Octaves of noise, each stronger than the finer one: the spectrum of photos, without any period."""
+    """Return octaves of noise, each stronger than the next finer one: a photo's spectrum without any period."""
     random = torch.Generator().manual_seed(0)
     octaves = [torch.randn(1, 3, side // n, side // n, generator=random) * 0.01 * n for n in (1, 2, 4, 8, 16)]
     return round_to_8_bits(0.5 + sum(resize_bicubic(octave, (side, side)) for octave in octaves))
 
 
 def dots(image: Tensor, period: int) -> Tensor:
-    """One pixel of each cell brighter by 2 levels."""
+    """Make one pixel of each cell brighter by 2 levels."""
     image = image.clone()
     image[..., 1::period, 1::period] += 2 / 255
     return round_to_8_bits(image)
 
 
 def checkerboard(image: Tensor) -> Tensor:
-    """Single pixels brighter by 2 levels."""
+    """Make single pixels brighter by 2 levels."""
     height, width = image.shape[-2:]
     return round_to_8_bits(image + (torch.arange(height)[:, None] + torch.arange(width)) % 2 * 2 / 255)
 
@@ -152,7 +152,7 @@ def test_a_grid_is_judged_by_the_truths() -> None:
 def test_pictures_are_watched_in_training(
     configure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, fault_counts: Callable[..., None]
 ) -> None:
-    """A generator with a tint and a grid: both are logged at every validation, and reported once, at the second."""
+    """A generator's tint and grid are logged at every validation, and reported once, at the second one."""
     fault_counts(faults_planted=1)
     monkeypatch.setattr(module, "super_resolve", lambda *arguments: dots(super_resolve(*arguments), 4) + 3 / 255)
     monkeypatch.setattr(picture_metrics, "MIN_WINDOWS", 1)

@@ -1,4 +1,4 @@
-"""The distance of patch statistics: planted faults raise it, and images count once over processes."""
+"""`swd`: planted faults raise it, and each image counts once over all processes."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from srgan_lightning.training.callbacks import PictureMetrics
 
 def distance(change: Callable[[torch.Tensor], torch.Tensor]) -> float:
     hr = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    hr = torch.nn.functional.avg_pool2d(hr, 3, 1, 1)  # neighbours alike, as in photos
+    hr = torch.nn.functional.avg_pool2d(hr, 3, 1, 1)  # neighbouring pixels are similar, as in photos
     hr = (hr * 255).round() / 255
     metric = SlicedWassersteinDistance(4)
     metric.update(change(hr)[:2], hr[:2])
@@ -39,7 +39,7 @@ def test_patch_distance_grows_with_every_fault_that_people_see() -> None:
 @pytest.mark.parametrize(
     "shares",
     [
-        [[0, 2, 2, 3, 5, 5]],  # one process; 2 and 5 stand in for 1 and 4, which cannot be read
+        [[0, 2, 2, 3, 5, 5]],  # one process; 2 and 5 replace the unreadable 1 and 4
         [[0, 2, 5], [2, 3, 5]],
         [[0, 3], [2, 5], [2, 5]],
         [[2, 0, 2], [5, 2, 3]],  # in any order
@@ -54,7 +54,7 @@ def test_patch_scores_count_an_image_once(shares: list[list[int]]) -> None:
         module: Any = SimpleNamespace(generator=SimpleNamespace(scale=4), device="cpu")
         callback = PictureMetrics()
         callback.setup(trainer, module, "fit")
-        for _ in range(2):  # a validation knows nothing of the one before
+        for _ in range(2):  # a validation does not include the one before
             callback.on_validation_start(trainer, module)
             for number, index in enumerate(indices):
                 batch = {"lr": lr[[index]], "hr": hr[[index]], "index": torch.tensor([index])}

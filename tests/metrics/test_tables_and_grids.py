@@ -1,4 +1,4 @@
-"""Tables keep names whole; grids have titles and no black margins; figures show what they say."""
+"""Tables keep whole names, grids have titles and no black margins, and figures match their labels."""
 
 import io
 
@@ -89,7 +89,7 @@ def test_grids_have_titles_and_white_margins() -> None:
 
 
 def drawn(figure: Figure) -> Figure:
-    figure.savefig(io.BytesIO(), format="png")  # lays everything out
+    figure.savefig(io.BytesIO(), format="png")  # computes the layout
     return figure
 
 
@@ -100,9 +100,9 @@ def test_the_figure_of_a_sweep_overlaps_nothing_and_says_its_span() -> None:
     left, right = axes.get_xlim()
     assert right - left >= MIN_SPAN
     assert f"the axis spans {right - left:.2g} dB" in axes.get_xlabel()
-    (line,) = axes.lines  # through the runs of the front, not through bicubic
+    (line,) = axes.lines  # connects the runs of the front, without bicubic
     assert line.get_xydata().tolist() == [list(points["4"]), list(points["3"])]  # type: ignore[union-attr]
-    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the lines to them
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the connecting lines
     assert len(boxes) == 14
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])

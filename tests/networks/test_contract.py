@@ -24,7 +24,7 @@ from tests.helpers.own_rrdb import OwnRRDB
 
 
 class Small(nn.Module):
-    """One convolution and a shuffle; `middle` is put between."""
+    """One convolution and a shuffle, with `middle` between them."""
 
     def __init__(self, middle: Callable[[Tensor], Tensor] = lambda x: x, **traits: int) -> None:
         super().__init__()
@@ -38,14 +38,14 @@ class Small(nn.Module):
 
 
 def windows(x: Tensor) -> Tensor:
-    """Each pixel gets its 8x8 window's mean, as attention looks at windows; needs sides that 8 divides."""
+    """Add the mean of its 8x8 window to each pixel, like window attention; sides must be multiples of 8."""
     batch, channels, height, width = x.shape
     means = x.reshape(batch, channels, height // 8, 8, width // 8, 8).mean((3, 5))
     return x + interpolate(means, scale_factor=8)
 
 
 def looks_at_values(x: Tensor) -> Tensor:
-    """Passes no NaN on, and depends on the whole image."""
+    """Depend on the whole image, without spreading NaN."""
     return x + (x.nan_to_num() > 0).float().mean((2, 3), keepdim=True)
 
 
@@ -114,7 +114,7 @@ def test_other_sizes_are_padded_by_reflection(size: tuple[int, int]) -> None:
     with torch.no_grad():
         sr = run_padded(generator, lr)
         rows, columns = (
-            # To and fro over the pixels there are, once; then the last of these is repeated.
+            # Reflect once over the existing pixels, then repeat the last of these.
             np.pad(np.pad(np.arange(side), (0, min(whole - side, side - 1)), "reflect"),
                    (0, max(whole - side - (side - 1), 0)), "edge")
             for side, whole in zip(size, (height, width), strict=True)
@@ -129,8 +129,8 @@ def test_the_radius_is_measured() -> None:
         return receptive_radius(generator.eval())
 
     assert measured(Small()) == 1
-    assert measured(OwnRRDB(2, blocks=3)) == 11  # first, 3 x 3, up and last at half the distance
-    assert measured(Small(windows, side_multiple=8)) == 8  # the windows beside: the convolution sees one pixel of them
+    assert measured(OwnRRDB(2, blocks=3)) == 11  # first, 3x3, up and last; the last two count half
+    assert measured(Small(windows, side_multiple=8)) == 8  # the convolution sees one pixel of the neighbouring windows
     assert measured(Small(lambda x: x + x.mean((2, 3), keepdim=True))) is None
     assert measured(Small(looks_at_values)) is None
     assert measured(Small(nn.Conv2d(12, 12, 131, padding=65, groups=12))) is None

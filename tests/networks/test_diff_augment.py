@@ -1,4 +1,4 @@
-"""DiffAugment against the paper's formulas on single images, its gradient, and a training with it."""
+"""DiffAugment against the paper's formulas on single images, its gradient, and training with it."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "model.generator.glo
 
 
 def reference(image: NDArray[np.float32], policy: str, draws: list[float]) -> NDArray[np.float32]:
-    """One image (3, H, W) in the paper's [-1, 1], by slices; draws as torch gives them."""
+    """Augment one image (3, H, W) in the paper's [-1, 1] by slices, with torch's draws."""
     _, height, width = image.shape
     if policy == "color":
         image = image + (draws[0] - 0.5)
@@ -77,7 +77,7 @@ def test_the_order_is_the_papers_and_nothing_else_is_done() -> None:
 
 
 def test_the_gradient_is_that_of_the_same_draws() -> None:
-    """Of given draws it is affine: <w, T(x)> = <dT'w, x> + <w, T(0)>."""
+    """For fixed draws, T is affine: <w, T(x)> = <dT'w, x> + <w, T(0)>."""
     images, weights = torch.rand(8, 3, 12, 20, requires_grad=True), torch.randn(8, 3, 12, 20)
     results = []
     for x in (images, torch.zeros_like(images)):
@@ -106,7 +106,7 @@ def test_what_is_no_policy_is_refused(policies: list[str]) -> None:
 
 @pytest.mark.slow
 def test_hr_and_sr_get_draws_of_their_own(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three times an update: HR, SR for the discriminator, SR for the generator, with its gradient."""
+    """Each update augments three times: HR, SR for the discriminator, and SR for the generator, with gradient."""
     shown = []
     original = DiffAugment.__call__
 

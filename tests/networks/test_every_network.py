@@ -1,4 +1,4 @@
-"""The table of docs/networks.md: five architectures, and what every one of them can do."""
+"""The table of docs/networks.md: five architectures, each with every feature."""
 
 import json
 from dataclasses import dataclass, field
@@ -35,9 +35,9 @@ class Network:
     """One row of the table.
 
     Args:
-        options: of a training.
-        foreign: it begins with published weights.
-        command: options of the commands that use its artifact.
+        options: overrides for training.
+        foreign: whether training begins with published weights.
+        command: options for commands that use the artifact.
     """
 
     options: list[str]
@@ -59,7 +59,7 @@ NETWORKS = {
 
 @dataclass
 class Trained:
-    """What both stages gave of one network."""
+    """Return the runs of both stages with one network."""
 
     network: Network
     first: Path
@@ -78,7 +78,7 @@ def nothing_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", params=NETWORKS.values(), ids=NETWORKS.keys())
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Two updates of each stage, the second stage resumed for a third."""
+    """Train two updates in each stage, then resume the second stage for a third."""
     torch.set_num_threads(1)
     network, folder = request.param, tmp_path_factory.mktemp("network")
     options = [*TINY_FACES, "data.crop=64", "data.num_workers=0", "trainer.val_check_interval=2", *network.options]
@@ -156,7 +156,7 @@ def test_its_tiles_give_the_untiled_image(trained: Trained, photo: Path, tmp_pat
         whole = run_padded(generator, lr)[0].clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
     assert np.abs(tiled - whole).max() < 0.6
     part = TiledUpscaler(generator, 16, overlap=0).upscale(Picture(np.asarray(Image.open(photo)))).colour
-    assert np.abs(part - whole).max() > 1  # what is compared does depend on the overlap
+    assert np.abs(part - whole).max() > 1  # with less overlap, the images do differ
 
 
 @pytest.mark.slow

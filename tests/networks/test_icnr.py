@@ -36,7 +36,7 @@ def test_a_convolution_and_shuffle_start_as_nearest_neighbour_enlargement() -> N
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_plain_ground_stays_plain_through_the_fast_tail(scale: int) -> None:
-    """Away from the border, where padding shows; the grid of the usual initialisation is far larger than rounding."""
+    """Compare away from the border, which shows padding. The usual initialisation's grid is far above rounding."""
 
     def unevenness(icnr: bool) -> float:
         torch.manual_seed(0)
@@ -89,4 +89,4 @@ def test_a_training_begins_with_it_and_its_phases_part(configure: Configure) -> 
         assert torch.equal(start[::4], start[1::4])
         assert not torch.equal(end[::4], end[1::4])
     _, metadata = read_artifact(Path(cfg.run_dir) / "generator.safetensors")
-    assert "icnr" not in json.loads(metadata["arguments"])  # it builds the same network
+    assert "icnr" not in json.loads(metadata["arguments"])  # the network is the same

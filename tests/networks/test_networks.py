@@ -70,7 +70,7 @@ def test_discriminator_takes_any_hr_size(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", [(6, 6), (12, 18), (6, 12), (11, 14), (3, 3)])
 def test_the_discriminators_pool_is_the_adaptive_one(size: tuple[int, int]) -> None:
-    """If the grid divides the size, its backward pass, which deterministic mode refuses on CUDA, is not used."""
+    """If the grid divides the size, adaptive pooling is avoided: CUDA's deterministic mode refuses its backward."""
     x = torch.rand(2, 4, *size).contiguous(memory_format=torch.channels_last).requires_grad_()
     pooled = GridMean(6)(x)
     torch.testing.assert_close(pooled, adaptive_avg_pool2d(x, 6))

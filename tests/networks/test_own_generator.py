@@ -1,4 +1,4 @@
-"""Training with a generator that is not the package's: `model.generator._target_=...`, as the README says."""
+"""Training with a user's generator: `model.generator._target_=...`, as in docs/recipes.md."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ SRGAN, SRRESNET = (
 
 @pytest.fixture
 def trained(configure: Configure) -> Path:
-    """The directory of a run of the first stage."""
+    """Return the directory of a run of the first stage."""
     cfg = configure(*SRRESNET, run="one/0")
     train(cfg)
     return Path(cfg.run_dir)
@@ -166,7 +166,7 @@ def test_weights_of_another_width_and_such_that_diverged_are_refused(tmp_path: P
         ("scale", 2.0),
         ("arguments", None),
         ("arguments", {"width": OmegaConf.create([4, 4])}),
-        ("arguments", {"width": (4, 4)}),  # would come back from a file as a list
+        ("arguments", {"width": (4, 4)}),  # a file would return it as a list
         ("arguments", {"activation": torch.nn.Tanh()}),
     ],
 )
@@ -191,7 +191,7 @@ def test_batches_that_never_fit_are_refused(configure: Configure, monkeypatch: p
 
 
 def test_it_gets_its_own_defaults(configure: Configure) -> None:
-    """Not the channels and blocks of the experiment, though it has arguments of these names."""
+    """The experiment's channels and blocks are not used, although the class has arguments of these names."""
     cfg = configure(
         "experiment=quickstart", "model/generator=own", "model.generator._target_=tests.helpers.own_generator.Wide"
     )

@@ -1,4 +1,4 @@
-"""The U-Net discriminator: torch's spectral norm, Real-ESRGAN's names, and a training."""
+"""The U-Net discriminator: torch's spectral norm, Real-ESRGAN's names, and training."""
 
 import copy
 import hashlib
@@ -27,7 +27,7 @@ UNET = ["experiment=quickstart", *TINY, *TINY_FACES, "model/discriminator=unet",
 
 
 class Reference(nn.Module):
-    """The layers as Real-ESRGAN's sources build them, with torch's own spectral norm."""
+    """Build the layers as Real-ESRGAN does, with torch's spectral norm."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def test_it_has_real_esrgans_size_and_names() -> None:
 
 
 def test_it_is_the_reference_forward_backward_and_in_its_vectors() -> None:
-    """Over two passes before one backward, as a step on HR and SR has."""
+    """Run two passes before one backward, like a step on HR and SR."""
     ours, theirs = UNetDiscriminator(4), Reference(4)
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(2, 2, 3, 16, 24)
@@ -141,7 +141,7 @@ def test_it_trains_and_is_watched(configure: Configure, precision: str) -> None:
 
 @pytest.mark.slow
 def test_a_run_with_it_resumes_exactly(tmp_path: Path) -> None:
-    """Also the vectors of the power iteration, between accumulated batches."""
+    """The vectors of the power iteration are resumed too, also between accumulated batches."""
     overrides = [*UNET, "model.accumulate_grad_batches=2", "trainer.max_steps=3", "trainer.val_check_interval=3"]
     _, parts = assert_resumes_exactly(tmp_path, overrides, (1, 4))
     state = torch.load(parts / "checkpoints/last.ckpt", weights_only=True)["state_dict"]

@@ -1,4 +1,4 @@
-"""What a checkpoint says of files is not believed: nothing outside of the run is removed, the dates decide nothing."""
+"""Paths in a checkpoint are not trusted, so nothing outside the run is removed. File dates are not used."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.helpers.stops import SHORT, configuration
 
 
 def victims(folder: Path) -> list[str]:
-    """A folder and a file that are the user's, by all kinds of path."""
+    """Return paths of all kinds to a user's folder and file."""
     (folder / "photos").mkdir()
     (folder / "photos/one.jpg").touch()
     (folder / "runs/0/checkpoints/link.ckpt").symlink_to(folder / "photos")
@@ -51,7 +51,7 @@ def test_paths_in_a_checkpoint_remove_nothing(copied: Path, tmp_path: Path, monk
             state |= {"best_model_path": victim, "kth_best_model_path": victim, "last_model_path": victim}
             state |= {"best_k_models": worst, "kth_value": worst[victim], "best_model_score": worst[victim]}
         torch.save(content, last)
-        if victim.startswith("local:"):  # the whole way once, a validation that replaces the best
+        if victim.startswith("local:"):  # one complete run, in which a validation replaces the best
             train(configuration(copied, SHORT, ckpt_path=str(last), trainer={"max_steps": 3}))
         callback = RunCheckpoint(dirpath=copied / "checkpoints", monitor="val/psnr_y", mode="max")
         callback.load_state_dict(state)
@@ -64,7 +64,7 @@ def test_a_run_removes_only_files_of_its_own_checkpoints(copied: Path, tmp_path:
     monkeypatch.chdir(copied / "checkpoints")
     paths = victims(tmp_path)
     io = AtomicCheckpointIO()
-    io.remove_checkpoint(copied / "checkpoints/best.ckpt")  # this one has not written there
+    io.remove_checkpoint(copied / "checkpoints/best.ckpt")  # this run has not written there
     assert (copied / "checkpoints/best.ckpt").exists()
     io.save_checkpoint({}, copied / "checkpoints/new.ckpt")
     before = sorted(path for path in tmp_path.rglob("*") if path.name != "kept.txt")
@@ -99,14 +99,14 @@ def test_last_is_the_checkpoint_of_most_updates_whatever_the_dates(copied: Path,
     os.utime(last, ns=(0, 0))
     newest = last.read_bytes()
     assert find_checkpoint("last", RunDirectory(copied)) == str(last)
-    train(configuration(copied, SHORT, ckpt_path=str(best)))  # gone back to on purpose, nothing left to train
+    train(configuration(copied, SHORT, ckpt_path=str(best)))  # an older one on purpose; nothing is left to train
     assert last.read_bytes() == newest
     assert train(configuration(copied, SHORT, ckpt_path="last", trainer={"max_steps": 4}))["steps"] == 4
 
 
 @pytest.mark.slow
 def test_between_runs_the_dates_decide(copied: Path) -> None:
-    """A run of fewer updates that was written later is the one that is resumed."""
+    """The run that was written last is resumed, even if it has fewer updates."""
     later = Path(shutil.copytree(copied, copied.with_name("1")))
     for path in (later / "checkpoints").iterdir():
         os.utime(path)

@@ -1,4 +1,4 @@
-"""The files of a run directory are named in one place."""
+"""Only one module names the files of a run directory."""
 
 import ast
 from pathlib import Path
@@ -22,7 +22,7 @@ NAMES = (
 
 
 def paths_in(file: Path) -> list[str]:
-    """The string literals of a module that end with the name of a file of a run; text with spaces is a message."""
+    """Return a module's strings that end with a run's file name; strings with spaces are messages."""
     texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
     return [text for text in texts if isinstance(text, str) and " " not in text and text.endswith(NAMES)]
 

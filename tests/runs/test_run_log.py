@@ -1,4 +1,4 @@
-"""What the terminal shows of a run is in its train.log."""
+"""The terminal output of a run is in its train.log."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_i
 
 
 def lines_of(cfg: DictConfig) -> list[str]:
-    """The log without its times."""
+    """Return the log without its times."""
     return re.sub(r"(?m)^\[[-0-9 :,]+\] ", "", (Path(cfg.run_dir) / "train.log").read_text()).splitlines()
 
 
@@ -37,7 +37,7 @@ def test_the_log_of_a_run_holds_what_the_terminal_shows(
     train(configure(*QUICK, "trainer.max_steps=4", "ckpt_path=last"))
     log = "\n".join(lines_of(first))
     assert log.count("images per update") == 2  # of both starts
-    assert "Resuming from" in log  # although its directory was locked later
+    assert "Resuming from" in log  # although the directory was locked later
     train(configure(*QUICK, "trainer.max_steps=2", run="other"))
     assert "\n".join(lines_of(first)) == log  # each run has its own
 

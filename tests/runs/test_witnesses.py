@@ -1,4 +1,4 @@
-"""Files that release 0.1.0 wrote are resumed, evaluated, upscaled and reported by the code at hand."""
+"""The current code resumes, evaluates, upscales and reports files of release 0.1.0."""
 
 import json
 import math
@@ -21,7 +21,7 @@ WITNESSES = Path(__file__).parents[1] / "witnesses" / "0.1.0.tar.xz"
 
 @pytest.fixture
 def witnesses(tmp_path: Path) -> Path:
-    """The unpacked archive."""
+    """Unpack the archive."""
     with tarfile.open(WITNESSES) as archive:
         archive.extractall(tmp_path / "witnesses", filter="data")
     return tmp_path / "witnesses"
@@ -49,7 +49,7 @@ def test_an_old_run_is_resumed_to_the_weights_of_its_time(stage: str, witnesses:
     for name, weights in expected.items():
         torch.testing.assert_close(after[name], weights, rtol=1e-3, atol=1e-4)
     moved = max(float((after[name].float() - before[name].float()).abs().max()) for name in before)
-    assert moved > 1e-3  # so that the tolerance above says something
+    assert moved > 1e-3  # so that the tolerance above is meaningful
     rows = (run_dir / "metrics.csv").read_text().splitlines()
     steps = [int(float(row.split(",")[rows[0].split(",").index("step")])) for row in rows[1:]]
     assert sorted({*steps}) == [1, 2, 3, 4, 5, 6]

@@ -1,4 +1,4 @@
-"""Archives, images and options that ask for too much: refused in a sentence, before memory is taken."""
+"""Archives, images and options that need too much memory are refused before they take it."""
 
 import io
 import os
@@ -64,7 +64,7 @@ def test_archive_members_are_bounded_and_broken_ones_named(tmp_path: Path, littl
 
 
 def test_torchvisions_unpacking_stays_inside(tmp_path: Path) -> None:
-    """The download is unpacked by torchvision, after its checksum; even so, a member cannot leave the folder."""
+    """torchvision unpacks the download after its checksum. Even so, no member is written outside the folder."""
     from torchvision.datasets.utils import extract_archive
 
     (tmp_path / "deep/inside").mkdir(parents=True)
@@ -92,7 +92,7 @@ def png_bomb(side: int, bits: int = 8) -> bytes:
 
 
 def webp_bomb() -> bytes:
-    """VP8X of 16384 x 16384, the format's largest, without any frame."""
+    """Return a VP8X file of 16384x16384, the format's maximum, without a frame."""
     body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + bytes([2, 0, 0, 0]) + b"\xff\x3f\0" * 2
     body += b"ANIM" + struct.pack("<IIH", 6, 0, 0)
     return b"RIFF" + struct.pack("<I", len(body)) + body
@@ -109,7 +109,7 @@ def tiff_bomb(side: int) -> bytes:
 
 
 BOMBS = {
-    "little_over.png": png_bomb(9460),  # beyond the limit, but below PIL's own error
+    "little_over.png": png_bomb(9460),  # above the limit, but below PIL's own
     "far_over.png": png_bomb(60_000),
     "deep.png": png_bomb(9460, 16),
     "bomb.webp": webp_bomb(),
@@ -122,7 +122,7 @@ BOMBS = {
 def test_image_bombs_are_refused_by_every_reader(tmp_path: Path, name: str, little_memory: None) -> None:
     path = tmp_path / name
     path.write_bytes(BOMBS[name])
-    said = "cannot be read" if name == "bomb.webp" else f"maximum of {MAX_PIXELS:,}"  # a WebP wants its frame first
+    said = "cannot be read" if name == "bomb.webp" else f"maximum of {MAX_PIXELS:,}"  # WebP needs its frame first
     readers: list[Callable[[], Any]] = [
         lambda: open_image(path, str(path)),
         lambda: open_image(io.BytesIO(BOMBS[name]), name),
@@ -156,7 +156,7 @@ def test_the_limit_holds_in_threads_too(tmp_path: Path) -> None:
 
 
 def test_deep_pngs_cannot_unpack_to_more_than_their_pixels(tmp_path: Path, little_memory: None) -> None:
-    """8 gigabytes of zeros behind the header of an image of 4 x 4."""
+    """Return 8 gigabytes of zeros behind the header of a 4x4 image."""
     compressor = zlib.compressobj()
     first, again = (compressor.compress(bytes(2**20)) + compressor.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
     data = first + again * 2**13

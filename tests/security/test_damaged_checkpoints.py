@@ -1,4 +1,4 @@
-"""Checkpoints that load and cannot be resumed from: one paragraph each, before anything is trained."""
+"""Checkpoints that load but cannot be resumed give one paragraph, before training."""
 
 import json
 import logging
@@ -163,7 +163,7 @@ def test_the_loser_of_two_runs_leaves_the_log_of_the_winner(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_16_mixed_goes_on_where_fused_is_not_given_again(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How a step is computed is this run's choice: a fused optimiser failed with the groups of one that was not."""
+    """The run's own `fused` is used: the checkpoint's value made a fused optimiser fail."""
     init = lightning.Trainer.__init__
 
     def with_scaler(self: Any, *args: Any, plugins: Any, precision: Any, **kwargs: Any) -> None:

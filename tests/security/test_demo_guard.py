@@ -1,4 +1,4 @@
-"""The web page among strangers: passwords, names, paths, uploads without end, visitors who leave, and its own end."""
+"""The public web page: passwords, names, paths, endless uploads, visitors who leave, and shutdown."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, Any]]:
-    """A page at all addresses, with a password, room for 2 MB, and one further name; its address and its folder."""
+    """Start a page with a password, 2 MB for uploads and one further host name; return its address and folder."""
     folder = tmp_path_factory.mktemp("guarded")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -91,7 +91,7 @@ def test_uploads_are_bounded(visitor: Any, server: tuple[str, Path, Any]) -> Non
     (folder,) = server[1].glob("srgan-demo-*")
     for file in folder.rglob("*"):
         os.utime(file, (0, 0))
-    assert upload(b"1") == 200  # what was an hour old has made room
+    assert upload(b"1") == 200  # files older than an hour were removed
 
 
 def test_an_order_whose_visitor_has_left_makes_room(visitor: Any, tmp_path: Path) -> None:
@@ -108,12 +108,12 @@ def test_an_order_whose_visitor_has_left_makes_room(visitor: Any, tmp_path: Path
         }
         visitor.post("/gradio_api/queue/join", json=order).raise_for_status()
 
-    join(upload((1900, 1900)), "gone")  # minutes of work that nobody ever listens for
+    join(upload((1900, 1900)), "gone")  # minutes of work whose result nobody fetches
     join(upload((16, 16)), "waits")
     start = time.monotonic()
     with visitor.stream("GET", "/gradio_api/queue/data", params={"session_hash": "waits"}) as lines:
         assert any('"process_completed"' in line and '"success":true' in line for line in lines.iter_lines())
-    assert time.monotonic() - start < guard.PATIENCE + 45  # a tile may be under way
+    assert time.monotonic() - start < guard.PATIENCE + 45  # a tile may be in progress
 
 
 def test_a_visitor_has_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_a_visitor_has_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_sigterm_deletes_the_photos(visitor: Any, server: tuple[str, Path, Any]) -> None:
-    """The last of the file, since it ends the server."""
+    """This is the last test of the file, because it ends the server."""
     visitor.post("/gradio_api/upload", files={"files": ("a.png", b"2")}).raise_for_status()
     assert list(server[1].glob("srgan-demo-*"))
     server[2].send_signal(signal.SIGTERM)
@@ -163,7 +163,7 @@ def test_a_page_for_all_without_a_password_is_warned_of(
     from srgan_lightning.tools.web import server
 
     monkeypatch.delenv("SRGAN_DEMO_AUTH", raising=False)
-    monkeypatch.setattr(server, "serve", lambda *_: None)  # the warning alone is of interest
+    monkeypatch.setattr(server, "serve", lambda *_: None)  # only the warning matters
     assert demo.main(["--host", "0.0.0.0", "--device", "cpu"]) == 0
     assert "--auth USER:PASSWORD" in capsys.readouterr().err
     assert demo.main(["--device", "cpu"]) == 0

@@ -1,4 +1,4 @@
-"""Damaged and hostile files of every kind are read or refused with a UserError; nothing else ever comes out.
+"""Damaged and hostile files of every kind are either read or refused with a UserError.
 
 SRGAN_FUZZ_EXAMPLES sets how many inputs each test tries (default 40: seconds; `make faults` tries more).
 """
@@ -55,7 +55,7 @@ def count(fault_counts: FaultCounts) -> Iterator[None]:
 
 
 def attempt(read: Callable[[], Any]) -> None:
-    """Anything but a result or a UserError fails the test."""
+    """Fail the test for any other exception than UserError."""
     tried["inputs"] += 1
     try:
         with warnings.catch_warnings():
@@ -223,7 +223,7 @@ def test_pair_folders(tmp_path_factory: Any, hr: set[str], lr: set[str], broken:
 
 
 def test_the_inputs_without_damage_are_read(tmp_path: Path) -> None:
-    """Else the fuzzing would only ever knock at the first gate."""
+    """Otherwise, the fuzzing would reach only the first check."""
     for name, content in {**images(), **deep_pngs()}.items():
         (tmp_path / name).write_bytes(with_checksums(content) if name.endswith(".png") else content)
         assert to_tensor(open_image(tmp_path / name, name)).shape[0] == 3

@@ -1,4 +1,4 @@
-"""Weights, checkpoints and artifacts of people who mean harm: nothing of them runs, nothing is taken on trust."""
+"""Hostile weights, checkpoints and artifacts: their code never runs, and their values are checked."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ARGUMENTS = {"channels": 4, "blocks": 0, "scale": 2, "global_skip": "none"}
 
 
 class Touch:
-    """Unpickling this makes a folder."""
+    """Make a folder when unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,9 +57,9 @@ def test_vgg_weights_must_be_finite(tmp_path: Path) -> None:
 
 
 def test_targets_in_a_checkpoint_are_never_called(tmp_path: Path) -> None:
-    """Whatever keys name a `_target_`: nothing of a checkpoint reaches Hydra."""
+    """Nothing in a checkpoint reaches Hydra, under any key with a `_target_`."""
     target = {"_target_": "os.mkdir", "path": str(tmp_path / "touched")}
-    instantiate(target)  # the trap does spring where Hydra gets hold of it
+    instantiate(target)  # the payload does run when Hydra instantiates it
     (tmp_path / "touched").rmdir()
     good = tiny_checkpoint(tmp_path, tiny_generator())
     content = torch.load(good, weights_only=True)
@@ -82,7 +82,7 @@ def test_targets_in_a_checkpoint_are_never_called(tmp_path: Path) -> None:
 
 
 def test_compressed_checkpoints_are_refused(tmp_path: Path, little_memory: None) -> None:
-    """torch would unpack them: some kilobytes to any number of gigabytes."""
+    """torch would unpack some kilobytes to any number of gigabytes."""
     path = tiny_checkpoint(tmp_path, tiny_generator())
     with zipfile.ZipFile(path) as good, zipfile.ZipFile(tmp_path / "b.ckpt", "w", zipfile.ZIP_DEFLATED) as bomb:
         for member in good.infolist():
@@ -92,7 +92,7 @@ def test_compressed_checkpoints_are_refused(tmp_path: Path, little_memory: None)
 
 
 def test_tensors_that_are_not_in_the_file_are_refused(tmp_path: Path, little_memory: None) -> None:
-    """A stride of 0 makes 40 gigabytes of one number; nothing copies them before they are found out."""
+    """A stride of 0 makes 40 gigabytes of one number. It is refused before anything copies it."""
     path = tiny_checkpoint(tmp_path, tiny_generator())
     content = torch.load(path, weights_only=True)
     content["state_dict"]["generator.tail.bias"] = torch.zeros(1).expand(10**10)

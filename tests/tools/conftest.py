@@ -1,4 +1,4 @@
-"""One server of the web page for all tests."""
+"""One web server for all tests."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(f"http://127.0.0.1:{port}/", folder, server.pid)
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
-        assert not list((folder / "tmp").glob("srgan-demo-*"))  # uploads and results are gone
+        assert not list((folder / "tmp").glob("srgan-demo-*"))  # uploads and results were removed
     finally:
         server.kill()
         server.wait()

@@ -133,7 +133,7 @@ def test_the_plain_scores_are_those_of_evaluate() -> None:
     hr = hr.mul(255).round().div(255)
     plain, ours = torch.stack(plain_scores(sr, hr, 4)), psnr_ssim(sr, hr, 4)[0]
     torch.testing.assert_close(plain[::2], ours[::2], atol=1e-3, rtol=1e-5)
-    torch.testing.assert_close(plain[1::2], ours[1::2], atol=0.02, rtol=0)  # torchmetrics pads the border
+    torch.testing.assert_close(plain[1::2], ours[1::2], atol=0.02, rtol=0)  # because torchmetrics pads the border
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`python -m srgan_lightning.check_data`: every fault planted, and named."""
+"""`python -m srgan_lightning.check_data` names every planted fault."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ from srgan_lightning.utils.errors import UserError
 
 
 def photo(seed: int, size: tuple[int, int] = (120, 96)) -> Image.Image:
-    """Coarse shapes and fine grain, as in a photo."""
+    """Draw coarse shapes and fine grain, as in a photo."""
     rng = np.random.default_rng(seed)
     shapes = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
     grain = rng.normal(0, 12, (size[1], size[0], 1))
@@ -37,7 +37,7 @@ def half(image: Image.Image, factor: float = 0.5) -> Image.Image:
 
 
 def check(*overrides: str) -> dict[str, set[tuple[str, str]]]:
-    """Findings by kind: (set, file names) of each."""
+    """Return the findings by kind, each as (set, file names)."""
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         report = check_data(compose("check_data", list(overrides)))
     found: dict[str, set[tuple[str, str]]] = {}
@@ -49,7 +49,7 @@ def check(*overrides: str) -> dict[str, set[tuple[str, str]]]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """train with ten photos, val with four."""
+    """Write train with ten photos, and val with four."""
     for split, seeds in (("train", range(10)), ("val", range(20, 24))):
         (tmp_path / split).mkdir()
         for seed in seeds:
@@ -79,7 +79,7 @@ def test_every_fault_of_a_folder_is_named(folder: Path) -> None:
     half(half(photo(57, (240, 192)), 0.25), 4).save(train / "enlarged.png")
     photo(58, (121, 99)).save(val / "odd.png")
     photo(59, (40, 18)).save(val / "tiny.png")
-    # The same pictures again: in other quality, smaller, mirrored.
+    # The same pictures again, at another quality, smaller and mirrored.
     photo(0).save(train / "again.jpg", quality=60)
     half(photo(1)).save(val / "smaller.jpg", quality=80)
     photo(2).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(val / "mirrored.png")

@@ -39,7 +39,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(site: Site, browser: Any) -> Iterator[Any]:
-    """The page as a visitor sees it; everything that it loads must come from the server itself."""
+    """Open the page like a visitor; fail if it loads anything from another server."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -51,7 +51,7 @@ def page(site: Site, browser: Any) -> Iterator[Any]:
 
 
 def put(page: Any, field: str, file: Path) -> None:
-    """Upload a file into a field, and wait until the page has it."""
+    """Upload a file into a field, and wait until the page shows it."""
     with page.expect_response(re.compile("/upload")):
         page.locator(f"#{field} input[type=file]").set_input_files(file)
     page.locator(f"#{field} :is(img, .file-preview)").first.wait_for(state="attached")
@@ -110,7 +110,7 @@ def test_an_example_on_a_phone(page: Any, site: Site, kind: str) -> None:
     page.locator("#photo img").wait_for()
     click(page)
     page.get_by_text("96x96 to 384x384 pixels with srresnet").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing to scroll sideways for
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390  # no horizontal scrolling
     for button in page.get_by_role("button").all():
         box = button.bounding_box()
         assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 390), button.inner_text()
@@ -151,7 +151,7 @@ def test_size_and_precision_are_chosen(page: Any, site: Site) -> None:
     put(page, "photo", site.folder / "photo.png")
     page.get_by_text("Size and precision").click()
     click(page)
-    page.get_by_text("48x32 to 192x128 pixels with srresnet").wait_for()  # 0 is the network's own
+    page.get_by_text("48x32 to 192x128 pixels with srresnet").wait_for()  # 0 is the network's own scale
     page.get_by_label("Outscale").fill("2.5")
     page.get_by_label("bf16", exact=True).click()
     click(page)
@@ -185,5 +185,5 @@ def test_long_work_can_be_stopped(page: Any, site: Site) -> None:
     page.get_by_role("button", name="Stop").click()
     page.get_by_text(re.compile("Upscaling - ")).wait_for(state="detached")
     visitor = Visitor(site)
-    assert visitor.order(visitor.upload(site.folder / "photo.png"))[0] == "complete"  # its place is free again
+    assert visitor.order(visitor.upload(site.folder / "photo.png"))[0] == "complete"  # its slot is free again
     assert page.get_by_test_id("imageslider-image").count() == 0

@@ -1,4 +1,4 @@
-"""What one request of the web page does, without a browser: sizes, precision, weights of strangers, and limits."""
+"""One request of the web page, without a browser: sizes, precision, foreign weights, and limits."""
 
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def test_impossible_factors(tmp_path: Path, photo: Path, outscale: float) -> Non
 
 def test_results_are_no_larger_than_eight_times_the_largest_photo(tmp_path: Path, photo: Path) -> None:
     weights = tiny_artifact(tmp_path, blocks=0)
-    assert "48x32 to 432x288 pixels" in result(photo, weights, outscale=9).caption  # 2,000 pixels of a photo are taken
+    assert "48x32 to 432x288 pixels" in result(photo, weights, outscale=9).caption  # photos may have 2,000 pixels
     said = refused(photo, weights, outscale=10)
     assert "480x320 pixels, more than the 128,000 allowed here" in said
     assert "python -m srgan_lightning.upscale" in said

@@ -1,4 +1,4 @@
-"""`python -m srgan_lightning.demo` without a browser: attacked, used wrongly, and under load."""
+"""`python -m srgan_lightning.demo` without a browser: attacks, wrong requests, and load."""
 
 import io
 import re
@@ -17,7 +17,7 @@ httpx = pytest.importorskip("httpx", reason="needs the extra demo")
 pytest.importorskip("gradio", reason="needs the extra demo")
 
 pytestmark = pytest.mark.slow
-GROWTH = 64 * 2**20  # bytes that the server may grow by over 50 requests
+GROWTH = 64 * 2**20  # allowed growth of the server's memory over 50 requests
 
 
 def test_files_of_the_server_and_of_the_web_stay_out_of_reach(site: Site) -> None:
@@ -31,7 +31,7 @@ def test_files_of_the_server_and_of_the_web_stay_out_of_reach(site: Site) -> Non
     for path in (str(secret), "truth.png", up, "http://example.org/a.png"):
         assert "192x128" not in visitor.refused(as_file(path))
         assert "192x128" not in visitor.refused(photo, truth=as_file(path))
-    visitor.refused(photo, weights=str(site.folder / "deeper.safetensors"))  # a path, not one of the names
+    visitor.refused(photo, weights=str(site.folder / "deeper.safetensors"))  # a path instead of a listed name
     visitor.refused(photo, own=as_file(str(site.folder / "deeper.safetensors")))
     assert visitor.order(photo)[0] == "complete"
 
@@ -64,7 +64,7 @@ def test_limits_and_mistakes_are_told(site: Site) -> None:
         assert "outscale" in visitor.refused(photo, outscale=outscale), outscale
     for chosen in ({"weights": None}, {"weights": ["srresnet.safetensors"]}, {"second": None}):
         assert "No weights are chosen" in visitor.refused(photo, **chosen)
-    visitor.refused(photo, precision="16")  # not one of the names
+    visitor.refused(photo, precision="16")  # not a listed name
     assert not (folder / "touched").exists()
     html = folder / "<b>bold.png"
     shutil.copy(folder / "broken.png", html)
@@ -75,7 +75,7 @@ def test_limits_and_mistakes_are_told(site: Site) -> None:
 
 
 def test_fifty_orders_of_ten_visitors(site: Site) -> None:
-    """None is lost, each gets its own result, and memory stays what it was."""
+    """No request is lost, each gets its own result, and memory does not grow."""
     sizes = [(24 + 2 * index, 16) for index in range(10)]
     for width, height in sizes:
         smooth(size=(width, height)).save(site.folder / f"load{width}.png")
@@ -89,7 +89,7 @@ def test_fifty_orders_of_ten_visitors(site: Site) -> None:
             got.append(Image.open(io.BytesIO(png)).size)
         return got
 
-    visit(sizes[0][0])  # what is loaded once
+    visit(sizes[0][0])  # load everything that is loaded only once
     before = resident(site.pid)
     with ThreadPoolExecutor(10) as pool:
         results = list(pool.map(visit, [width for width, _ in sizes]))
@@ -98,7 +98,7 @@ def test_fifty_orders_of_ten_visitors(site: Site) -> None:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
+    """Return the resident memory of a process in bytes."""
     status = Path(f"/proc/{pid}/status")
     if not status.is_file():
         pytest.skip("needs /proc")

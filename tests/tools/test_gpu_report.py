@@ -1,4 +1,4 @@
-"""`benchmark --gpu-report`: a part that fails or hangs does not lose the others; what is run exists."""
+"""`benchmark --gpu-report`: the others survive a part that fails or hangs, and every named part exists."""
 
 import json
 import time

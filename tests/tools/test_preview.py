@@ -1,4 +1,4 @@
-"""`check_data preview=FILE`: a sheet of what a degradation makes of a data set."""
+"""`check_data preview=FILE`: a picture of a data set's degraded images."""
 
 from pathlib import Path
 

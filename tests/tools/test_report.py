@@ -1,4 +1,4 @@
-"""What `report` says of runs: curves of one, table and picture of several."""
+"""`report`: curves of one run, and a table and picture of several."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from srgan_lightning.tools.report.pareto import compromise, pareto_front
 from srgan_lightning.train import train
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
-pytestmark = pytest.mark.slow  # all but one take a run that is trained for them
+pytestmark = pytest.mark.slow  # all but one use a trained run
 QUICK = [*TINY_SRGAN, *TINY_FACES, "trainer.max_steps=4", "trainer.val_check_interval=2"]
 
 
@@ -32,7 +32,7 @@ def keep_hydra(run: Path, config: DictConfig, *overrides: str) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DictConfig]:
-    """One tiny run, which the tests make sweeps of."""
+    """Train one tiny run, from which the tests make sweeps."""
     folder = tmp_path_factory.mktemp("trained")
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         config = compose("train", [f"run_dir={folder}", *QUICK])
@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DictConfig]
 
 @pytest.fixture
 def sweep(trained: tuple[Path, DictConfig], tmp_path: Path) -> Path:
-    """Two finished runs, whose scores are set apart by hand, one that failed and one that was killed."""
+    """Make two finished runs with edited scores, one failed run and one killed run."""
     run, config = trained
     folder = tmp_path / "sweep"
     for number, (adversarial, psnr, ssim, swd) in enumerate([("0", 30.0, 0.9, 0.4), ("0.0010000001", 28.0, 0.8, 0.1)]):
@@ -85,7 +85,7 @@ def test_a_sweep_gets_a_table_a_picture_and_advice(
     with Image.open(tmp_path / "report/report.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(picture.width * picture.height)}
         corner = picture.convert("RGBA").getpixel((2, 2))
-    assert corner == (244, 244, 242, 255)  # opaque: the page's own colour, dark or light, does not shine through
+    assert corner == (244, 244, 242, 255)  # opaque, so that a dark page does not show through
     assert (213, 94, 0) in colours  # the front
     assert not (sweep / "report.md").exists()
 
@@ -171,7 +171,10 @@ def test_runs_whose_data_are_gone_or_foreign_are_compared_without_crops(
         lambda good, call: call,
         lambda good, call: {**good, "extra": call},
         lambda good, call: {**good, "extra": [[call]]},  # YAML writes `- _target_: os.mkdir`
-        lambda good, call: {**call, "_target_": "srgan_lightning.data.cache.os.mkdir"},  # ours by its name alone
+        lambda good, call: {
+            **call,
+            "_target_": "srgan_lightning.data.cache.os.mkdir",
+        },  # only its name is the package's
         lambda good, call: {**call, "mode": "os.mkdir", "_target_": "${.mode}"},
     ],
     ids=["whole", "nested", "in a list", "imported by ours", "interpolated"],

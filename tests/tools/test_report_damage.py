@@ -1,4 +1,4 @@
-"""`report` on run directories that are damaged or a stranger's: each is skipped by name, or gets one paragraph."""
+"""`report` on damaged and foreign run directories: it names each and skips it, or prints one paragraph."""
 
 import json
 import os
@@ -27,7 +27,7 @@ Damage = Callable[[Path], Any]
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """Two finished runs, written by hand; the tests damage the second."""
+    """Write two finished runs by hand; the tests damage the second."""
     for number in ("0", "1"):
         run = tmp_path / "sweep" / number
         (run / ".hydra").mkdir(parents=True)
@@ -98,7 +98,7 @@ SKIPPED: dict[str, Damage] = {
     "scale of itself": config(CONFIG.replace("scale: 4", "scale: ${scale}")),
     "scale of nothing": config(CONFIG.replace("scale: 4", "scale: ${a.b}")),
 }
-#: The first run's data, which crops need.
+#: The first run's data, from which crops are made.
 WITHOUT_CROPS: dict[str, Damage] = {
     "data a list": config("scale: 4\ndata: [1]\ndegradation: 3\n"),
     "data missing": config("scale: 4\n"),
@@ -159,7 +159,7 @@ def test_names_are_shown_as_text(sweep: Path, capsys: pytest.CaptureFixture[str]
     (sweep / "1").rename(sweep / HOSTILE.replace("/", ""))
     (sweep / "2" / ".hydra").mkdir(parents=True)
     (sweep / os.fsdecode(b"\xff\xfe") / ".hydra").mkdir(parents=True)
-    shutil.copytree(sweep / "0", sweep / "²")  # a digit that is no number
+    shutil.copytree(sweep / "0", sweep / "²")  # a Unicode digit that is not a number
     (sweep / "0/.hydra/overrides.yaml").write_text(json.dumps([f"a={HOSTILE}", 3, None, [1]]))
     (sweep / "2/train.log").write_bytes(b"[ERROR] - Job 2 failed. \x1b[31m[/x]\xff\0\n")
     assert main([str(sweep), "--perception", "swd"]) == 0
