@@ -1,4 +1,4 @@
-"""A discriminator that wins is paused until its generator has caught up."""
+"""A winning discriminator is paused until the generator has caught up."""
 
 import csv
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from tests.helpers.stops import SRGAN, assert_resumes_exactly, configuration
 Configure = Callable[..., DictConfig]
 QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_interval=100"]
 ON = ["callbacks.balance.pause_above=0.9", "callbacks.balance.resume_below=0.6", "callbacks.balance.interval=1"]
-#: D(HR) and D(SR) by batch: their running means, of batches of 256 images, are those of the batch.
+#: D(HR) and D(SR) by batch. With batches of 256 images, the running means are the batch's own.
 GAMES = [(0.6, 0.4), (0.95, 0.05), (0.8, 0.2), (0.7, 0.3), (0.55, 0.45), (0.8, 0.2), (0.99, 0.05)]
-#: (1 + real - fake) / 2 of each is 0.6, 0.95, 0.8, 0.7, 0.55, 0.8, 0.97: it pauses above 0.9, until below 0.6.
+#: (1 + real - fake) / 2 is 0.6, 0.95, 0.8, 0.7, 0.55, 0.8, 0.97. The pause begins above 0.9 and ends below 0.6.
 PAUSED = [False, True, True, True, False, False, True]
 
 
 class Planted(Callback):
-    """Puts what the discriminator makes of a batch into the training's place, and notes who learns from it."""
+    """Replace the discriminator's outputs for each batch, and record which network learns from it."""
 
     def __init__(self, games: list[tuple[float, float]] | None = None) -> None:
         self.games = games
@@ -56,7 +56,7 @@ def column(cfg: DictConfig, name: str) -> list[tuple[float, float]]:
 
 @pytest.fixture
 def every_batch_counts_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Running means over as many images as a batch has."""
+    """Use running means over as many images as a batch has."""
     monkeypatch.setattr("srgan_lightning.training.callbacks.opinion.IMAGES", 2)
 
 
@@ -69,7 +69,7 @@ def test_thresholds_by_hand(configure: Configure, precision: str) -> None:
     balance = instantiate(cfg.callbacks.balance)  # after the planted values
     cfg.callbacks.balance = None
     train(cfg, [spy, balance])
-    # A batch learns by the decision after the one before it; the last decision is the eighth's own.
+    # The decision after a batch applies to the next batch; the last decision is the eighth's.
     assert spy.learned == spy.moved == [not paused for paused in [False, *PAUSED]]
     assert [value for _, value in column(cfg, "health/discriminator_paused")] == [*map(float, PAUSED), 0.0]
     told = (Path(cfg.run_dir) / "health.log").read_text().splitlines()
@@ -82,7 +82,7 @@ def test_thresholds_by_hand(configure: Configure, precision: str) -> None:
 
 @pytest.mark.slow
 def test_a_discriminator_that_waits_still_judges(configure: Configure) -> None:
-    """It is run on HR and SR, and the generator gets its gradient; no weight of it moves, nor its optimiser."""
+    """It runs on HR and SR, and the generator gets its gradient. Its weights and optimiser do not change."""
     planted = Planted()
     cfg = configure(*QUICK, *ON, "trainer.max_steps=6", "callbacks.balance.pause_above=0.01",
                     "callbacks.balance.resume_below=0.001", "callbacks.health.interval=1")  # fmt: skip
@@ -111,14 +111,14 @@ def test_it_never_pauses_by_default(configure: Configure) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("further", [[], ["model.discriminator_updates=2"]])
 def test_a_stopped_run_is_the_uninterrupted_one(tmp_path: Path, further: list[str]) -> None:
-    """Stops while the discriminator learns, while it is paused, and while gradients accumulate."""
+    """Stop while the discriminator learns, while it is paused, and during accumulation."""
     overrides = [*SRGAN, *ON, *further, "model.generator.global_skip=none", "model.discriminator_optimizer.lr=1e-2"]
     overrides += ["callbacks.balance.pause_above=0.53", "callbacks.balance.resume_below=0.53"]
     overrides += ["trainer.max_steps=5", "trainer.val_check_interval=50"]
     whole, parts = assert_resumes_exactly(tmp_path, overrides, (2, 6, 7, 11))
     states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (whole, parts)]
     assert states[0]["callbacks"]["Balance"] == states[1]["callbacks"]["Balance"]
-    assert 0 < states[0]["discriminator_steps"] < 5 * (1 + len(further))  # it has learned, and it has waited
+    assert 0 < states[0]["discriminator_steps"] < 5 * (1 + len(further))  # it has learned, and it has been paused
     logs = [(run / "health.log").read_text() for run in (whole, parts)]
     assert logs[0].count("is paused") == logs[1].count("is paused") > 0
 

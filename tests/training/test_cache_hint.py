@@ -1,4 +1,4 @@
-"""A training that waits for repeatedly decoded data suggests the cache, once."""
+"""A run that waits for repeated decoding suggests the cache, once."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ def trainer_of(data: Any, **facts: Any) -> Any:
 
 
 def train(monkeypatch: pytest.MonkeyPatch, trainer: Any, wait: float, work: float, validate: int = 7) -> None:
-    """Two hundred batches by a clock that is turned by hand, with validations of a minute."""
+    """Run two hundred batches with a simulated clock, and validations of a minute."""
     now = 0.0
     monkeypatch.setattr(cache_hint, "time", SimpleNamespace(perf_counter=lambda: now))
     hint = CacheHint()

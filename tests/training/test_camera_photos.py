@@ -1,4 +1,4 @@
-"""Photos as cameras take them, of 12 megapixels and more, among the validation images."""
+"""Camera photos of 12 megapixels and more among the validation images."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ SRRESNET = ["experiment=srresnet_celeba", "data=folder", "data.crop=32", *TINY]
 
 @pytest.mark.slow
 def test_a_photo_of_12_megapixels_is_validated_in_3_gigabytes(photos: Photos, tmp_path: Path) -> None:
-    """With all callbacks: scores, patch score and sample grid. It took 19 GB."""
+    """Validate with all callbacks: scores, swd and sample grid. This once took 19 GB."""
     folders = f"data.train_dir={photos('train')}", f"data.val_dir={photos('val', 1, (3000, 4000), '.jpg')}"
     (tmp_path / "measured.py").write_text(
         "import resource, runpy\n"
@@ -71,7 +71,7 @@ def test_the_largest_photo_is_what_must_fit(
 
 
 class DiesInValidation(Callback):
-    """As a kernel that is out of memory would end it, in the midst of the first validation."""
+    """Kill the run during the first validation, like a kernel that is out of memory."""
 
     def on_validation_batch_start(self, *_: Any, **__: Any) -> None:
         raise MemoryError
@@ -80,7 +80,7 @@ class DiesInValidation(Callback):
 @pytest.mark.slow
 @pytest.mark.parametrize("updates", [3, 2])
 def test_a_first_validation_that_dies_leaves_a_checkpoint(configure: Configure, photos: Photos, updates: int) -> None:
-    """The resumed run validates first, also if nothing is left to train, and equals an uninterrupted run."""
+    """The resumed run validates first, even with nothing left to train, and equals an uninterrupted run."""
     folders = [f"data.{split}_dir={photos(split)}" for split in ("train", "val")]
     steps = [f"trainer.max_steps={updates}", "trainer.val_check_interval=2"]
     whole, died = (configure(*SRRESNET, *folders, *steps, run=f"{name}/0") for name in ("whole", "died"))
@@ -105,4 +105,4 @@ def test_the_patch_score_of_a_photo_is_taken_in_bands(monkeypatch: pytest.Monkey
         banded = SlicedWassersteinDistance(4)
         banded.update(sr, hr)
         assert torch.equal(banded.hr.sum(-1), whole.hr.sum(-1))
-        assert (banded.sr - whole.sr).abs().sum() <= 4  # a last digit may cross the edge of a bin
+        assert (banded.sr - whole.sr).abs().sum() <= 4  # rounding may move a value to the next bin

@@ -1,4 +1,4 @@
-"""How often a training step waits for its device, counted on the CPU by the operations that would wait on a GPU."""
+"""The number of times a training step waits for its device, counted on the CPU by the operations that would wait."""
 
 import traceback
 from collections.abc import Callable
@@ -16,9 +16,9 @@ WAITING = {f"aten::{name}" for name in ("_local_scalar_dense", "equal", "is_nonz
 
 
 class Waits(TorchDispatchMode, Callback):
-    """Counts the reads of a tensor's value by batch, from the start of one to the start of the next.
+    """Count the reads of tensor values by batch, from the start of one batch to the start of the next.
 
-    Those of the data module are left out: it reads a batch on the CPU, before the batch is sent to the device.
+    Reads by the data module do not count, because they are on the CPU, before the batch is sent to the device.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What other systems and devices than Linux with CUDA ask for."""
+"""Systems and devices other than Linux with CUDA."""
 
 import json
 import multiprocessing
@@ -50,7 +50,7 @@ def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch: pytest.
 
 
 def test_no_float64_goes_to_the_device(photos: Callable[..., Path]) -> None:
-    """MPS has none."""
+    """MPS has no float64."""
     data = FolderData(
         str(photos("train")),
         str(photos("val")),
@@ -86,7 +86,7 @@ def _count_workers(rank: int, store: str, cores: list[set[int]], results: Any) -
 def test_cores_that_a_process_has_to_itself_are_not_divided(
     tmp_path: Path, cores: list[set[int]], workers: int
 ) -> None:
-    """As under SLURM, which binds each process to its share; without binding they share all cores."""
+    """SLURM binds each process to its share of the cores. Without binding, the processes share all cores."""
     fork = multiprocessing.get_context("fork")
     results = fork.Queue()
     processes = [
@@ -101,7 +101,7 @@ def test_cores_that_a_process_has_to_itself_are_not_divided(
 
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lightning finds two GPUs; nothing can run on them."""
+    """Simulate two GPUs that Lightning finds, but that nothing can run on."""
     for package in ("fabric", "pytorch"):
         monkeypatch.setattr(f"lightning.{package}.accelerators.cuda.num_cuda_devices", lambda: 2)
 
@@ -145,7 +145,7 @@ def test_sync_batchnorm_is_refused_where_it_does_not_work(
 
 
 class OnGPU(Callback):
-    """Reports a GPU as the device of a training when it has ended."""
+    """Report a GPU as the device at the end of training."""
 
     def teardown(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
         trainer.strategy._root_device = torch.device("cuda", 0)  # type: ignore[attr-defined]
@@ -164,7 +164,7 @@ def test_summary_and_artifact_name_the_device_of_the_training(
 
 
 class Settings(Callback):
-    """Whether cuDNN times its algorithms, in training and validation, and whether batches are pinned."""
+    """Return whether cuDNN times its algorithms in training and validation, and whether batches are pinned."""
 
     def __init__(self) -> None:
         self.benchmark: list[tuple[str, bool]] = []

@@ -1,4 +1,4 @@
-"""Stage two leaves its discriminator beside its generator, and another training starts from it."""
+"""Stage two saves its discriminator beside its generator, and another run starts from it."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ UNET += ["model/discriminator=unet", "model.discriminator.channels=4"]
 
 
 class Own(nn.Module):
-    """A discriminator of a user, which says nothing of itself."""
+    """A user's discriminator, without metadata."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of stage two; not to be changed."""
+    """Return a run of stage two. Tests must not change it."""
     from tests.helpers.stops import configuration
 
     run = tmp_path_factory.mktemp("finished") / "0"
@@ -73,7 +73,7 @@ def test_both_networks_are_delivered_and_start_another_training(configure: Confi
     train(cfg, [spy])
     run = Path(cfg.run_dir)
     trained = {name: tensor.cpu() for name, tensor in spy.module.discriminator.state_dict().items()}
-    assert same(load_file(run / "discriminator.safetensors"), trained)  # the last weights: no average of them
+    assert same(load_file(run / "discriminator.safetensors"), trained)  # the last weights, not an average
     with safe_open(run / "discriminator.safetensors", framework="pt") as file:
         metadata = file.metadata()
     assert metadata["architecture"] == type(spy.module.discriminator).__name__
@@ -92,7 +92,7 @@ def test_both_networks_are_delivered_and_start_another_training(configure: Confi
 
 @pytest.mark.slow
 def test_the_discriminator_is_that_of_the_delivered_generator(configure: Configure) -> None:
-    """Of `best.ckpt` where one is kept: its generator is the file's."""
+    """With a `best.ckpt`, the discriminator comes from it, like the generator."""
     cfg = configure(*QUICK, "trainer.max_steps=4", "model.generator_optimizer.lr=0.5")  # worse with every update
     assert train(cfg)["checkpoint_steps"] == 2
     best = torch.load(Path(cfg.run_dir) / "checkpoints/best.ckpt", weights_only=True)["state_dict"]

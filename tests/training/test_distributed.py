@@ -1,4 +1,4 @@
-"""Two CPU processes stand in for several GPUs, and two agents on one machine for two machines."""
+"""Two CPU processes simulate several GPUs, and two agents on one machine simulate two machines."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ RESULTS = {".hydra", "checkpoints", "generator.safetensors", "metrics.csv", "sam
 
 
 def two_machines(folder: Path, torchrun: bool, *overrides: str) -> list[tuple[int, str]]:
-    """Run `train` in `folder` as torchrun's agents on two machines would, or srun; their exit codes and last words."""
+    """Run `train` in `folder` as torchrun on two machines or srun would; return exit codes and ends of output."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -64,7 +64,7 @@ def losses(run_dir: Path) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srgan", "srgan_twice", "srresnet"])
 def test_two_processes_take_the_steps_of_one(run_module: Run, tmp_path: Path, stage: str) -> None:
-    """The same global batch gives equal gradients: with plain SGD at rate 1 the weights move by just these."""
+    """The same global batch gives equal gradients. With plain SGD at rate 1, weights move by exactly these."""
     sgd = "{_target_: torch.optim.SGD, _partial_: true, lr: 0.1}"
     overrides = [
         *(TINY_SRGAN if stage != "srresnet" else ["experiment=srresnet_celeba", "data=synthetic", *TINY]),
@@ -89,7 +89,7 @@ def test_two_processes_take_the_steps_of_one(run_module: Run, tmp_path: Path, st
         two = json.loads((tmp_path / "two/summary.json").read_text())
     else:
         assert [code for code, _ in two_machines(tmp_path, True, *overrides)] == [0, 0]
-        (run,) = (tmp_path / "outputs/srresnet_celeba").iterdir()  # agreed on, though each could make its own
+        (run,) = (tmp_path / "outputs/srresnet_celeba").iterdir()  # one for both processes
         assert {path.name for path in run.iterdir()} >= RESULTS
         two = json.loads((run.rename(tmp_path / "two") / "summary.json").read_text())
     assert (one["processes"], two["processes"]) == (1, 2)
@@ -101,7 +101,7 @@ def test_two_processes_take_the_steps_of_one(run_module: Run, tmp_path: Path, st
     for name, value in a.items():
         torch.testing.assert_close(b[name], value, atol=2e-6, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
-    # Three validation images on two processes: the fourth, a repeat, does not count.
+    # Three validation images on two processes: the sampler repeats one, which does not count.
     for name in ("psnr_y", "ssim_y", "bicubic_psnr_y"):
         assert two[name] == pytest.approx(one[name], abs=1e-4)
     grids = [sorted((tmp_path / name / "samples").glob("*.png"))[-1] for name in ("one", "two")]
@@ -112,7 +112,7 @@ def test_two_processes_take_the_steps_of_one(run_module: Run, tmp_path: Path, st
 
 @pytest.mark.slow
 def test_a_sweep_runs_every_job_once(run_module: Run, tmp_path: Path) -> None:
-    """`trainer.devices=2` with no further flag, in each of two jobs."""
+    """Both jobs set only `trainer.devices=2`."""
     done = run_module(
         "train", "-m", "loss.adversarial=0,1e-3", *TINY_SRGAN, *TINY_FACES, "trainer.max_steps=2", "trainer.devices=2"
     )
@@ -203,7 +203,7 @@ def test_the_effective_batch(configure: Callable[..., DictConfig]) -> None:
 @pytest.mark.slow
 @pytest.mark.faults
 def test_a_signal_to_the_command_stops_its_processes(run_module: Run, tmp_path: Path) -> None:
-    """SIGTERM: one checkpoint, a summary, exit code 143, and a resume in the same directory that ends."""
+    """SIGTERM gives one checkpoint, a summary and exit code 143. A resume in the same directory then finishes."""
     overrides = [*TINY_SRGAN, *TINY_FACES, "trainer.devices=2", "trainer.max_steps=6", "ckpt_path=auto"]
     tell = "+callbacks.tell={_target_: tests.helpers.stops.TellParent, batch: 3}"
     done = run_module("train", *overrides, tell, PYTHONPATH=PYTHONPATH)

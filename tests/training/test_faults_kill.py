@@ -26,14 +26,14 @@ OVERRIDES = [
 
 
 def train_until(run: Path, fatal_sync: int | None = None, seconds: float | None = None) -> int:
-    """Train in a new process, killed at a call of fsync or after some seconds, if at all; gives its exit code."""
+    """Train in a new process; kill it at a call of fsync or after some seconds, if given; return its exit code."""
     return in_a_process(attempt, run, OVERRIDES, fatal_sync, seconds=seconds)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
 def test_kills_lose_nothing(tmp_path: Path, fault_counts: FaultCounts) -> None:
-    """Half of the kills fall within the writing of a file, half anywhere; some of these find the run at its end."""
+    """Half of the kills fall within the writing of a file. The others fall anywhere, some after the run's end."""
     chance = random.Random(SEED)
     whole = tmp_path / "whole/0"
     whole.parent.mkdir()
@@ -70,7 +70,7 @@ def test_kills_lose_nothing(tmp_path: Path, fault_counts: FaultCounts) -> None:
 @pytest.mark.skipif(KILLS < 50, reason="the long form: make faults")
 @pytest.mark.timeout(3600)
 def test_a_kill_at_any_write_loses_nothing(tmp_path: Path, fault_counts: FaultCounts) -> None:
-    """At every single synchronisation of a file that a run makes, one kill each."""
+    """Kill one run at each call of fsync."""
     whole = tmp_path / "whole/0"
     whole.parent.mkdir()
     assert train_until(whole) == 0

@@ -1,4 +1,4 @@
-"""Stage two goes on with both of its networks, until a score has stopped getting better."""
+"""Fine-tuning starts from both networks of stage two, and stops when a score no longer improves."""
 
 import json
 import re
@@ -33,7 +33,7 @@ PLANTED = [
 
 
 class Planted(Callback):
-    """Logs scores that are known beforehand, by update."""
+    """Log known scores by update."""
 
     def __init__(self, scores: dict[int, float]) -> None:
         self.scores = scores
@@ -44,7 +44,7 @@ class Planted(Callback):
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Options that start from the two networks of a run of stage two."""
+    """Return options that start from both networks of a run of stage two."""
     run = tmp_path_factory.mktemp("one") / "0"
     train(configuration(run, QUICK))
     files = {"init_from": "generator", "discriminator_init_from": "discriminator"}
@@ -94,7 +94,7 @@ def test_its_rates_are_low_and_its_adversarial_term_rises() -> None:
 def test_it_ends_where_the_score_has_stopped_falling(
     networks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two validations after update 2 are no better; the weights of that one are delivered."""
+    """The two validations after update 2 are no better, so the weights of update 2 are delivered."""
     run = tmp_path / "0"
     summary = train(configuration(run, [*FINETUNE, *networks, *PLANTED]))
     assert (summary["steps"], summary["checkpoint_steps"], summary["interrupted"]) == (6, 2, False)

@@ -39,13 +39,13 @@ def test_both_stages_train_in_every_precision(configure: Configure, stage: str, 
     floats = [t for part in ("state_dict", "generator_ema") for t in state[part].values() if t.is_floating_point()]
     assert {t.dtype for t in floats} == {torch.float32}
     assert all(t.isfinite().all() for t in floats)
-    if precision != "16-mixed":  # whose first steps find its scale
+    if precision != "16-mixed":  # whose first steps search for the loss scale
         weight = state["state_dict"]["generator.head.0.weight"].cpu()
         assert not torch.equal(weight, spy.start["generator.head.0.weight"].cpu())
 
 
 def test_the_moving_average_follows_the_weights(configure: Configure) -> None:
-    """At a decay of 0 it is the weights."""
+    """With a decay of 0, EMA equals the weights."""
     cfg = configure(*STAGES["srgan"], *GPU, "callbacks.ema.decay=0", "trainer.max_steps=3")
     train(cfg)
     state = torch.load(Path(cfg.run_dir) / "checkpoints/last.ckpt", weights_only=True, map_location="cpu")
@@ -56,11 +56,11 @@ def test_the_moving_average_follows_the_weights(configure: Configure) -> None:
 
 
 def test_a_stopped_run_goes_on_along_the_uninterrupted_one(tmp_path: Path) -> None:
-    """Near, not to the bit: sums on a GPU depend on the order of its threads, and Adam divides small ones."""
+    """Equal only approximately: sums on a GPU depend on thread order, and Adam divides by small ones."""
     words = [*SRGAN, *GPU, "trainer.benchmark=false", "trainer.max_steps=3", "trainer.val_check_interval=3"]
     whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
     train(configuration(whole, words))
-    stopped(parts, words, 5)  # within an update: gradients wait
+    stopped(parts, words, 5)  # within an update, with accumulated gradients
     summary = train(configuration(parts, words, ckpt_path="last"))
     assert summary["steps"] == 3
     one, two = (
@@ -74,7 +74,7 @@ def test_a_stopped_run_goes_on_along_the_uninterrupted_one(tmp_path: Path) -> No
 
 
 class Syncs(Callback):
-    """Counts how often the host waits for the GPU in each step, by PyTorch's own warnings."""
+    """Count how often the host waits for the GPU in each step, by PyTorch's warnings."""
 
     def __init__(self) -> None:
         self.counts: list[int] = []
@@ -95,16 +95,16 @@ class Syncs(Callback):
 
 @pytest.mark.parametrize("stage", [*STAGES])
 def test_most_steps_wait_for_the_gpu_once_at_most_for_each_network(configure: Configure, stage: str) -> None:
-    """For the check that gradients are finite. Health waits at its interval, and logging when values are logged."""
+    """One wait checks that gradients are finite. Health waits at its interval, and logging when it logs."""
     syncs = Syncs()
     steps = ["trainer.precision=bf16-mixed", "trainer.max_steps=8", "trainer.limit_val_batches=0"]
     train(configure(*STAGES[stage], *GPU, *steps, "callbacks.health.interval=100"), [syncs])
     assert len(syncs.counts) == 8
-    assert max(syncs.counts[2:-1]) <= 2, syncs.counts  # the first choose algorithms
+    assert max(syncs.counts[2:-1]) <= 2, syncs.counts  # cuDNN chooses algorithms in the first steps
 
 
 def test_compiled_and_captured_networks_train_as_eager_ones(configure: Configure) -> None:
-    """In float32 and with plain SGD, so that nothing but rounding differs."""
+    """Use float32 and plain SGD, so that only rounding differs."""
     sgd = "{_target_: torch.optim.SGD, _partial_: true, lr: 0.01}"
     plain = [f"{sign}model.{name}_optimizer{value}" for name in ("generator", "discriminator")
              for sign, value in (("~", ""), ("+", f"={sgd}"))]  # fmt: skip

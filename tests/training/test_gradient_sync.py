@@ -36,7 +36,7 @@ OVERRIDES = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
-    """The same training of two processes by our strategy and by Lightning's: run directories and outputs."""
+    """Train two processes with the package's strategy and with Lightning's; return run directories and outputs."""
     folder, found = tmp_path_factory.mktemp("runs"), {}
     path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *sys.path])
     for name, strategy in (("ours", "auto"), ("lightning", "ddp_find_unused_parameters_true")):
@@ -58,7 +58,7 @@ def last(run: Path) -> dict[str, Any]:
 def test_the_weights_are_those_of_lightnings_strategy(runs: dict[str, tuple[Path, str]]) -> None:
     ours, lightnings = (last(runs[name][0])["state_dict"] for name in ("ours", "lightning"))
     for name, value in lightnings.items():
-        if not name.endswith(("running_mean", "running_var")):  # which that one takes from the first process
+        if not name.endswith(("running_mean", "running_var")):  # which Lightning's takes from the first process
             torch.testing.assert_close(ours[name], value, atol=1e-6, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
 
 
@@ -66,7 +66,7 @@ def test_the_weights_are_those_of_lightnings_strategy(runs: dict[str, tuple[Path
 def test_each_network_is_sent_once_per_update(runs: dict[str, tuple[Path, str]]) -> None:
     weights = {name: p for name, p in last(runs["ours"][0])["state_dict"].items() if "running" not in name}
     size = sum(4 * value.numel() for name, value in weights.items() if "num_batches" not in name)
-    for name, times in (("ours", 1), ("lightning", 4)):  # that one: both networks, in two passes of two batches
+    for name, times in (("ours", 1), ("lightning", 4)):  # Lightning's: both networks, in two passes of two batches
         (sent,) = {int(number) for number in re.findall(r"gradients: (\d+) bytes", runs[name][1])}
         assert sent == 3 * times * size, name
 

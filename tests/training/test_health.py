@@ -1,4 +1,4 @@
-"""Faults that are planted must be named, and a healthy run is only measured."""
+"""Health names planted faults, and only measures a healthy run."""
 
 import csv
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_watching_changes_no_bit(configure: Configure, stage: str) -> None:
 
 @pytest.mark.slow
 def test_gradients_of_terms_are_theirs(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The measured norms are those of each weighted term with respect to SR."""
+    """The measured norms are of each weighted term's gradient with respect to SR."""
     seen: dict[str, float] = {}
     original = GeneratorLoss.forward
 
@@ -78,14 +78,14 @@ def test_a_detached_content_loss_is_named(configure: Configure, monkeypatch: pyt
     monkeypatch.setattr(PerceptualLoss, "forward", lambda self, sr, hr: original(self, sr.detach(), hr))
     cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=3")
     train(cfg)
-    assert log_of(cfg).count("the perceptual term sends no gradient to the generator") == 1  # and not three times
+    assert log_of(cfg).count("the perceptual term sends no gradient to the generator") == 1  # not three times
     assert "loss.perceptual=0" in log_of(cfg)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_a_zero_learning_rate_is_named(configure: Configure, network: str) -> None:
-    """Also a weight that rounds to 0, such as 1e-1000."""
+    """Test a weight that rounds to 0, such as 1e-1000, too."""
     cfg = configure(*SRGAN, "trainer.max_steps=2", f"model.{network}_optimizer.lr=1e-1000")
     train(cfg)
     assert f"the {network}'s learning rate is 0" in log_of(cfg)
@@ -135,7 +135,7 @@ def test_an_exploding_rate_is_named(configure: Configure) -> None:
 
 @pytest.mark.faults
 def test_a_discriminator_that_wins_is_named(configure: Configure) -> None:
-    """An untrained generator without the bicubic skip draws noise, and the discriminator learns fast."""
+    """An untrained generator without the bicubic skip produces noise, so the discriminator learns fast."""
     cfg = configure(
         *SRGAN,
         "model.generator.global_skip=none",
@@ -163,7 +163,7 @@ def test_a_game_without_a_winner_is_no_fault() -> None:
 
 
 def test_the_discriminator_is_judged_by_running_means() -> None:
-    """Single batches jump to and fro; 0.96 and 0.04 are their means, and a batch that is not finite does not count."""
+    """Single batches vary; their means are 0.96 and 0.04, and a batch that is not finite does not count."""
     health = Health(interval=1, patience=4)
     for real, fake in [(1.0, 0.0), (0.92, 0.08), (float("nan"), 0.0), (1.0, 0.0), (0.92, 0.08)] * 40:
         health.opinion.add(torch.tensor(real), torch.tensor(fake), images=8)
@@ -187,7 +187,7 @@ def test_a_term_that_swamps_the_others_is_named(configure: Configure) -> None:
 
 @pytest.mark.faults
 def test_a_perceptual_term_of_the_wrong_scale_is_named(configure: Configure) -> None:
-    """As with weights for one VGG19 file and the features of another."""
+    """Loss weights for one VGG19 file with the features of another have this effect."""
     cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=2", "loss.perceptual=1e-9")
     train(cfg)
     assert "the perceptual term is negligible" in log_of(cfg)

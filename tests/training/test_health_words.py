@@ -1,4 +1,4 @@
-"""Each fault names options that help, and these options exist."""
+"""Each warning names options that help, and these options exist."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Where weights are given to start from, their scores are known."""
+"""If training starts from given weights, their scores are logged first."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def test_weights_that_are_given_are_scored_before_the_first_update(
 ) -> None:
     first = configure(*OPTIONS, "trainer.max_steps=4", run="first")
     before = train(first)
-    assert [row["step"] for row in rows(first)] == ["2", "4"]  # random weights have no scores that say anything
+    assert [row["step"] for row in rows(first)] == ["2", "4"]  # scores of random weights mean nothing
     assert not [key for key in before if key.startswith("start_")]
     weights = f"{first.run_dir}/generator.safetensors"
     second = configure(*OPTIONS, "trainer.max_steps=2", f"model.init_from={weights}", run="second")

@@ -1,4 +1,4 @@
-"""Processes that `train` starts itself: closed to the network, and ended as a single process is."""
+"""Processes that `train` starts are closed to the network, and end like a single process."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def test_nothing_listens_beyond_loopback(run_module: Run) -> None:
     found = re.findall(r"process (\d+) listens on ((?:[0-9A-F]+:[0-9A-F]+ ?)*)", done.stdout)
     assert len({process for process, _ in found}) == 3  # two processes and the one that started them
     addresses = [word for _, words in found for word in words.split()]
-    assert addresses  # gloo's, or the test sees nothing at all
+    assert addresses  # gloo's; without it, the test would see nothing
     assert not [address for address in addresses if not address.startswith(LOOPBACK)]
 
 
@@ -40,7 +40,7 @@ def test_nothing_listens_beyond_loopback(run_module: Run) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize(("interrupts", "seconds"), [(1, 33), (2, 60)])
 def test_ctrl_c_in_a_long_update(run_module: Run, tmp_path: Path, interrupts: int, seconds: int) -> None:
-    """Once: it is waited for, and a checkpoint is written. Twice: all ends at once."""
+    """The first signal waits for a checkpoint. The second ends all processes at once."""
     slow = f"+callbacks.slow={{_target_: tests.helpers.stops.InterruptParent, times: {interrupts}, seconds: {seconds}}}"
     done = run_module("train", *TWO, slow, PYTHONPATH=PYTHONPATH)
     ended = time.time() - float(done.stdout.split("interrupted at ")[1].split()[0])
@@ -51,7 +51,7 @@ def test_ctrl_c_in_a_long_update(run_module: Run, tmp_path: Path, interrupts: in
 
 
 def test_processes_end_with_the_command_that_started_them() -> None:
-    """However that ended: a process left behind by SIGKILL would train on, and write into a resumed run."""
+    """Workers exit however the parent ended: an orphan would keep training, and write into a resumed run."""
     reader, writer = os.pipe()
     command = os.fork()
     if command == 0:
@@ -63,14 +63,14 @@ def test_processes_end_with_the_command_that_started_them() -> None:
     time.sleep(0.1)
     os.kill(command, signal.SIGKILL)
     os.waitpid(command, 0)
-    assert os.read(reader, 1) == b""  # the last writer is gone
+    assert os.read(reader, 1) == b""  # the last writer has exited
 
 
 def test_a_broken_connection_is_known_by_gloos_own_words() -> None:
-    """And by nothing else that has them: of any other error the traceback is wanted."""
+    """Other errors with the same words keep their traceback."""
     store = torch.distributed.HashStore()
     with pytest.raises(RuntimeError) as broken:
-        torch.distributed.ProcessGroupGloo(store, 0, 2, timedelta(milliseconds=100))  # the other one never comes
+        torch.distributed.ProcessGroupGloo(store, 0, 2, timedelta(milliseconds=100))  # the other one never connects
     mesh = RuntimeError("[/build/third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer")
     for error in (broken.value, mesh):
         assert "connection to another process" in str(user_error(error)), error

@@ -1,4 +1,4 @@
-"""Lightning's private attributes stand in one file, and each exists in the version that is installed."""
+"""Lightning's private attributes are used in one file, and each exists in the installed version."""
 
 import ast
 import inspect
@@ -11,12 +11,12 @@ import srgan_lightning
 from srgan_lightning.training import lightning_internals
 
 TRAINING = Path(srgan_lightning.__file__).parent / "training"
-#: torch's own, Hydra's, and the standard library's: named elsewhere.
+#: Private attributes of torch, Hydra and the standard library, which other files use.
 ALLOWED = {"_foreach_copy_", "_foreach_mul_", "_foreach_sub", "_functorch", "_exit", "_target_"}
 
 
 def private_attributes(tree: ast.AST) -> set[str]:
-    """The underscored attributes that are read or set on anything but `self`."""
+    """Return the underscored attributes that are read or set on anything but `self`."""
     return {
         node.attr
         for node in ast.walk(tree)

@@ -1,4 +1,4 @@
-"""The loggers besides CSV: what they hold after a run."""
+"""The loggers besides CSV, and their content after a run."""
 
 import fnmatch
 import json
@@ -34,7 +34,7 @@ Configure = Callable[..., DictConfig]
 
 @pytest.fixture(autouse=True)
 def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """W&B keeps the files of artifacts there, and not in the home of whoever runs the tests."""
+    """Let W&B keep artifact files here, and not in the home of whoever runs the tests."""
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
 
 
@@ -43,7 +43,7 @@ def steps_of(history: list[dict[str, Any]], key: str) -> list[int]:
 
 
 def workspace() -> set[str]:
-    """What the workspace of docs/ shows, by its table and by its script, as W&B names it; some names end in a star."""
+    """Return the keys that the workspace of docs/ shows, by table and script; some end in a star."""
     section = PAGES["docs/training.md"].split("### A W&B workspace")[1]
     table = re.findall(r"`([a-z]+/[\w*]+)`", "\n".join(re.findall(r"^\| .*", section, flags=re.MULTILINE)))
     script = (ROOT / "docs/make_wandb_workspace.py").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def workspace() -> set[str]:
 def test_wandb_offline_holds_everything(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Two jobs in one process, as in a sweep: two finished runs of one group, each with all there is to see."""
+    """Two jobs in one process, as in a sweep, give two finished runs of one group, each complete."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     wandb.teardown()  # it reads the environment once a process
     jobs = {name: train(configure(*QUICK, "logger=wandb", f"seed={name}", run=name)) for name in ("1", "2")}
@@ -81,7 +81,9 @@ def test_wandb_offline_holds_everything(
         history = [values(record.item) for record in kept["history"]]
         for key in SCALARS:
             assert steps_of(history, GROUPED.get(key, key)) == [1, 2, 3, 4], key
-        assert all("/" in key or key.startswith(("_", "samples")) for row in history for key in row)  # no panel alone
+        assert all(
+            "/" in key or key.startswith(("_", "samples")) for row in history for key in row
+        )  # each in a section
         best = {m.name: (m.summary.max, m.summary.min) for m in kept["metric"]}
         assert (best["val/psnr_y"], best["val/swd"]) == ((True, False), (False, True))
         for key in SCORES:
@@ -130,7 +132,7 @@ def test_a_run_that_fails_is_told_so_to_wandb(
 def test_wandb_without_key_or_terminal_is_an_offline_run(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))  # nobody has logged in there
+    monkeypatch.setenv("HOME", str(tmp_path))  # without a login
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "online")  # to be restored after the test ...

@@ -1,4 +1,4 @@
-"""Mixed precision trains as float32 does. 16-mixed here is on the CPU, by the scaler given."""
+"""Mixed precision trains like float32. 16-mixed runs on the CPU here, with a given scaler."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +26,7 @@ UPDATES = 3
 
 
 class Recorder(lightning.Callback):
-    """Keeps the gradients that each update of the generator gets, and the loss scales of the batches.
+    """Record the gradients of each generator update, and the loss scales of the batches.
 
     Args:
         overflow: make the discriminator's gradients infinite.
@@ -91,7 +91,7 @@ def recorded(
 
 
 def assert_same(actual: Recorder, expected: Recorder) -> None:
-    """Equal but for half precision's rounding, which a hundredth of the largest gradient has room for."""
+    """Equal up to half precision's rounding, below a hundredth of the largest gradient."""
     assert len(actual.gradients) == len(expected.gradients) == UPDATES
     for one, other in zip(actual.gradients, expected.gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-2 * other.abs().max().item())
@@ -101,7 +101,7 @@ def assert_same(actual: Recorder, expected: Recorder) -> None:
 @pytest.mark.parametrize("updates", [1, 2])
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 def test_gradients_do_not_depend_on_when_the_loss_scale_changes(accumulate: int, updates: int) -> None:
-    """A scale that doubles at every step, so also while the generator's gradients wait for the update's last batch."""
+    """Double the scale at every step, also while the generator's gradients accumulate."""
     constant = recorded(accumulate, discriminator_updates=updates)
     growing = recorded(accumulate, growth_interval=1, discriminator_updates=updates)
     assert {*constant.scales} == {256}
@@ -111,7 +111,7 @@ def test_gradients_do_not_depend_on_when_the_loss_scale_changes(accumulate: int,
 
 @pytest.mark.slow
 def test_a_scale_that_was_too_large_for_the_discriminator_leaves_the_generators_gradients_right() -> None:
-    """Infinite gradients: its step is skipped, and the scale halved, while the generator's gradients wait."""
+    """Infinite gradients skip its step and halve the scale, while the generator's gradients accumulate."""
     plain, overflowing = recorded(2, discriminator_rate=0), recorded(2, discriminator_rate=0, overflow=True)
     assert overflowing.scales[-1] < plain.scales[-1]
     assert_same(overflowing, plain)
@@ -168,7 +168,7 @@ def test_stage_one_clips_in_every_precision(configure: Configure, precision: str
 
 @pytest.mark.slow
 def test_a_scaled_gradient_is_not_clipped() -> None:
-    """Fused optimisers scale gradients back by themselves, after any clipping: Lightning's error stays."""
+    """Fused optimisers unscale gradients themselves, after clipping, so Lightning's error stays."""
     module = SRResNet(Generator(4, 1), GeneratorLoss(1, 0, 0), partial(torch.optim.Adam, fused=True))
     trainer = lightning.Trainer(
         accelerator="cpu",

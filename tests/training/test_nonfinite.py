@@ -1,4 +1,4 @@
-"""What is not finite leaves no trace: updates are skipped, then rolled back, then the run stops."""
+"""Non-finite values leave no trace: updates are skipped, then rolled back, and then the run stops."""
 
 import csv
 import os
@@ -93,7 +93,7 @@ def test_a_nan_loss_is_named(configure: Configure, monkeypatch: pytest.MonkeyPat
 @pytest.mark.faults
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_rollback_restores_everything_and_lowers_the_rate(configure: Configure, stage: str) -> None:
-    """The last good state is that before the last finite update: everything else is checked by its gradients."""
+    """The last good state is from before the last finite update, since its own result is not checked yet."""
     policy = ["callbacks.nonfinite.skips=2", "callbacks.nonfinite.snapshot_interval=1"]
     good = configure(*STAGES[stage], "trainer.max_steps=2", run="good")
     bad = configure(*STAGES[stage], *policy, "trainer.max_steps=5", poison(3, 4), run="bad")
@@ -127,7 +127,7 @@ def fade(step: int) -> float:
 def test_a_hopeless_run_stops_with_everything_saved(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At a rate of 1e30 the second forward pass overflows, from any state and at any half of the rate."""
+    """At a rate of 1e30, the second forward pass overflows from any state, also after halving the rate."""
     run = Path(configure().run_dir)
     options = [*SRGAN, "model.generator_optimizer.lr=1e30", "callbacks.nonfinite.skips=2", "trainer.max_steps=100"]
     monkeypatch.setattr(sys, "argv", ["train", f"hydra.run.dir={run}", *options])
@@ -149,7 +149,7 @@ def test_a_hopeless_run_stops_with_everything_saved(
 @pytest.mark.faults
 @pytest.mark.slow
 def test_processes_decide_alike(run_module: Run, tmp_path: Path) -> None:
-    """A fault on one of two processes is skipped, and rolled back, on both."""
+    """Both processes skip and roll back a fault of one."""
     done = run_module(
         "train",
         f"hydra.run.dir={tmp_path}/run",

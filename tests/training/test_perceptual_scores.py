@@ -1,4 +1,4 @@
-"""Scores by networks at every validation, which can select the best checkpoint."""
+"""Perceptual scores at every validation, which can select the best checkpoint."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ VGG = [f"{OPTION}.vgg.weights=random", f"{OPTION}.vgg.layer=relu1_2"]
 
 
 class Distances(Callback):
-    """Computes the distance of features image by image, from what the validation shows."""
+    """Compute the feature distance of each image from the validation's outputs."""
 
     def __init__(self) -> None:
         self.rounds: list[list[float]] = []
@@ -45,7 +45,7 @@ class Distances(Callback):
 
 
 class Rising(MeanMetric):
-    """A network's stand-in, better at the first validation than later; counts how often one is built."""
+    """A mock network, with a better score at the first validation than later; count how often it is built."""
 
     built = 0
 

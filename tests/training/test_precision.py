@@ -1,4 +1,4 @@
-"""`trainer.precision=auto`: its choice and message, the precision of resumed runs, and what stays float32."""
+"""`trainer.precision=auto`: its choice and message, the precision of resumed runs, and float32 parts."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ AUTO = "trainer.precision=auto"
 
 @pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Say which instructions this CPU has."""
+    """Simulate the CPU's instructions."""
 
     def claim(**capabilities: bool) -> None:
         monkeypatch.setattr(bf16, "cpu_capabilities", lambda: capabilities)
@@ -55,7 +55,7 @@ def test_pytorch_without_a_list_of_capabilities_is_asked_one_by_one(monkeypatch:
 
 @pytest.mark.slow
 def test_bf16_is_taken_from_ampere_on(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The devices that are used decide, and the slowest among them."""
+    """The slowest of the used devices decides."""
     capabilities = [(9, 0), (7, 5), (8, 0)]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
@@ -113,7 +113,7 @@ def test_a_run_says_first_which_precision_it_has_and_records_it(
 def test_a_run_in_bf16_stopped_and_resumed_by_auto_elsewhere_is_the_uninterrupted_one(
     tmp_path: Path, cpu: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Bit for bit, once within an update and once after one; the second machine would take float32 by itself."""
+    """Resume bit-identically, once within an update and once after one, on a machine that would choose float32."""
     overrides = [*SRGAN, "trainer.max_steps=3", "trainer.val_check_interval=2", AUTO]
     whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
     cpu(avx512_bf16=True)
@@ -156,11 +156,11 @@ def test_the_processes_of_a_run_get_what_the_first_has_resolved(
     monkeypatch.setattr(choosing, "is_rank_zero", lambda: False)
     cfg = configure(AUTO)
     resolve_precision(cfg, None)
-    assert cfg.trainer.precision == "auto"  # the first process's comes with its configuration
+    assert cfg.trainer.precision == "auto"  # rank zero's choice comes with its configuration
 
 
 class Types(lightning.Callback):
-    """The types of what a step in bf16 keeps, and of what its convolutions and losses give."""
+    """Return the dtypes of a bf16 step's stored tensors, convolutions and losses."""
 
     def __init__(self) -> None:
         self.convolved: set[torch.dtype] = set()
@@ -205,7 +205,7 @@ def test_in_bf16_the_convolutions_alone_are_bf16(configure: Configure) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srgan", "srresnet"])
 def test_the_default_trains(configure: Configure, stage: str) -> None:
-    """Tests use the default `auto`, independent of this machine's CPU."""
+    """Tests use the default `auto`, regardless of this machine's CPU."""
     words = (
         ["experiment=quickstart", *TINY_SRGAN]
         if stage == "srgan"

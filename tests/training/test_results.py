@@ -1,4 +1,4 @@
-"""What a run leaves: which generator is delivered, its scores, and its test."""
+"""The results of a run: the delivered generator, its scores, and its test."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def summary_of(cfg: DictConfig) -> dict[str, Any]:
 
 @pytest.mark.parametrize("experiment", ["paper_srgan", "srgan_celeba", "faces_srgan"])
 def test_stage_two_delivers_its_last_generator(configure: Configure, experiment: str) -> None:
-    """By PSNR it would be the first one: stage two starts at the best PSNR there is."""
+    """PSNR would select the first checkpoint, because stage two starts at the best PSNR."""
     tiny = TINY_UNET if experiment == "faces_srgan" else TINY_SRGAN
     options = [f"experiment={experiment}", "data=synthetic", *tiny, *TINY_FACES, "degradation=bicubic"]
     cfg = configure(*options, "loss.vgg.weights=random", "loss.vgg.layer=relu1_2", "loss.perceptual=10",

@@ -1,4 +1,4 @@
-"""`trainer.num_sanity_val_steps`: validation is tried before training, which does not notice."""
+"""`trainer.num_sanity_val_steps` tries validation before training, without an effect on training."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ from srgan_lightning.train import train
 from tests.conftest import TINY, TINY_FACES, TINY_SRGAN
 from tests.helpers.stops import configuration, differences
 
-#: As a run has them, the bar too.
+#: A run's defaults, with the progress bar.
 CALLBACKS = "+callbacks.progress_bar={_target_: srgan_lightning.training.callbacks.RunProgress}"
 STEPS = ["trainer.max_steps=3", "trainer.val_check_interval=2", CALLBACKS]
 STAGES = {
@@ -29,7 +29,7 @@ STAGES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_sanity_check_leaves_no_trace(tmp_path: Path, stage: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither in weights, averages and histories nor in files, and none in the terminal: only its errors would show."""
+    """It changes no weights, averages, histories, files or terminal output. Only its errors are visible."""
     plain, checked = tmp_path / "plain/0", tmp_path / "checked/0"
     train(configuration(plain, STAGES[stage]))
     told = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Schedules of learning rates, whole, resumed, and resumed with other options."""
+"""Learning rate schedules: uninterrupted, resumed, and resumed with other options."""
 
 import csv
 import math
@@ -47,7 +47,7 @@ def rates(scheduler: LRScheduler, updates: int) -> list[float]:
 def test_a_changed_schedule_goes_on_as_if_it_had_always_been_so(
     make: Callable[[SGD, int], LRScheduler], factor: float
 ) -> None:
-    """Also from a rate that was lowered in between, which stays lowered."""
+    """Test a rate that was lowered before too; it stays lowered."""
 
     def fresh(updates: int) -> LRScheduler:
         return make(SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), updates)

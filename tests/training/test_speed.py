@@ -1,4 +1,4 @@
-"""What saves time changes no number: each saving trains along the curve of the plain way."""
+"""Optimisations change no numbers: each gives the loss curve of the plain implementation."""
 
 import csv
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.conftest import ALL_TERMS, TINY, TINY_FACES, TINY_SRGAN
 Configure = Callable[..., DictConfig]
 TRAINED = [*TINY_SRGAN, *TINY_FACES, *ALL_TERMS, "trainer.max_steps=4", "trainer.val_check_interval=2"]
 SGD = "{_target_: torch.optim.SGD, _partial_: true, lr: 0.1}"
-#: Weights that tell the gradients: Adam's first steps make much of rounding.
+#: Options with which weights show the gradients; Adam's first steps would amplify rounding.
 PLAIN_STEPS = [
     *(f"~model.{name}_optimizer" for name in ("generator", "discriminator")),
     *(f"+model.{name}_optimizer={SGD}" for name in ("generator", "discriminator")),
@@ -31,7 +31,7 @@ PLAIN_STEPS = [
 
 
 def curve(cfg: DictConfig, *callbacks: Callback) -> list[float]:
-    """Train; the losses of every step."""
+    """Train; return the losses of every step."""
     train(cfg, callbacks)
     rows = list(csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()))
     return [float(row[f"loss/{name}"]) for row in rows for name in ("generator", "discriminator") if row["loss/pixel"]]
@@ -52,7 +52,7 @@ def test_the_tail_before_the_shuffle_is_the_tail_after_it(scale: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srgan", "relativistic", "srresnet"])
 def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) -> None:
-    """With plain SGD the weights tell the gradients, after steps of which each builds on the last."""
+    """With plain SGD, the weights after several steps show the gradients."""
     overrides = [*TRAINED, *PLAIN_STEPS]
     if stage == "relativistic":
         overrides.append("loss.adversarial_kind=relativistic")
@@ -103,7 +103,7 @@ def test_clipping_needs_gradients_that_are_not_scaled(configure: Configure) -> N
 
 
 class _Graphs(Callback):
-    """How many graphs had been compiled by the end of each step and each validation."""
+    """Return the number of compiled graphs after each step and each validation."""
 
     def __init__(self) -> None:
         self.counts: list[int] = []
@@ -121,7 +121,7 @@ def test_compiled_networks_train_as_eager_ones_and_are_compiled_once(configure: 
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     graphs = _Graphs()
-    # At ten times the rate the training is unstable: a last digit of the first step is 13 % of the fourth's loss.
+    # At ten times the rate, training is unstable: rounding in the first step becomes 13 % of the fourth loss.
     overrides = [
         *TRAINED,
         *PLAIN_STEPS,

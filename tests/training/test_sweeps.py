@@ -49,7 +49,7 @@ def test_optuna_searches_loss_weights_through_joblib(run_module: Run, tmp_path: 
         "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2",
         "loss.pixel=choice(0.5,2)",
-        "data.cache=memmap",  # which has a loader of its own
+        "data.cache=memmap",  # which has its own loader
         "hydra.sweep.dir=sweep",
     )
     assert done.returncode == 0, done.stderr
@@ -68,6 +68,6 @@ def test_the_objective_is_what_the_summary_says(configure: Callable[..., DictCon
     summary = {"psnr_y": 28.5, "swd": 0.3, "device": "cpu"}
     assert objective(configure(), summary) == 28.5
     assert objective(configure("objective=[psnr_y,swd]"), summary) == [28.5, 0.3]
-    assert objective(configure(), {}) is None  # of several processes, the first one alone has scores
+    assert objective(configure(), {}) is None  # of several processes, only the first has scores
     with pytest.raises(UserError, match=r"objective=psnr: .* Use one of psnr_y, swd"):
         objective(configure("objective=psnr"), summary)

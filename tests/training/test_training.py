@@ -1,4 +1,4 @@
-"""The recipe: gradients reach, weights move, counters count, runs resume."""
+"""The training recipe: gradients reach all weights, weights move, counters count, and runs resume."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ def test_both_networks_move_and_vgg_does_not(configure: Configure) -> None:
     train(configure(*QUICK, *ALL_TERMS), [spy])
     trained = {name: p for name, p in spy.module.named_parameters() if not name.startswith("loss.")}
     for name, parameter in trained.items():
-        # Biases before the generator's zero-initialised last layer need a step more than the others; three are enough.
+        # Biases before the generator's zero-initialised last layer need one step more than others; three are enough.
         assert not torch.equal(parameter, spy.start[name]), f"{name} never moved"
     for name, parameter in spy.module.loss.perceptual.named_parameters():
         assert torch.equal(parameter, spy.start[f"vgg.{name}"])
@@ -141,7 +141,7 @@ def test_gradients_are_clipped_for_each_optimiser(configure: Configure) -> None:
 
 
 class History(Callback):
-    """Keeps the generator's weights at the start and after every batch."""
+    """Record the generator's weights at the start and after every batch."""
 
     def __init__(self) -> None:
         self.weights: list[dict[str, Tensor]] = []
@@ -173,7 +173,7 @@ def test_ema_follows_its_decay(configure: Configure) -> None:
 
 
 # Within an epoch of four batches, at its end, within the next; where the epoch's end is a regular validation, or not;
-# without workers, and with one that reads ahead. Any two choices meet once.
+# without workers, and with one that prefetches. Each pair of choices occurs once.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "stop", "interval", "workers"),
@@ -263,7 +263,7 @@ def test_srresnet_takes_no_adversarial_term() -> None:
 
 
 def test_modules_work_from_a_plain_script() -> None:
-    """No Hydra: objects in, as the class documentation says."""
+    """Build the objects without Hydra, as the class documentation says."""
     loss = GeneratorLoss(1, 0, 1e-3)
     module = SRGAN(Generator(4, 1), Discriminator(4, 2, 8), loss, torch.optim.Adam, torch.optim.Adam)  # type: ignore[arg-type]
     assert module(torch.rand(1, 3, 8, 8)).shape == (1, 3, 32, 32)

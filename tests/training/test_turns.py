@@ -1,4 +1,4 @@
-"""More updates of the discriminator than of the generator, or fewer."""
+"""More or fewer updates of the discriminator than of the generator."""
 
 import copy
 import csv
@@ -31,7 +31,7 @@ QUICK = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "trainer.val_check_i
 
 
 def played(turns: Turns, batches: int, trains: bool = True) -> Iterator[Turn]:
-    """The turns of so many batches, with the count of updates that training keeps."""
+    """Yield the turns of so many batches, with training's count of updates."""
     updates = 0
     for _ in range(batches):
         turn = turns.take(updates, trains)
@@ -41,7 +41,7 @@ def played(turns: Turns, batches: int, trains: bool = True) -> Iterator[Turn]:
 
 
 def letters(turns: Turns, batches: int, trains: bool = True) -> str:
-    """Each turn in letters: d and g learn, D and G are updated too."""
+    """Return each turn in letters: d and g learn; D and G are also updated."""
     words = []
     for turn in played(turns, batches, trains):
         d = ("D" if turn.discriminator_updates else "d") if turn.discriminator_learns else ""
@@ -73,7 +73,7 @@ def test_numbers_that_make_no_sense_are_refused(updates: int, interval: int) -> 
 
 
 def reference(generator: Generator, discriminator: Discriminator, batches: list[dict[str, Tensor]], plan: str) -> None:
-    """The loop as one would write it down: SGD at 0.1, and a batch for each word of the plan."""
+    """Run a plain training loop: SGD at 0.1, and one batch for each word of the plan."""
     g, d = (torch.optim.SGD(network.parameters(), lr=0.1) for network in (generator, discriminator))
     bce = F.binary_cross_entropy_with_logits
     for batch, word in zip(batches, plan.split(), strict=True):
@@ -140,22 +140,22 @@ def test_a_training_counts_generator_updates(configure: Configure, option: str, 
     assert (len(spy.stepped["generator"]), len(spy.stepped["discriminator"])) == (4, steps)
     assert all(norm > 0 for norms in spy.stepped.values() for norm in norms)
     rows = [row for row in csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()) if row["lr/generator"]]
-    assert len(rows) == 8 + 2 * max(0, steps - 4)  # one for each batch
-    for column, count in (("loss/generator", 8), ("loss/discriminator", 2 * steps)):  # in others, the last one stands
+    assert len(rows) == 8 + 2 * max(0, steps - 4)  # one row per batch
+    for column, count in (("loss/generator", 8), ("loss/discriminator", 2 * steps)):  # other rows repeat the last value
         values = [row[column] for row in rows if row[column]]
         assert len(dict.fromkeys(values)) == count, column
     log = Path(cfg.run_dir) / "health.log"
-    assert not log.exists() or "discriminator" not in log.read_text()  # Health does not miss its updates
+    assert not log.exists() or "discriminator" not in log.read_text()  # Health does not warn about its updates
     assert torch.load(Path(cfg.run_dir) / "checkpoints/last.ckpt", weights_only=True)["discriminator_steps"] == steps
 
 
 @pytest.mark.slow
 def test_r1_counts_the_discriminators_own_updates(configure: Configure) -> None:
-    """Every second one of those that come every second generator update."""
+    """R1 is in every second discriminator update, which comes every second generator update."""
     cfg = configure(*QUICK, "model.discriminator_interval=2", "loss.r1=1", "loss.r1_interval=2", "trainer.max_steps=9")
     train(cfg)
     rows = list(csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()))
-    first = {row["health/r1"]: float(row["step"]) for row in reversed(rows) if row["health/r1"]}  # it is kept since
+    first = {row["health/r1"]: float(row["step"]) for row in reversed(rows) if row["health/r1"]}  # later rows repeat it
     assert sorted(first.values()) == [4, 8]
 
 

@@ -1,4 +1,4 @@
-"""What W&B gets to look at: the table of images at the end, and health events as alerts."""
+"""W&B gets a table of images at the end, and health events as alerts."""
 
 import json
 from collections.abc import Callable
@@ -26,13 +26,13 @@ Configure = Callable[..., DictConfig]
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))  # where it keeps the pictures of tables
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))  # where W&B keeps the pictures of tables
     monkeypatch.setenv("WANDB_MODE", "offline")
     wandb.teardown()  # it reads the environment once a process
 
 
 def kept(run: Path, kind: str) -> list[Any]:
-    """The records of a kind of a run."""
+    """Return a run's records of one kind."""
     wandb.teardown()  # its service writes in the background
     (path,) = run.glob("wandb/offline-run-*/*.wandb")
     return [getattr(record, kind) for record in records(path) if record.WhichOneof("record_type") == kind]
@@ -43,7 +43,7 @@ def history_row(record: Any) -> dict[str, Any]:
 
 
 class Scores(Callback):
-    """PSNR-Y of each validation image, by its number."""
+    """Return PSNR-Y of each validation image by its number."""
 
     def __init__(self) -> None:
         self.psnr: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Learning rates that rise first, against torch's own schedules, whole and resumed."""
+"""Learning rates with warm-up, against torch's schedules, uninterrupted and resumed."""
 
 import csv
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def optimizer(rate: float = 1.0) -> SGD:
 
 
 def rates(scheduler: LRScheduler, updates: int) -> list[float]:
-    """That of each update, from the first on."""
+    """Return the learning rate of each update, from the first on."""
     seen = []
     for _ in range(updates):
         seen.append(scheduler.optimizer.param_groups[0]["lr"])
@@ -66,7 +66,7 @@ def test_a_rise_of_less_than_no_update_is_refused() -> None:
 
 
 def logged(run: Path, name: str) -> list[float]:
-    """The rate of the next update, after each."""
+    """Return the rate of the next update after each update."""
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     return [float(row[f"lr/{name}"]) for row in rows if row[f"lr/{name}"]]
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: the reason of a failure is kept, and nothing is left behind."""
+"""Files are complete or absent. A failure keeps its reason and leaves nothing behind."""
 
 import errno
 from contextlib import suppress
@@ -25,7 +25,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     ("name", "reason"), [("n" * 300, errno.ENAMETOOLONG), ("in the way/file", errno.ENOTDIR), ("none/x", errno.ENOENT)]
 )
 def test_the_reason_of_a_failure_is_not_hidden_by_the_cleaning_up(tmp_path: Path, name: str, reason: int) -> None:
-    """Where the partial file could not be made, it cannot be removed either."""
+    """If the partial file could not be created, it cannot be removed either."""
     (tmp_path / "in the way").touch()
     with pytest.raises(OSError) as caught:  # noqa: PT011
         write_atomically(tmp_path / name, b"")

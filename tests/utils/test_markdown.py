@@ -1,4 +1,4 @@
-"""Text and tables in Markdown, against what another library makes of them."""
+"""Text and tables in Markdown, compared with another library's rendering."""
 
 from html.parser import HTMLParser
 
@@ -10,7 +10,7 @@ HOSTILE = "a|b <script>c</script> [d](e) *f* `g`\nh"
 
 
 class Cells(HTMLParser):
-    """The texts of a table's cells, and all tags."""
+    """Return the texts of a table's cells, and all tags."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

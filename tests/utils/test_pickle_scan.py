@@ -1,4 +1,4 @@
-"""Files of `torch.save` that would take more memory than they are long: refused before anything is made."""
+"""Files of `torch.save` that claim more memory than their length are refused before any allocation."""
 
 import collections
 import pickle
@@ -85,7 +85,7 @@ def test_hostile_pickles_are_refused(
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_the_same_pickles_load_where_they_claim_what_they_hold(tmp_path: Path, write: Any) -> None:
-    """So that what the others are refused for is their claim, and not how this test writes them."""
+    """Valid files are accepted, so that the others are refused for their claim only."""
     stored = storage(4, legacy=write is write_legacy)
     assert torch.equal(safe_torch_load(write(tmp_path / "w.pth", tensor(4, stored))), torch.zeros(4))
 
@@ -131,7 +131,7 @@ def test_what_trainings_save_comes_back(tmp_path: Path, zipped: bool) -> None:
 
 
 def test_state_dicts_of_the_first_versions_load(tmp_path: Path) -> None:
-    """As Python 2 wrote torchvision's: an OrderedDict called with a list of pairs, parameters with attributes."""
+    """Python 2 wrote torchvision's files: an OrderedDict made from a list of pairs, and parameters with attributes."""
     old = tensor(4, storage(4, legacy=True)).replace(b"_rebuild_tensor_v2", b"_rebuild_tensor").replace(b"\x89Nt", b"t")
     parameter = b"ctorch.nn.parameter\nParameter\n%s\x85R(\x88\x89ccollections\nOrderedDict\n]\x85Rtb" % old
     body = b"ccollections\nOrderedDict\nq\1]q\2(]q\3(U\1aq\4%see\x85Rq\5" % parameter

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None:
-    """Describe the option behind the TypeError of an instantiated class in one sentence; None if it is unknown.
+    """Return one sentence about the option that caused a class's TypeError; None if it is unknown.
 
     Args:
         error: Hydra's error, raised from a TypeError; its message has the key of the class.

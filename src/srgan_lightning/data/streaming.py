@@ -48,7 +48,7 @@ SERIALIZERS = {"pickle": _Refused()}
 
 
 class Shards:
-    """The images in a folder of shards, by index; made for validation, which reads them in order.
+    """The images in a folder of shards, by index. Validation uses it, because it reads the images in order.
 
     Args:
         url: a folder, or a URL in an object store such as s3://bucket/shards/val.
@@ -146,7 +146,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
         super().__init__(
             shards.place,
             shuffle=True,
-            drop_last=True,  # all processes take equally many steps
+            drop_last=True,  # every process takes the same number of steps
             seed=seed,
             max_cache_size=cache_size,
             serializers=SERIALIZERS,

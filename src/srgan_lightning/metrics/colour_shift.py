@@ -15,7 +15,7 @@ UNIT = 2**16
 class ColourShift(Metric):
     """Distance between the mean colours of downscaled SR and of LR, in levels of 255; 0 means no shift.
 
-    Each image counts by its channel with the largest distance; the score is the mean over images.
+    The distance of an image is the largest of its three channels. The score is the mean over images.
     """
 
     full_state_update = False

@@ -38,7 +38,7 @@ from srgan_lightning.utils.launched import COMMAND, LOST_CONNECTION, WORKER
 FOLDER = "SRGAN_LIGHTNING_FOLDER"  # environment variable of a worker with the private folder
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # forwarded to workers; not SIGHUP, because of nohup
 TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: time for a long update, compilation or a slow upload
-TIME_TO_FAIL = 10.0  # seconds to wait for the exit of the failed process, after another one lost its connection to it
+TIME_TO_FAIL = 10.0  # seconds from a lost connection until the process that caused it must have exited
 TIME_TO_END = 30.0  # seconds from a failure to SIGKILL of the others, which cannot finish their update
 
 

@@ -17,7 +17,7 @@ class TooLargeError(ValueError):
 
 
 class BuildLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context in which creating more tensors than a file accounts for raises `TooLargeError`, before memory is taken.
+    """Raise `TooLargeError` if the `with` block creates far more tensors than the file holds, before allocation.
 
     A small file can describe a huge network by its tensor names or metadata: one small tensor called
     `body.100000.weight` asks for 100,001 blocks. Building on the meta device would be cheaper. Many classes cannot be
@@ -25,7 +25,7 @@ class BuildLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         stored: size of the weights file in bytes. The limit is 8 times that: float16 weights and initial values need
-            a factor of 4, temporary values as much again.
+            a factor of 4, and temporary values need the same again.
         tensors: number of tensors in the file.
     """
 

@@ -28,7 +28,7 @@ def replacing(path: Path, partial_name: str) -> Iterator[BinaryIO]:
 
     Args:
         path: the file; its folder must exist.
-        partial_name: name of the file until then, in the same folder, because a rename across disks is a copy.
+        partial_name: name of the file until then. It is in the same folder, because a rename across disks is a copy.
 
     Raises:
         OSError: see `write_atomically`.
