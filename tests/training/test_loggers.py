@@ -81,9 +81,8 @@ def test_wandb_offline_holds_everything(
         history = [values(record.item) for record in kept["history"]]
         for key in SCALARS:
             assert steps_of(history, GROUPED.get(key, key)) == [1, 2, 3, 4], key
-        assert all(
-            "/" in key or key.startswith(("_", "samples")) for row in history for key in row
-        )  # each in a section
+        # Every panel is in a section.
+        assert all("/" in key or key.startswith(("_", "samples")) for row in history for key in row)
         best = {m.name: (m.summary.max, m.summary.min) for m in kept["metric"]}
         assert (best["val/psnr_y"], best["val/swd"]) == ((True, False), (False, True))
         for key in SCORES:

@@ -1,4 +1,4 @@
-"""First-order degradation of a photo that was taken, shrunk and stored once: blur, resize, noise, JPEG."""
+"""First-order degradation, like a photo that was blurred, shrunk and compressed once: blur, resize, noise, JPEG."""
 
 import math
 

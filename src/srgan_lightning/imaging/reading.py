@@ -85,18 +85,18 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 @contextmanager
 def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
-    """Open an image file and read its header. Everything that opens images does so here, with the checks for safety.
+    """Open an image file and read its header. All images are opened here, with the safety checks.
 
     Args:
         file: a path or a binary file.
         name: its name in error messages.
 
     Raises:
-        UserError: it has more than `MAX_PIXELS`, or is none of `FORMATS`. Damage may also be found inside the `with`.
+        UserError: it has more than `MAX_PIXELS`, or is none of `FORMATS`. Damaged pixels raise it inside the `with`.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # raised as an error, two lines below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # raised as an error below
             with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
@@ -195,8 +195,8 @@ def no_such_folder(folder: str | Path, setting: str, otherwise: str = "") -> Use
 def files_below(folder: str | Path) -> list[Path]:
     """Return all files below a folder, sorted; links to folders are followed.
 
-    Each folder is entered once, so circular links end. Its own path is preferred to a link's. Unreadable folders are
-    left out with a warning.
+    Each folder is entered once, so circular links end. A folder's own path is preferred to a link's. Unreadable folders
+    are left out with a warning.
     """
     found: list[Path] = []
     entered: set[tuple[int, int]] = set()

@@ -67,7 +67,7 @@ class IdentitySimilarity(MeanMetric):
 
 
 def load_vgg_distance(vgg: Mapping[str, Any], setting: str) -> FeatureDistance:
-    """Build a `FeatureDistance` from arguments of `PerceptualLoss`; an error for invalid ones starts with `setting`."""
+    """Build a `FeatureDistance` from arguments of `PerceptualLoss`; errors start with `setting`."""
     try:
         return FeatureDistance(PerceptualLoss(**vgg))
     except UserError as error:
@@ -108,7 +108,7 @@ def load_metric(name: str, otherwise: str) -> Metric:
 
 
 class PerceptualMetrics:
-    """The chosen metrics of one set. Lower is better, but for `identity`; `grid` should be close to HR's.
+    """The chosen metrics of one set. Lower is better, except for `identity` (higher) and `grid` (close to HR's).
 
     Args:
         names: some of `PERCEPTUAL_NAMES`.
@@ -179,7 +179,7 @@ class PerceptualMetrics:
             if name == "kid":
                 metric.subset_size = min(50, images)  # type: ignore[assignment]
             with torch.random.fork_rng(devices=[]):
-                # For sets above 50 images, KID draws subsets by the global RNG: seed it for the same ones every time.
+                # Above 50 images, KID draws subsets with the global RNG. A fixed seed gives the same subsets each time.
                 torch.default_generator.manual_seed(0)
                 value: Any = metric.compute()
             score = float(value[0] if name == "kid" else value)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-#: Largest differences of two copies: in bits of their 64-bit hashes, and in mean levels of 255 of their thumbnails.
+#: Largest differences between copies: bits of the 64-bit hashes, and mean levels of 255 of the thumbnails.
 #: Copies (half the size, JPEG of quality 30) differ by up to 7 and 3.3; the closest two of 479 portraits by 15 levels.
 MAX_BITS, MAX_LEVELS = 12, 6.0
 BANDS = 4

@@ -28,7 +28,7 @@ class Sweep:
     Args:
         path: the directory with a subdirectory per run.
         rows: see `table`.
-        finished: the runs that can be compared; without any, the following fields are empty but for `notes`.
+        finished: the runs that can be compared. If there are none, all following fields except `notes` are empty.
         perception: their perceptual distances.
         images: the images on which these were measured.
         best: sentences on the best checkpoints.

@@ -14,7 +14,7 @@ from srgan_lightning.runs.reading import Run
 from srgan_lightning.runs.untrusted_files import printable
 from srgan_lightning.utils.errors import UserError
 
-#: Classes that a run directory may name, because it may be untrusted. Full names, as modules also have their imports.
+#: Classes that a run directory may name, because it may be untrusted. Full names, because modules contain imports.
 ALLOWED = {
     "data": (
         "srgan_lightning.data.celeba.CelebAData",

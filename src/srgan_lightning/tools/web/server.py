@@ -18,7 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from srgan_lightning.tools.web.guard import Audience, Guard
 from srgan_lightning.utils.errors import UserError
 
-#: A choice of weights ends in dots before the arrow, rather than beneath it.
+#: Shorten a long name of weights before the field's arrow, so that they do not overlap.
 CSS = "input[role=combobox] { text-overflow: ellipsis; padding-right: 2.5em !important }"
 
 
@@ -37,7 +37,7 @@ def why_not(host: str, port: int) -> str:
 
 
 def host_names(host: str, more: Sequence[str]) -> list[str]:
-    """Return the allowed host names; with any name, another site could read the page (DNS rebinding)."""
+    """Return the allowed host names. If all were allowed, another site could read the page (DNS rebinding)."""
     names = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host, *more}
     if host in ("0.0.0.0", "::"):
         own = socket.gethostname()
