@@ -20,7 +20,7 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
 
 
 def every_option(conf: Path) -> str:
-    """The Markdown of all configuration files below `conf`, but of Hydra's own settings in those of commands."""
+    """Return the Markdown of all configuration files below `conf`, without Hydra's settings of commands."""
     sections = []
     for name in COMMANDS:
         text = (conf / f"{name}.yaml").read_text(encoding="utf-8").partition("\nhydra:\n")[0]
@@ -34,7 +34,7 @@ def every_option(conf: Path) -> str:
 
 
 def section(title: str, text: str) -> str:
-    """The Markdown of one file: title, the comment at its top as text, and the rest as code."""
+    """Return the Markdown of one file: title, the comment at its top as text, and the rest as code."""
     lines = text.strip().splitlines()
     package = [line for line in lines[:1] if line.startswith("# @package")]
     lines = lines[len(package) :]

@@ -28,7 +28,7 @@ COLUMNS = ["bicubic", *MODELS, "original"]
 
 
 def read_face(argument: str) -> Tensor:
-    """The face that an argument of the command names, (1, 3, HEIGHT, WIDTH) in [0, 1]."""
+    """Return the face that a command-line argument names, (1, 3, HEIGHT, WIDTH) in [0, 1]."""
     path, x, y = argument.rsplit(",", 2)
     with Image.open(Path(path)) as photo:
         pixels = pil_to_tensor(photo.convert("RGB"))

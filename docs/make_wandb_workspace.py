@@ -14,17 +14,17 @@ NAME = "SRGAN"
 
 
 def lines(title: str, *names: str, **options: object) -> wr.LinePlot:
-    """Curves in one panel, against generator updates."""
+    """Return one panel of curves against generator updates."""
     return wr.LinePlot(title=title, x=STEP, y=list(names), **options)
 
 
 def images(*names: str) -> wr.MediaBrowser:
-    """Images with a slider for the step."""
+    """Return a panel of images with a slider for the step."""
     return wr.MediaBrowser(title=", ".join(names), media_keys=list(names), num_columns=4)
 
 
 def panels() -> dict[str, list]:
-    """The panels of each section, from top to bottom."""
+    """Return the panels of each section, from top to bottom."""
     return {
         "Images": [images("samples/SR"), images("samples/LR"), images("samples/bicubic"), images("samples/HR")],
         "Scores": [

@@ -1,4 +1,4 @@
-"""Stop and go on: by signals, on full disks, beside broken checkpoints; and the same result twice."""
+"""Stop and resume: by signals, on full disks, beside invalid checkpoints; and reproducible results."""
 
 import csv
 import json
@@ -42,8 +42,8 @@ NOISE = "+callbacks.noise={_target_: tests.helpers.stops.Noise}"
 def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
     tmp_path: Path, stage: str, validation: bool, stops: list[int]
 ) -> None:
-    """Stops at batches or in the validations after them: within and at the end of epochs, and during accumulation."""
-    base, steps = (SRGAN, 4) if stage == "srgan" else (SRRESNET, 6)  # SRResNet steps at the end of an epoch too
+    """Stop at batches or in the validations after them: within and at the end of epochs, and during accumulation."""
+    base, steps = (SRGAN, 4) if stage == "srgan" else (SRRESNET, 6)  # SRResNet also updates at the end of an epoch
     overrides = [*base, f"trainer.max_steps={steps}", "trainer.val_check_interval=2", "data.num_workers=1", NOISE]
     whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
     train(configuration(whole, overrides))
@@ -60,7 +60,7 @@ def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
 def test_a_signal_to_all_processes_of_a_job_leaves_the_workers_to_end_well(
     run_module: Callable[..., Any], tmp_path: Path, number: int
 ) -> None:
-    """As SLURM, systemd and pkill send it."""
+    """SLURM, systemd and pkill send the signal to all processes."""
     tell = f"+callbacks.tell={{_target_: tests.helpers.stops.Tell, batch: 3, number: {int(number)}}}"
     overrides = [*SRGAN, "trainer.max_steps=2", "data.num_workers=2", f"hydra.run.dir={tmp_path}/0", tell]
     root = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def test_two_runs_of_one_seed_are_equal_to_the_last_bit(finished: Path, tmp_path
 
 
 def test_the_best_score_moves_with_the_run_directory(copied: Path) -> None:
-    """Where nothing is better after the move, the best checkpoint is still the one from before."""
+    """If no later score is better, the best checkpoint is still the one from before the move."""
     best = torch.load(copied / "checkpoints/best.ckpt", weights_only=True)["scores"]
     last = torch.load(copied / "checkpoints/last.ckpt", weights_only=True)
     (state,) = (state for name, state in last["callbacks"].items() if "val/psnr_y" in name)
@@ -90,7 +90,7 @@ def test_the_best_score_moves_with_the_run_directory(copied: Path) -> None:
 
 @pytest.mark.parametrize("before", ["none", "older"])
 def test_the_newest_checkpoint_is_made_up_for_after_a_kill_between_it_and_the_best(copied: Path, before: str) -> None:
-    """Also if nothing is left to train, so that no validation writes it again."""
+    """Test a run with nothing left to train too, in which no validation writes it again."""
     last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
     whole = best.read_bytes()
     if before == "older":
@@ -114,7 +114,7 @@ def test_a_checkpoint_that_is_gone_back_to_leaves_the_newest(copied: Path, capsy
 
 
 def test_a_finished_run_that_is_resumed_into_another_directory_is_scored_there(finished: Path, tmp_path: Path) -> None:
-    """Nothing is left to train, and no other directory's scores are taken: its data may be others."""
+    """Nothing is left to train, and another directory's scores are not used, because its data may differ."""
     summary = train(configuration(tmp_path / "new", SHORT, ckpt_path=str(finished / "checkpoints/last.ckpt")))
     before = json.loads((finished / "summary.json").read_text())
     assert (summary["steps"], summary["psnr_y"]) == (before["steps"], before["psnr_y"])
@@ -243,7 +243,7 @@ def test_two_runs_never_write_to_one_directory(tmp_path: Path) -> None:
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """`python -m srgan_lightning.train ARGUMENTS` in this process, in `tmp_path`."""
+    """Run `python -m srgan_lightning.train ARGUMENTS` in this process, in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> None:
@@ -255,7 +255,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def test_the_command_goes_on_in_the_same_directory(command: Callable[..., None], tmp_path: Path) -> None:
-    command(*SHORT, "ckpt_path=auto")  # nothing to go on from yet
+    command(*SHORT, "ckpt_path=auto")  # nothing to resume from yet
     (run,) = (tmp_path / "outputs/quickstart").iterdir()
     assert json.loads((run / "summary.json").read_text())["seconds"] < 1000
     last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)

@@ -1,6 +1,6 @@
-"""Options that have a state, or count: a run with them that is stopped again and again is the uninterrupted one.
+"""Options with a state or a counter: a run that is stopped several times equals the uninterrupted one.
 
-Several at once, since a difference in any of them is one in the result.
+Several options are tested at once, because a difference in any of them changes the result.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.helpers.stops import SRGAN, SRRESNET, assert_resumes_exactly
 #: Epochs of five batches.
 TWO_BATCHES = ["model.accumulate_grad_batches=2", "data.train_images=10"]
 RISE = ["scheduler@model.generator_scheduler=warmup_cosine", "model.generator_scheduler.warmup=2"]
-#: Twelve batches: d D dg DG, three times; every second update of the discriminator has the penalty.
+#: Twelve batches: d D dg DG, three times; every second discriminator update has the R1 penalty.
 MORE_TURNS = [
     *SRGAN,
     *TWO_BATCHES,
@@ -22,7 +22,7 @@ MORE_TURNS = [
     "model.discriminator_augment=[color,translation,cutout]",
     "trainer.max_steps=3",
 ]
-#: Eight batches: g G dg DG, twice; the adversarial term begins with the second update and is whole in the third.
+#: Eight batches: g G dg DG, twice; the adversarial term begins in the second update, at full weight from the third.
 FEWER_TURNS = [
     *SRGAN,
     *TWO_BATCHES,

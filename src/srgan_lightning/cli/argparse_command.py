@@ -14,7 +14,7 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
     """Add --architecture, for `artifacts.own_class.allow_architectures`."""
-    text = "allow this class of yours, if the weights name it"
+    text = "allow your own generator class, if the weights name it"
     parser.add_argument("--architecture", action="append", metavar="MODULE.CLASS", help=text)
 
 

@@ -159,7 +159,7 @@ class TrainingSet(SourceView):
 class ValidationSet(SourceView):
     """Whole images, cropped at the right and bottom to multiples of the scale, each with a fixed `degradation_u`.
 
-    With `on_error=skip` the next image replaces a broken one, under its own index. `PSNRSSIM` counts each index once,
+    With `on_error=skip` the next image replaces a broken one, keeping its own index. `PSNRSSIM` counts each index once,
     so the scores are those of the readable images for any number of processes.
 
     Args:

@@ -80,7 +80,7 @@ class GridEnergy(Metric):
 
 
 def _neighbours(down: int, across: int, side: int) -> list[list[int]]:
-    """Return flat indices of the near and far neighbours of a frequency; those of one on an axis are on that axis.
+    """Return flat indices of the near and far neighbours of a frequency. On an axis, the neighbours are too.
 
     Window borders and all vertical and horizontal edges have their energy on the axes, which is far above the rest.
     """

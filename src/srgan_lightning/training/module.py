@@ -136,7 +136,7 @@ class SuperResolutionModule(lightning.LightningModule):
             )
         if found := first_misfit(self.state_dict(), checkpoint["state_dict"]):
             raise UserError(
-                f"ckpt_path holds networks other than those of this run: {found}. Resume with the model options of the "
+                f"ckpt_path holds other networks than this run: {found}. Resume with the model options of the "
                 "run that wrote it (see its .hydra/overrides.yaml), or start a new run from its generator with "
                 "model.init_from."
             )

@@ -79,7 +79,7 @@ def _folder(data: FolderData, findings: list[Finding]) -> Iterator[Item]:
 def _pairs(data: PairedData, findings: list[Finding]) -> Iterator[Item]:
     given = {split: dirs for split, dirs in data.dirs.items() if split != "test" and any(dirs)}
     if not given:
-        raise UserError("Nothing to check: set data.train_hr_dir=PATH data.train_lr_dir=PATH, or those of val.")
+        raise UserError("Nothing to check: set data.train_hr_dir=PATH data.train_lr_dir=PATH, or the same for val.")
     for split, (hr_dir, lr_dir) in given.items():
         if not (hr_dir and lr_dir):
             raise UserError(f"data.{split}_hr_dir and data.{split}_lr_dir are both needed: set both.")
