@@ -26,7 +26,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A tiny generator with the bicubic skip, saved by `save_pretrained`."""
+    """Save a tiny generator with the bicubic skip by `save_pretrained`."""
     from srgan_lightning.artifacts.hub import HubGenerator
 
     HubGenerator.from_weights(tiny_artifact(tmp_path, global_skip="bicubic")).save_pretrained(tmp_path / "folder")

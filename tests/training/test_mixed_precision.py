@@ -118,7 +118,7 @@ def test_a_scale_that_was_too_large_for_the_discriminator_leaves_the_generators_
 
 
 def check_precision(configure: Configure, precision: str, *overrides: str) -> None:
-    """All weights move, no update is skipped, and the losses are near those of float32."""
+    """Check that all weights move, no update is skipped, and the losses are near float32's."""
     overrides = (*QUICK, *ALL_TERMS, "model.generator.global_skip=none", *overrides)
     spies = {kind: Spy() for kind in ("32-true", precision)}
     for kind, spy in spies.items():
