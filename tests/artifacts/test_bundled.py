@@ -16,12 +16,12 @@ from srgan_lightning.artifacts.model_card import model_card
 from srgan_lightning.data.degradation import Bicubic, Blur
 from srgan_lightning.data.synthetic.datamodule import DrawnFaces
 from srgan_lightning.metrics.psnr_ssim import PSNRSSIM
-from srgan_lightning.networks import Discriminator
+from srgan_lightning.networks import UNetDiscriminator
 from srgan_lightning.training.discriminator_file import load_discriminator_weights
 
 HASHES = {
     "srresnet-faces-x4": "464c2c611b926701e1073f6cbacf6c8a162aad187077025edee54122c51f7840",
-    "srgan-faces-x4": "1a8a71cbc17f1462a46ecdc084a07164de9b1969b92e6fd9302295c6889520e5",
+    "srgan-faces-x4": "72a84ef7ab89d730d29b78e11b6a88174827b2223002d436f1b4446ca80c0c28",
     "srresnet-x4": "a13a8a7d4ccc775762a049843e27d6ab774e679fb321ab45676fb9e81cacb29d",
 }
 
@@ -39,9 +39,9 @@ def test_the_files_are_the_published_ones() -> None:
 
 def test_the_discriminator_that_is_kept_is_the_published_one() -> None:
     path = Path(__file__).parents[2] / "models/srgan-faces-x4-discriminator.safetensors"
-    digest = "34f452af3561b98b14d2cd73b212a7cedf8302788158d4ac5b356340d16c0773"
+    digest = "2eaa39fc9847c8a7f32bd2fdf742c5974b9f775e3313d1d74c461c4ee65dac89"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
-    discriminator = Discriminator(32, grid=6, hidden=256)
+    discriminator = UNetDiscriminator(32)
     load_discriminator_weights(discriminator, str(path))
     faces = DrawnFaces(2, 96, seed=99)
     hr = torch.stack([faces.read(index) for index in range(2)]).float() / 255

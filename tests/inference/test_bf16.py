@@ -22,8 +22,6 @@ from tests.helpers.generators import tiny_generator
 from tests.helpers.pictures import smooth, upscale
 
 CPU = torch.device("cpu")
-#: 3 levels in 3 values of Set5 and four portraits. Once it is empty, `DEFAULT_PRECISION` may be `auto`.
-TOO_FAR = {"srgan-faces-x4"}
 
 
 def drawn() -> list[Picture]:
@@ -54,9 +52,6 @@ def test_bundled_models_are_as_near_to_float32_as_auto_promises(name: str) -> No
         ]
     )
     assert apart.max() > 0  # bf16 was really used
-    if name in TOO_FAR:
-        assert DEFAULT_PRECISION == "32"
-        pytest.xfail(f"{name}: {apart.max()} levels apart in {np.sum(apart > 2)} values; the default is 32")
     assert apart.max() <= 2
     assert np.mean(apart <= 1) >= 0.999
 

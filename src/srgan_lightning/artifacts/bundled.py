@@ -7,16 +7,16 @@ from srgan_lightning.utils.errors import UserError
 
 BUNDLED = Path(__file__).resolve().parent / "weights"
 #: The default for any photo: better than bicubic on sharp, blurred and compressed photos.
-DEFAULT = "srresnet-faces-x4"
+DEFAULT = "srgan-faces-x4"
 #: What each bundled model is for, in words that follow its name and a colon.
 PURPOSES = {
+    "srgan-faces-x4": "sharp; any photo; texture in skin and hair is invented",
     "srresnet-faces-x4": "faithful; any photo, compressed and blurred ones too",
     "srresnet-x4": "faithful; sharp photos that were never compressed",
-    "srgan-faces-x4": "sharp; more texture in skin and hair, which is invented",
 }
-#: Default of `upscale`, `upscale_image` and the web page. It can become `auto` once every bundled model in bf16 is as
-#: close to float32 as tests/inference/test_bf16.py requires.
-DEFAULT_PRECISION = "32"
+#: Default of `upscale`, `upscale_image` and the web page. tests/inference/test_bf16.py checks that every bundled model
+#: is close enough to float32.
+DEFAULT_PRECISION = "auto"
 
 
 def bundled_names() -> list[str]:
