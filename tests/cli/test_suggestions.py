@@ -83,7 +83,5 @@ def test_help_and_cfg_name_the_options(
     assert "degradation:\n" in told
     if flags == ["--help"]:
         assert command.__name__ in told  # type: ignore[attr-defined]
-        assert (
-            "data: celeba, celeba_native, celeba_squash, faces, folder, pairs, quickstart, streaming, synthetic" in told
-        )
+        assert "data: celeba, celeba_native, celeba_squash, faces, faces_128, folder, pairs, quickstart" in told
     assert not list(tmp_path.iterdir())
