@@ -1,4 +1,4 @@
-"""Build generators of user classes. A class is called only if the user names it, never because a file does."""
+"""Build generators of user classes. A class that only a file names is never called."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,11 +31,12 @@ def build_own(architecture: str, arguments: Any, tensors: dict[str, Tensor], pat
     Args:
         architecture: the class named in the file.
         arguments: constructor arguments from the file.
-        tensors: its weights.
+        tensors: the weights from the file.
         path: the file; its size limits the memory for building.
 
     Raises:
-        UserError: the user has not named the class, or it cannot be imported, is not a generator, or has other weights.
+        UserError: the user has not named the class, it cannot be imported, it is not a generator, or the tensors do not
+            fit it.
     """
     if architecture not in _allowed:
         raise UserError(

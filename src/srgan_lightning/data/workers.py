@@ -7,15 +7,18 @@ import sys
 from multiprocessing.util import Finalize
 from typing import Any
 
-#: Set explicitly, because the default may not work: joblib sets it to loky, whose queues need loky's processes, and
-#: Python 3.14 to forkserver. A forked worker starts in milliseconds and shares the list of images. Other workers
-#: import torch, which takes seconds, at every validation. Forking is safe since workers never use CUDA. macOS has no
-#: safe fork.
+#: Set explicitly, because the default differs: joblib changes it to loky, whose queues work only with loky's own
+#: processes, and Python 3.14 changes it to forkserver. A forked worker starts in milliseconds and shares the list of
+#: images. A worker started in another way imports torch first. This takes seconds and repeats at every validation.
+#: Forking is safe since workers never use CUDA. macOS has no safe fork.
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 def ignore_signals_in_worker(worker: int) -> None:
-    """Ignore signals to the whole job, because the training process needs its workers to stop cleanly."""
+    """Ignore signals that are sent to the whole job.
+
+    The training process still needs its workers while it shuts down cleanly.
+    """
     os.setpgid(0, 0)  # Ctrl-C goes to the process group
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

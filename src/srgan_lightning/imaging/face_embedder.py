@@ -14,7 +14,7 @@ from srgan_lightning.utils.onnx_files import onnx_session, read_onnx
 
 SETTING = "identity.model"
 SIDE = 112  # of ArcFace's and SFace's input
-#: Input normalisation of InsightFace's embedders, in levels of 255: x becomes (x - LEVELS) / LEVELS.
+#: Input normalisation of InsightFace's embedders, for pixels in [0, 255]: x becomes (x - LEVELS) / LEVELS.
 LEVELS = 127.5
 
 
@@ -23,9 +23,9 @@ class FaceEmbedder:
 
     Args:
         model: the file. Its first input is (N, 3, H, W), its first output (N, D).
-        mean: in levels of 255, subtracted from the image. None: 127.5, or 0 if the network itself starts with a
+        mean: subtracted from the image, on the scale 0 to 255. None: 127.5, or 0 if the network itself starts with a
             subtraction and a multiplication, as SFace does (InsightFace's rule).
-        std: in levels of 255, the divisor after the subtraction. None: 127.5, or 1 for such networks.
+        std: the divisor after the subtraction, on the scale 0 to 255. None: 127.5, or 1 for such networks.
         bgr: the network expects blue, green, red.
         crop: side of a central square, as a share of the shorter side. The square is treated as an aligned face.
 
@@ -85,7 +85,7 @@ class FaceEmbedder:
         vectors = torch.from_numpy(np.stack([np.asarray(row, np.float32).reshape(-1) for row in rows]))
         if vectors.shape[1] < 2 or not vectors.isfinite().all():
             raise UserError(
-                f"{self.setting} returns {tuple(vectors.shape[1:])} numbers for a face, or NaN or infinity: use a face "
-                "embedder."
+                f"{self.setting} does not return a vector of at least 2 finite numbers for a face (its length is "
+                f"{vectors.shape[1]}): use a face embedder."
             )
         return vectors

@@ -9,7 +9,7 @@ MAX_LENGTH: Final = 3000
 
 
 def printable(text: object) -> str:
-    """Escape characters that a terminal would execute instead of showing: control characters, line ends, bidi marks.
+    """Replace control characters, line ends and bidi marks by escape sequences, so that a terminal shows them as text.
 
     File names may contain any of them, and also bytes that are not text.
     """

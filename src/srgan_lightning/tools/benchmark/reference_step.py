@@ -1,6 +1,6 @@
 """The reference implementation of a training step: a competent port of the paper in the style of tutorials.
 
-It runs eagerly in float32 with contiguous memory format, makes LR image by image on the CPU, and uses unfused
+It runs eagerly in float32 with contiguous memory format, makes the LR images one by one on the CPU, and uses unfused
 optimisers. Each of the two updates has its own generator forward. The generator's update also computes gradients of the
 discriminator, which are discarded.
 """
@@ -28,7 +28,7 @@ class ReferenceGenerator(Generator):
 
 
 def textbook_optimizer(factory: Callable[..., Optimizer], network: nn.Module) -> Optimizer:
-    """Make the optimiser of a module's factory, but unfused."""
+    """Make an optimiser with the options of a module's factory, but without `fused`."""
     assert isinstance(factory, partial), "Hydra makes partials"
     options = {key: value for key, value in factory.keywords.items() if key != "fused"}
     return factory.func(network.parameters(), **options)  # type: ignore[no-any-return]

@@ -43,7 +43,10 @@ def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) ->
 
 
 def _sizes(data: SuperResolutionData, checked: Sequence[CheckedFile]) -> list[Finding]:
-    """Find sizes that do not suit training on whole images, which needs one size, a multiple of the scale."""
+    """Find image sizes that do not suit training on whole images.
+
+    All training images must have the same size, and it must be a multiple of the scale.
+    """
     if data.crop is not None or isinstance(data, CelebAData):
         return []
     sizes = {each.size: each.item.name for each in checked if each.size and each.item.split == "train"}

@@ -21,7 +21,11 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
 
 
 def compromise(points: Sequence[Point], front: Sequence[int]) -> int:
-    """Return the index of the point on the front nearest to the ideal, with coordinates scaled to the front's range."""
+    """Return the index of the point on the front that is nearest to the ideal point.
+
+    The ideal point has the best value of each coordinate on the front. Each coordinate is divided by its range on the
+    front.
+    """
     columns = list(zip(*(points[i] for i in front), strict=True))
     spans = [max(column) - min(column) or 1.0 for column in columns]
     ideal = max(columns[0]), min(columns[1])

@@ -6,9 +6,10 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class FinalValidation(Callback):
-    """A callback that validates after the last update, so that the end of a run can be its best checkpoint.
+    """A callback that validates after the last update.
 
-    At `max_steps` Lightning stops without a validation. With `should_stop` it validates first.
+    Without a validation score, the last weights cannot become the best checkpoint. Lightning stops at `max_steps`
+    without validation, but validates before it stops for `should_stop`.
     """
 
     def on_train_batch_end(
