@@ -145,7 +145,10 @@ def test_a_tint_is_found(scale: int) -> None:
 def test_a_grid_is_judged_by_the_truths() -> None:
     assert not list(picture_faults(0.0, (1.6, 1.5)))
     (fault,) = picture_faults(0.0, (1.2, 1.0))
-    assert "its energy is 1.20 times that of the neighbouring frequencies; HR's is 1.00 times" in fault.words
+    assert (
+        "its energy at the frequencies of the LR grid is 1.20 times that at neighbouring frequencies (in HR 1.00 times)"
+        in fault.words
+    )
 
 
 @pytest.mark.faults

@@ -50,7 +50,7 @@ def sinc_kernels(cutoff: Tensor, sides: Tensor, largest: int) -> Tensor:
 
 
 def where_kernels(chosen: Tensor, kernels: Tensor, others: Tensor | None = None) -> Tensor:
-    """Return the kernels where `chosen` (B,) is true, elsewhere `others`, by default identity kernels."""
+    """Return `kernels` where `chosen` (B,) is true, and `others` elsewhere. `others` defaults to identity kernels."""
     if others is None:
         others = torch.zeros_like(kernels)
         others[:, kernels.shape[-1] // 2, kernels.shape[-1] // 2] = 1
@@ -68,7 +68,7 @@ def filter_images(images: Tensor, kernels: Tensor) -> Tensor:
     radius, groups = kernels.shape[-1] // 2, batch * channels
     flat = F.pad(images.contiguous(), (radius,) * 4, mode="replicate")
     flat = flat.view(1, groups, height + 2 * radius, width + 2 * radius)
-    # conv2d does not flip the kernel, as a convolution does. These kernels are symmetric about their centre.
+    # A convolution flips the kernel, but conv2d does not. The result is the same, because these kernels are symmetric.
     flat = F.conv2d(flat, kernels.repeat_interleave(channels, dim=0)[:, None], groups=groups)
     return flat.view(batch, channels, height, width)
 

@@ -48,7 +48,7 @@ SERIALIZERS = {"pickle": _Refused()}
 
 
 class Shards:
-    """The images in a folder of shards, by index. Validation uses it, because it reads the images in order.
+    """The images in a folder of shards, by index. Used by validation, which reads images in order.
 
     Args:
         url: a folder, or a URL in an object store such as s3://bucket/shards/val.
@@ -69,7 +69,7 @@ class Shards:
                 index = fetch_index(url, folder)
                 check_index(index, local)
                 dataset = StreamingDataset(url, serializers=SERIALIZERS, index_path=str(index))
-            #: The folder, or litdata's cache folder for the URL. Opening it again uses the checked index.
+            #: The folder itself, or litdata's cache folder for a URL. `read` opens this place, with its checked index.
             self.place = dataset.input_dir
             check_index(Path(self.place.path, INDEX))  # an earlier run may have left another index in the cache
         except UserError:
@@ -89,7 +89,7 @@ class Shards:
         return self.count
 
     def name(self, index: int) -> str:
-        return f"{index:09d}"  # errors give the file's name; reading all names here would read all shards
+        return f"{index:09d}"  # errors give the real name, which only the shard holds
 
     def read(self, index: int) -> Tensor:
         # Every process opens the shards itself, because forked workers would share one file position.
@@ -130,7 +130,7 @@ def _reason(error: Exception) -> str:
 
 
 class ShardStream(StreamingDataset):  # type: ignore[misc]
-    """Training samples in litdata's order: shards in random order, split among processes and workers, and shuffled.
+    """Training samples in litdata's order: random shards for each process and worker, with their images shuffled.
 
     The order follows from the seed, the epoch and the numbers of processes and workers. The randomness of a sample
     follows from the seed, the epoch and its index in the shards, so any process reads the same sample.
@@ -164,8 +164,8 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
 class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
     """litdata's loader with a position that is set from outside.
 
-    litdata counts exhausted iterators as epochs. But Lightning drops some iterators unused, and leaves others once it
-    has counted the epoch's batches.
+    litdata counts an epoch when an iterator is exhausted. This count would be wrong here: Lightning discards some
+    iterators without using them, and stops others after the last batch of the epoch, before they are exhausted.
 
     Args:
         stream: the samples.

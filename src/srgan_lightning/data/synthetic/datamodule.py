@@ -45,7 +45,7 @@ class SyntheticData(SuperResolutionData):
 
     Args:
         train_images: number of training faces.
-        val_images: number of validation faces, and of other faces for the test.
+        val_images: number of validation faces. The test has as many other faces.
         size: side of HR in pixels.
         **loader: see `SuperResolutionData`.
     """

@@ -8,8 +8,8 @@ class Kind(NamedTuple):
     """A kind of finding.
 
     Args:
-        severity: `error` (training would stop, or train or validate on wrong data), `warning` (results are likely
-            worse) or `note` (handled automatically).
+        severity: `error` (training would stop, or would use wrong data), `warning` (results are likely worse) or
+            `note` (handled automatically).
         title: short description.
         advice: what the user should do.
     """

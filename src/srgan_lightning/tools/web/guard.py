@@ -31,7 +31,12 @@ class Audience:
         self.last_seen[visitor] = time.monotonic()
 
     def has_left(self, visitor: str, since: float) -> bool:
-        """Check whether the visitor has not listened for `PATIENCE` seconds, counted from `since` (monotonic) on."""
+        """Check whether the visitor has not listened for more than `PATIENCE` seconds.
+
+        Args:
+            visitor: session hash of Gradio.
+            since: monotonic time from which absence counts, such as the start of a request.
+        """
         away = time.monotonic() - max(since, self.last_seen.get(visitor, since))
         return self.listening[visitor] <= 0 and away > PATIENCE
 
@@ -76,7 +81,7 @@ class Guard:
             await PlainTextResponse("An upload needs a Content-Length.", 411)(scope, receive, send)
             return
         size = int(length)
-        if size > self.max_bytes + 2**16:  # the form around the file
+        if size > self.max_bytes + 2**16:  # allows for the multipart form around the file
             text = f"The file exceeds the maximum allowed size of {self.max_bytes} bytes."
             await PlainTextResponse(text, 413)(scope, receive, send)
             return

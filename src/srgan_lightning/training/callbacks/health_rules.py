@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 #: The discriminator wins if the running mean of D(HR) is above this, and that of D(SR) below 1 minus this.
 D_WINS = 0.95
-#: Share of the measurements in the last `patience` updates at which it must win for a warning.
+#: A warning is given if the discriminator wins in at least this share of the measurements of `patience` updates.
 WINNING_SHARE = 0.8
 #: Largest norm of an update relative to the weights. Adam with usable learning rates gives 1e-4 to 1e-2.
 EXPLODING = 0.3
@@ -13,7 +13,7 @@ EXPLODING = 0.3
 DOMINATES = 1000.0
 #: Smallest gradient of the perceptual term relative to the sum of all others; with less, it has no effect.
 NEGLIGIBLE = 1e-4
-#: Largest ratio of SR's energy at the frequencies of the LR grid to HR's.
+#: Largest ratio of SR's `GridEnergy` to that of HR without a warning.
 GRID = 1.15
 #: Largest difference between the mean colours of SR and LR, in levels of 255.
 TINT = 2.0
@@ -33,7 +33,7 @@ def network_faults(rates: dict[str, float], updates: dict[str, float], interval:
     Args:
         rates: learning rate by network.
         updates: norm of an update divided by that of the weights, by network.
-        interval: patience for faults that a single update may show by chance.
+        interval: patience in updates, for faults that can occur in a single update by chance.
     """
     for name, rate in rates.items():
         setting, ratio = f"model.{name}_optimizer.lr", updates[name]
@@ -43,8 +43,8 @@ def network_faults(rates: dict[str, float], updates: dict[str, float], interval:
         elif ratio == 0:
             words = (
                 f"the {name} has not moved: its update-to-weight ratio is 0 at a learning rate of {rate:g}. It is "
-                f"frozen, its optimiser (model.{name}_optimizer) is not stepped or has other weights, or it receives "
-                "no gradient."
+                f"frozen, its optimiser (model.{name}_optimizer) is not stepped or does not hold its weights, or it "
+                "receives no gradient."
             )
             yield Fault(f"{name} still", interval, words)
         elif ratio > EXPLODING:
@@ -58,7 +58,12 @@ def network_faults(rates: dict[str, float], updates: dict[str, float], interval:
 
 
 def discriminator_wins(real: float, fake: float) -> bool:
-    """Check whether the running means of D(HR) and D(SR), sigmoids of the logits, mean that the discriminator wins."""
+    """Check whether the discriminator wins.
+
+    Args:
+        real: running mean of D(HR), the sigmoid of the logits.
+        fake: running mean of D(SR).
+    """
     return real >= D_WINS and fake <= 1 - D_WINS
 
 
@@ -74,23 +79,23 @@ def discriminator_faults(real: float, fake: float, share: float, patience: int) 
     if share >= WINNING_SHARE:
         words = (
             f"the discriminator wins: D(real)={real:.2f}, D(fake)={fake:.2f} on average, and it won in {share:.0%} of "
-            f"the last {patience} updates (winning means at least {D_WINS:.2f} and at most {1 - D_WINS:.2f}). The "
-            "generator learns little from it. Lower its learning rate (model.discriminator_optimizer.lr), start the "
-            "generator from stage one (model.init_from), ramp up the adversarial weight (loss.adversarial_ramp), "
-            "smooth the labels (loss.label_smoothing=0.1), limit its gradient (model/discriminator=unet, or "
-            "loss.r1=2.5), augment its input if you have only a few hundred photos "
-            "(model.discriminator_augment=[color,translation,cutout]), or pause it while it wins "
+            f"the last {patience} updates (winning means D(real) of at least {D_WINS:.2f} and D(fake) of at most "
+            f"{1 - D_WINS:.2f}). The generator learns little from it. Lower its learning rate "
+            "(model.discriminator_optimizer.lr), start the generator from stage one (model.init_from), ramp up the "
+            "adversarial weight (loss.adversarial_ramp), smooth the labels (loss.label_smoothing=0.1), limit its "
+            "gradient (model/discriminator=unet, or loss.r1=2.5), augment its input if you have only a few hundred "
+            "photos (model.discriminator_augment=[color,translation,cutout]), or pause it while it wins "
             "(callbacks.balance.pause_above=0.9)."
         )
         yield Fault("discriminator wins", 0, words)
 
 
 def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
-    """Yield faults of loss terms without effect, or that dominate all others.
+    """Yield faults of loss terms that have no effect, or that dominate all others.
 
     Args:
         gradients: norm of each weighted term's gradient with respect to SR.
-        interval: patience for faults that a single batch may show by chance.
+        interval: patience in updates, for faults that can occur in a single batch by chance.
     """
     for name, norm in gradients.items():
         others = sum(gradients.values()) - norm
@@ -129,8 +134,8 @@ def picture_faults(colour_shift: float, grids: tuple[float, float] | None) -> It
     """
     if grids is not None and grids[0] > GRID * grids[1]:
         words = (
-            f"SR has a grid: at the frequencies of the LR grid its energy is {grids[0]:.2f} times that of the "
-            f"neighbouring frequencies; HR's is {grids[1]:.2f} times. Look at flat regions in samples/. Set "
+            f"SR has a grid: its energy at the frequencies of the LR grid is {grids[0]:.2f} times that at "
+            f"neighbouring frequencies (in HR {grids[1]:.2f} times). Look at flat regions in samples/. Set "
             "loss.grid=400 or more, lower loss.perceptual and loss.adversarial, or start a new training with "
             "model.generator.icnr=true."
         )
@@ -138,6 +143,7 @@ def picture_faults(colour_shift: float, grids: tuple[float, float] | None) -> It
     if colour_shift > TINT:
         words = (
             f"SR has other colours than LR: their means differ by {colour_shift:.1f} of 255 levels. Raise loss.pixel, "
-            "or lower loss.perceptual and loss.adversarial. With given LR files, check that HR has the same colours."
+            "or lower loss.perceptual and loss.adversarial. If you provide LR files, check that HR has the same "
+            "colours."
         )
         yield Fault("colour shift", 0, words)

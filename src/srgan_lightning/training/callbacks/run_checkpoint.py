@@ -13,12 +13,13 @@ from srgan_lightning.utils.files import write_atomically
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """A `ModelCheckpoint` with correct files and best score after a kill, and in a directory that was moved."""
+    """A `ModelCheckpoint` whose files and best score stay correct if a run is killed or its directory is moved."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the newest checkpoint if a kill came after the best one was written, and before the newest.
+        """Copy the checkpoint that the run resumes from over the newest one, if the newest one is older.
 
-        The run is then resumed from the best checkpoint. If that is the end of the run, no validation follows.
+        A kill can come between writing the best and the newest checkpoint. The run is then resumed from the best one.
+        If it holds the last update, no validation follows that would write the newest one.
         """
         if self.monitor is not None or trainer.ckpt_path is None or not trainer.is_global_zero:
             return
@@ -30,7 +31,7 @@ class RunCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the scores of the checkpoints in this run's directory.
 
-        Only the names of the stored paths are used, because Lightning deletes these files, and paths may lead anywhere.
+        Lightning deletes the files at these paths, and a stored path may lead anywhere. So only its file name is used.
         """
         own = {path.name: str(path) for path in Path(str(self.dirpath)).glob("*.ckpt") if not path.is_symlink()}
 
