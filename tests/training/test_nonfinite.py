@@ -73,7 +73,7 @@ def test_a_nan_batch_leaves_no_trace(configure: Configure, stage: str, key: str)
     assert train(two)["steps"] == 2
     assert_same(checkpoint(two), checkpoint(one), "state_dict")
     assert all(value.isfinite().all() for value in checkpoint(two)["generator_ema"].values())
-    assert "update 2: skipped, because training images number" in log_of(two)
+    assert "update 2: skipped, because the training images with the indices" in log_of(two)
     rows = list(csv.DictReader((Path(two.run_dir) / "metrics.csv").open()))
     assert rows[1]["health/skipped"] == "1.0"
 

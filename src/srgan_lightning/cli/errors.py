@@ -22,7 +22,7 @@ from srgan_lightning.cli.option_errors import refused_option
 from srgan_lightning.runs.reading import find_runs
 from srgan_lightning.utils.errors import UserError
 
-#: Start of gloo's errors, which have no own class: the line of its source.
+#: Start of the message of a gloo error: file and line in gloo's source. The errors are plain RuntimeErrors.
 GLOO_ERROR = re.compile(r"(Gloo connectFullMesh failed with )?\[\S*/gloo/\S+\.(cc|h):\d+\] ")
 BROKEN_CONNECTION = "The connection to another process of this run broke"
 
@@ -65,7 +65,7 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
         # Options that a class does not have, such as those of quickstart with model=srresnet.
         together = f"{' '.join(str(error).split())}: these groups or options do not work together."
         return (None if cfg is None else refused_option(error, cfg)) or together
-    if isinstance(error, ConfigCompositionException | OverrideParseException):  # where a command composes itself
+    if isinstance(error, ConfigCompositionException | OverrideParseException):  # from benchmark, which calls compose()
         return str(error)
     if isinstance(error, MissingMandatoryValue):  # all mandatory values in conf/ are folders
         return f"{error.full_key} is not set: set {error.full_key}=FOLDER; see --help."

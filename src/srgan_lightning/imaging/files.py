@@ -110,7 +110,7 @@ def write_picture(path: Path, picture: Picture) -> None:
                 options = dict(form.options)
                 if picture.exif:
                     options["exif"] = picture.exif
-                    options.pop("compression", None)  # libtiff's compressors fail over nested EXIF tags
+                    options.pop("compression", None)  # libtiff's compressors fail if EXIF tags are nested
                 to_pil(picture).save(file, form.name, icc_profile=picture.icc, **options)
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error or type(error).__name__
@@ -120,7 +120,8 @@ def write_picture(path: Path, picture: Picture) -> None:
 def partial_name(path: Path) -> str:
     """Return the name of a file while it is written.
 
-    It depends on the name alone, so that a resumed run also cleans up after the killed one, and is never too long.
+    It depends only on the name of the final file, so that a resumed run replaces the partial file of a killed run.
+    It has a fixed length, because the name of the final file may already be as long as the disk allows.
     """
     return f".{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:16]}.partial"
 

@@ -15,7 +15,7 @@ from srgan_lightning.utils.errors import UserError
 #: Entries of summary.json that are needed to compare a run.
 NEEDED = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")
 LOG_BYTES, CURVE_BYTES = 10_000_000, 500_000_000
-#: Above the largest float32.
+#: Larger numbers are damage: this is just above the largest float32.
 LARGEST = 3.5e38
 
 
@@ -54,7 +54,7 @@ class Run:
 
     @cached_property
     def damage(self) -> str:
-        """Why a run that has ended cannot be compared; empty for all other runs."""
+        """The reason why an ended run cannot be compared; empty if it can be, and for runs that have not ended."""
         if not self.files.summary.exists() or self.summary.get("interrupted") is True:
             return ""
         if not self.summary:
@@ -64,7 +64,7 @@ class Run:
         named = [*NEEDED, *(name for name in ("swd", "bicubic_swd") if name in self.summary)]
         if unlike := [name for name in named if not _is_number(self.summary.get(name))]:
             return f"its summary.json has no number for {', '.join(unlike)}"
-        from srgan_lightning.artifacts.load import stored_scale  # torch, which --help does not need
+        from srgan_lightning.artifacts.load import stored_scale  # here, because --help needs no torch
 
         try:
             scale = stored_scale(self.artifact)
@@ -87,7 +87,7 @@ class Run:
             try:
                 lines = read_text(log, LOG_BYTES).splitlines()
             except (OSError, ValueError):
-                continue  # an unreadable log has no reason
+                continue  # look in the next log
             for line in lines:
                 if "[ERROR]" in line:
                     return printable(line.partition(" failed. ")[2]) or f"see {printable(log)}"
@@ -191,7 +191,7 @@ def find_runs(path: Path) -> list[Run]:
     found = [entry for entry in path.iterdir() if entry.is_dir() and is_run(entry)] if path.is_dir() else []
     if not found:
         deeper = sorted({entry.parents[1] for entry in path.glob(f"*/*/{HYDRA}")})
-        hint = f" Give one sweep: {', '.join(map(str, deeper))}." if deeper else ""
+        hint = f" Sweeps were found below it: give one of {', '.join(map(str, deeper))}." if deeper else ""
         raise UserError(
             f"{path} has no run in it (looked in {path.absolute()}). Give the directory of a run, "
             f"outputs/<experiment>/<run>, or of a sweep, multirun/<experiment>/<sweep>.{hint}"
@@ -217,7 +217,7 @@ def _short(key: str, keys: list[str]) -> str:
 
 
 def _rounded(value: str) -> str:
-    """Round a number to 3 digits, as sweepers use 17; return other text unchanged."""
+    """Round a number to 3 digits, because sweepers write up to 17; return other text unchanged."""
     try:
         return f"{float(value):.3g}"
     except ValueError:

@@ -35,10 +35,10 @@ from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.launched import COMMAND, LOST_CONNECTION, WORKER
 
-FOLDER = "SRGAN_LIGHTNING_FOLDER"  # environment variable of a worker with the private folder
+FOLDER = "SRGAN_LIGHTNING_FOLDER"  # environment variable that gives a worker the path of the private folder
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # forwarded to workers; not SIGHUP, because of nohup
 TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: time for a long update, compilation or a slow upload
-TIME_TO_FAIL = 10.0  # seconds from a lost connection until the process that caused it must have exited
+TIME_TO_FAIL = 10.0  # seconds after a lost connection to wait for the exit of the process that caused it
 TIME_TO_END = 30.0  # seconds from a failure to SIGKILL of the others, which cannot finish their update
 
 
@@ -120,7 +120,7 @@ class Workers:
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
         if number == self.signal == signal.SIGINT:
-            self.deadline = -math.inf  # `wait` kills them, since a handler may run while a lock is held
+            self.deadline = -math.inf  # so that `wait` kills them: here the interrupted code may hold a Popen's lock
             return
         self.signal = signal.Signals(number)
         self._tell(self.signal, TIME_TO_SAVE)
@@ -128,7 +128,7 @@ class Workers:
     def _tell(self, number: signal.Signals, seconds: float) -> None:
         self.deadline = min(self.deadline, time.monotonic() + seconds)
         for process in self.started:
-            process.send_signal(number)  # not its children: compile's workers are needed to finish an update
+            process.send_signal(number)  # not its children: an update may need torch.compile's workers to finish
 
     def _kill(self) -> None:
         for process in self.started:
@@ -168,7 +168,10 @@ def launched() -> bool:
 
 
 def configuration() -> DictConfig:
-    """Return the configuration of a process that `launch` started, which exits with its parent."""
+    """Return the configuration of this process, which `launch` started.
+
+    From then on the process exits when its parent does.
+    """
     threading.Thread(target=exit_with_parent, args=(int(sys.argv[2]),), daemon=True).start()
     return DictConfig(json.loads((Path(os.environ[FOLDER]) / "configuration.json").read_text(encoding="utf-8")))
 

@@ -15,8 +15,8 @@ class WarmupCosine(LRScheduler):
 
     Args:
         optimizer: the optimiser whose learning rate it sets.
-        T_max: number of updates of both parts (torch's name); later updates use `eta_min`.
-        warmup: number of updates of the first part; 0 for a cosine only.
+        T_max: number of updates of the rise and the cosine together; later updates use `eta_min`. Named as in torch.
+        warmup: number of updates of the rise; 0 for a cosine only.
         eta_min: final rate.
 
     Raises:
@@ -30,7 +30,10 @@ class WarmupCosine(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
-        """Return the rate of each parameter group for the update after `last_epoch`."""
+        """Return the rate of each parameter group for the next update.
+
+        `last_epoch` is torch's name for the number of updates made.
+        """
         if self.last_epoch < self.warmup:
             return [base * (self.last_epoch + 1) / (self.warmup + 1) for base in self.base_lrs]  # type: ignore[misc]
         progress = min(1.0, (self.last_epoch - self.warmup) / max(self.T_max - self.warmup, 1))

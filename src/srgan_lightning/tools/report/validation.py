@@ -14,7 +14,8 @@ from srgan_lightning.runs.reading import Run
 from srgan_lightning.runs.untrusted_files import printable
 from srgan_lightning.utils.errors import UserError
 
-#: Classes that a run directory may name, because it may be untrusted. Full names, because modules contain imports.
+#: A run directory may be untrusted, so only these classes are built for it. The names are full, because a module also
+#: gives access to everything that it imports.
 ALLOWED = {
     "data": (
         "srgan_lightning.data.celeba.CelebAData",

@@ -23,10 +23,10 @@ class NonFinite(Callback):
     It checks the gradients, in which every fault of data, losses or weights appears. Under DDP they are averages over
     all processes, so all processes decide alike without communication.
 
-    1. An optimiser with non-finite gradients does not step, and the generator does not step after such a discriminator.
-       The update counts for steps and schedules, but changes nothing: BatchNorm statistics are restored too. If the
-       fault is only in the generator's losses, the discriminator has already made its valid update. The host waits for
-       the device once per update; a fused discriminator optimiser skips its step on the device.
+    1. An optimiser with non-finite gradients does not step. If it is the discriminator's, the generator does not step
+       either. The update counts for steps and schedules, but changes nothing: BatchNorm statistics are restored too. If
+       the fault is only in the generator's losses, the discriminator has already made its valid update. A fused
+       discriminator optimiser skips its step on the device, so the host waits for the device only once per update.
     2. After `skips` skipped updates in a row, everything is rolled back to the last good state, and all learning rates
        are lowered. A state is good if the gradients computed from it were finite.
     3. After `rollbacks` rollbacks, training stops in the last good state, which is validated and saved as usual.
@@ -34,8 +34,8 @@ class NonFinite(Callback):
 
     A resumed run continues the counts; its first good state is the checkpoint.
 
-    With 16-mixed the gradient scaler finds its scale by infinite gradients, and skips these updates itself. So only
-    several in a row count.
+    With 16-mixed, infinite gradients are usual: the gradient scaler then skips the update and lowers its scale. So a
+    single skipped update gives no warning, but `skips` in a row still lead to a rollback.
 
     Args:
         skips: number of skipped updates in a row before a rollback.
@@ -91,7 +91,7 @@ class NonFinite(Callback):
             return
         self.bad_gradients = self.bad_gradients or not bool(finite)
         if self.bad_gradients and not scaled:
-            optimizer.zero_grad()  # optimisers skip weights without gradients, and their moments
+            optimizer.zero_grad()  # without gradients, a step changes neither weights nor moments
         if last:
             self.update_complete = True
             if self.bad_gradients and self.bn_buffers:
@@ -159,7 +159,7 @@ def _cause(trainer: Trainer, batch: dict[str, Tensor]) -> str:
     finite = batch["lr"].isfinite().flatten(1).all(1) & batch["hr"].isfinite().flatten(1).all(1)
     if not finite.all():
         images = ", ".join(str(index) for index in batch["index"][~finite].tolist())
-        return f"training images number {images} have NaN or infinity"
+        return f"the training images with the indices {images} have NaN or infinity"
     values = cast(dict[str, Tensor], trainer.lightning_module.values)
     losses = [f"{name}={float(v)}" for name, v in values.items() if name.startswith("loss/") and not v.isfinite()]
     if losses:

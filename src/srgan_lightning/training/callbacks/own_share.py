@@ -5,10 +5,10 @@ from torch import Tensor
 
 
 class OwnShare:
-    """The images whose index belongs to a process, each once per validation.
+    """The images that a process counts in a validation: those with its share of the indices, each only once.
 
-    Samplers repeat images of other processes to make shares equal, and on_error=skip repeats an image to replace an
-    unreadable one.
+    Its batches can also hold images that must not count: a distributed sampler repeats images to give all processes
+    equally many, and on_error=skip replaces an unreadable image by another one.
 
     Args:
         trainer: the Trainer, for rank and number of processes.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srgan_lightning.training.callbacks.generator_ema import GeneratorEMA
 
-#: Entries of a parameter group with learning rates, from which schedules compute the next one.
+#: Keys of a parameter group that hold learning rates. Schedules compute the next rate from them.
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")
 
 
