@@ -8,7 +8,7 @@ from srgan_lightning.utils.errors import UserError
 
 
 def make_shards(cfg: DictConfig) -> dict[str, int]:
-    """Write shards by a composed configuration; keep splits that a killed run has finished.
+    """Write shards as a composed configuration says; keep splits that an earlier, killed run has finished.
 
     Args:
         cfg: the configuration of `conf/make_shards.yaml` with its groups.
@@ -17,7 +17,7 @@ def make_shards(cfg: DictConfig) -> dict[str, int]:
         The number of images of each split.
 
     Raises:
-        UserError: the data cannot be read, or the shards exist already.
+        UserError: the data cannot be read, or the shards of all splits exist already.
     """
     from srgan_lightning.data.sharding import finished_shards, write_shards  # needs the extra `streaming`
 

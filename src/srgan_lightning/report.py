@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from srgan_lightning.tools.report.perception import Choice
     from srgan_lightning.tools.report.sweep import Sweep
 
-#: Names of `tools.report.perception.SAYS` and `auto`; that module imports torch.
+#: `auto` and the keys of `tools.report.perception.SAYS`, repeated here because that module imports torch.
 MEASURES = ("auto", "lpips", "fid", "kid", "vgg", "swd")
 
 
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Report by parsed options."""
+    """Write the report that the parsed options ask for."""
     from srgan_lightning.artifacts.own_class import allow_architectures
     from srgan_lightning.tools.report.perception import Choice
     from srgan_lightning.utils.device import find_device

@@ -17,15 +17,15 @@ class AdversarialLoss:
     Logits have any shape: (B, 1), one per image, or maps (B, 1, H, W), one per pixel.
 
     Args:
-        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, `linear` or `relativistic`. With `linear`
-            (loss=all_terms), the discriminator minimises 1 - D(hr) + D(sr), and the generator 1 - D(sr); D is the
-            sigmoid of the logits. `relativistic` is ESRGAN's (Wang et al. 2018, section 3.2): the average of two
-            cross-entropies, of HR's logits minus the mean logit of SR, and of SR's logits minus the mean logit of HR.
-            The means are over the batch of one process.
+        kind: `bce` (the paper's, non-saturating), `hinge`, `least_squares`, `linear` or `relativistic`. `linear` is
+            used by loss=all_terms: the discriminator minimises 1 - D(hr) + D(sr), and the generator minimises
+            1 - D(sr), where D is the sigmoid of the logits. `relativistic` is ESRGAN's loss (Wang et al. 2018, section
+            3.2): the average of two cross-entropies. One is computed on HR's logits minus the mean logit of SR, the
+            other on SR's logits minus the mean logit of HR. The mean logits are over the batch of one process.
         label_smoothing: s in [0, 0.5): the discriminator's label of HR is 1 - s; the label of SR stays 0.
 
     Raises:
-        UserError: an unknown kind; a smoothing out of its range, or for a kind without labels.
+        UserError: the kind is unknown, or the label smoothing is out of its range or not 0 for a kind without labels.
     """
 
     def __init__(self, kind: str = "bce", label_smoothing: float = 0.0) -> None:
@@ -46,7 +46,7 @@ class AdversarialLoss:
         return self.kind == "relativistic"
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """Return the generator's loss, low when the discriminator takes SR for real.
+        """Return the generator's loss, low when the discriminator classifies SR as real.
 
         Args:
             fake: logits of SR.
@@ -89,7 +89,8 @@ class AdversarialLoss:
     def probabilities(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean D(HR) and D(SR), scalars in [0, 1].
 
-        For `relativistic`, these are the probabilities that HR is more real than the mean SR, and SR than the mean HR.
+        For `relativistic`, the first is the probability that HR looks more real than the average SR. The second is the
+        probability that SR looks more real than the average HR.
         """
         if self.relativistic:
             real, fake = _relative(real, fake)

@@ -29,17 +29,17 @@ class GeneratorLoss(nn.Module):
 
     Args:
         pixel: weight of the pixel distance between SR and HR in [0, 1].
-        perceptual: weight of the VGG19 feature distance (paper: 0.006, that is features divided by 12.75).
+        perceptual: weight of the VGG19 feature distance (paper: 0.006, equivalent to dividing the features by 12.75).
         adversarial: weight of the adversarial term (paper: 1e-3).
         total_variation: weight of the total variation of SR (loss=all_terms: 2e-8).
         pixel_kind: `mse` (the paper's) or `l1`.
         adversarial_kind: see `AdversarialLoss`.
-        adversarial_start: updates before the adversarial term and the discriminator's training begin.
+        adversarial_start: number of updates before the adversarial term and the discriminator's training begin.
         adversarial_ramp: number of further updates over which the term's weight rises to `adversarial`.
         adversarial_ramp_kind: see `Ramp`.
         label_smoothing: see `AdversarialLoss`.
         r1: weight of the discriminator's gradient penalty, see `R1`.
-        r1_interval: updates from one penalty to the next.
+        r1_interval: number of updates from one penalty to the next.
         grid: weight of `grid_error`.
         grid_period: HR pixels per LR pixel, the scale.
         vgg: arguments of `PerceptualLoss`.
@@ -89,7 +89,7 @@ class GeneratorLoss(nn.Module):
         self.gan = AdversarialLoss(adversarial_kind, label_smoothing)
         self.ramp = Ramp(adversarial_start, adversarial_ramp, adversarial_ramp_kind)
         self.r1 = R1(r1, r1_interval)
-        self.updates = 0  #: the generator's updates so far, set by training; `ramp` depends on it
+        self.updates = 0  #: number of generator updates so far; training sets it, and `ramp` reads it
         self.vgg = dict(vgg or {})
         self.perceptual = PerceptualLoss(**self.vgg) if self.weights["perceptual"] else None
 

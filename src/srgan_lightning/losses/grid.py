@@ -10,16 +10,17 @@ def grid_error(sr: Tensor, hr: Tensor, period: int) -> Tensor:
     """Return the mean square of the pattern in SR - HR that repeats every `period` pixels, for (B, C, H, W); a scalar.
 
     In a flat region a convolutional generator sees the same LR around every pixel, so it draws the same pattern at
-    each. Texture that the perceptual or adversarial term rewards therefore appears there as a grid. The pattern is
-    averaged over windows of 6 x 6 LR pixels, where details of the photo cancel and a grid does not. The windows start
-    at the top left. A remainder narrower than a window is ignored, unless the image itself is narrower.
+    every pixel. Texture that the perceptual or adversarial term rewards therefore appears as a grid in flat regions.
+    The pattern is averaged over windows of 6 x 6 LR pixels, in which details of the photo cancel and a grid does not.
+    The windows start at the top left. A remainder narrower than a window is ignored, unless the image itself is
+    narrower.
 
     Args:
         sr: image with gradient; each side is at least `period`.
         hr: the original image.
         period: HR pixels per LR pixel, the scale.
     """
-    cells = [min(WINDOW, side // period) for side in sr.shape[-2:]]  # LR pixels along a window
+    cells = [min(WINDOW, side // period) for side in sr.shape[-2:]]  # sides of a window in LR pixels
     windows = [side // (count * period) for side, count in zip(sr.shape[-2:], cells, strict=True)]
     height, width = (a * b * period for a, b in zip(windows, cells, strict=True))
     error = (sr.float() - hr.float())[..., :height, :width]  # half precision is too coarse for weak patterns

@@ -42,8 +42,8 @@ class PerceptualLoss(nn.Module):
         self.features = VGGFeatures(list(self.layers), weights, normalize)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Compute the loss of sr and hr, (B, 3, H, W) RGB in [0, 1]: a float32 scalar in any precision of VGG."""
-        with torch.no_grad():  # the target needs no graph
+        """Compute the loss between sr and hr, both (B, 3, H, W) RGB in [0, 1]; always a float32 scalar."""
+        with torch.no_grad():  # HR's features need no gradient
             targets = self.features(hr)
         distance = DISTANCES[self.distance]
         terms = zip(self.layers.values(), self.features(sr), targets, strict=True)

@@ -11,9 +11,9 @@ from srgan_lightning.utils.errors import UserError
 class R1:
     """The R1 penalty: weight / 2 times the squared norm of D's gradient with respect to HR.
 
-    It is computed in one of `interval` updates, and multiplied by `interval`. For a map of logits, the gradient is that
-    of the mean logit. HR is in [0, 1]. In the papers' range [-1, 1] the gradient is half as large, so their weight of
-    10 corresponds to 2.5 here.
+    The penalty is computed only in every `interval`-th update, and multiplied by `interval`. For a map of logits, the
+    gradient of the mean logit is used. HR is in [0, 1]. In the papers' range [-1, 1] the gradient is half as large, so
+    their weight of 10 corresponds to 2.5 here.
 
     Args:
         weight: gamma; 0 turns the penalty off.
@@ -31,14 +31,14 @@ class R1:
         self.weight, self.interval = float(weight), interval
 
     def due(self, updates: int) -> bool:
-        """Check whether the next update, after `updates` of them, includes the penalty."""
+        """Check whether the update that follows the first `updates` updates includes the penalty."""
         return self.weight > 0 and (updates + 1) % self.interval == 0
 
     def __call__(self, discriminator: Callable[[Tensor], Tensor], hr: Tensor) -> Tensor:
         """Compute the weighted penalty, a scalar whose gradient reaches only the discriminator's weights.
 
         Args:
-            discriminator: maps images to logits of any shape, with the same number for each image.
+            discriminator: maps images to logits of any shape; each image has the same number of logits.
             hr: (B, 3, H, W) RGB in [0, 1].
         """
         hr = hr.detach().float().requires_grad_()

@@ -12,7 +12,7 @@ class Ramp:
 
     Args:
         start: number of updates without the term.
-        length: number of updates over which the factor rises; it is above 0 from the first of them.
+        length: number of updates over which the factor rises; the factor is above 0 from the first of these updates.
         kind: `linear`, or `cosine`, which starts and ends slowly.
 
     Raises:
@@ -29,7 +29,7 @@ class Ramp:
         self.start, self.length, self.kind = start, length, kind
 
     def __call__(self, updates: int) -> float:
-        """Return the factor in [0, 1] after that many updates."""
+        """Return the factor in [0, 1] for the update that follows the first `updates` updates."""
         if updates < self.start:
             return 0.0
         progress = min(1.0, (updates - self.start + 1) / max(self.length, 1))

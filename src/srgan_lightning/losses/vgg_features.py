@@ -1,4 +1,4 @@
-"""Features of VGG19's layers, optionally normalised so that they do not depend on the scale of the weights file."""
+"""Features of VGG19's layers, optionally normalised so that they do not depend on the scale of the weights."""
 
 import math
 import re
@@ -17,7 +17,7 @@ from srgan_lightning.utils.safe_load import safe_torch_load
 
 
 def _layer_index(layer: str) -> int:
-    """Return the index of a layer such as relu5_4, or conv5_4 before its activation, in torchvision's `features`."""
+    """Return the index in torchvision's `features` of a layer such as relu5_4, or conv5_4 (before the activation)."""
     names: dict[str, int] = {}
     block, number, position = 1, 1, 0
     for entry in cfgs["E"]:
@@ -34,7 +34,7 @@ def _layer_index(layer: str) -> int:
 
 
 def _read_weights(weights: str) -> dict[str, Tensor]:
-    """Read VGG19 tensors with torchvision's names, from its download or a local file that may hold only some layers."""
+    """Read VGG19 tensors with torchvision's names, from torchvision's download or a file that may lack later layers."""
     if weights == "imagenet":
         try:
             return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True))
@@ -61,8 +61,8 @@ def _read_weights(weights: str) -> dict[str, Tensor]:
 def reference_picture() -> Tensor:
     """Return the picture on which features are measured: (1, 3, 64, 64) float64 RGB in [0, 1].
 
-    It sums waves of five octaves in five directions and slightly different colours. Their amplitude is 1 / frequency,
-    as in photos.
+    The picture is a sum of waves of five octaves, in five directions and slightly different colours. Amplitudes are
+    proportional to 1 / frequency, as in photos.
     """
     y, x = torch.meshgrid(*[torch.arange(64, dtype=torch.float64) / 64] * 2, indexing="ij")
     colour = torch.arange(3, dtype=torch.float64).view(3, 1, 1) / 4
@@ -80,12 +80,12 @@ class VGGFeatures(nn.Module):
     Its weights are not in `state_dict()`, because a checkpoint need not repeat a file that never changes.
 
     Args:
-        layer: `relu2_2` (the paper's VGG2,2), `relu5_4` (VGG5,4) or any other layer of VGG19; `convB_N` is the same
-            layer before its activation. Or a list of layers.
+        layer: `relu2_2` (the paper's VGG2,2), `relu5_4` (VGG5,4), any other layer of VGG19, or a list of layers.
+            `convB_N` is the layer `reluB_N` before its activation.
         weights: `imagenet` (torchvision's download), a path to a .pth or .safetensors with torchvision's names that
             holds at least the layers needed, or `random` for tests.
-        normalize: divide each layer's features by their root mean square on `reference_picture`. Files differ in scale
-            by factors of 100.
+        normalize: divide each layer's features by their root mean square on `reference_picture`. The features of
+            different weights files differ in scale by factors of 100.
 
     Raises:
         UserError: a layer is unknown, or the weights are unavailable, have too few layers or cannot be normalised.
@@ -104,7 +104,7 @@ class VGGFeatures(nn.Module):
         self.layers = make_layers(cfgs["E"], batch_norm=False)[: last + 1]
         for position in self.positions:
             if position < last and isinstance(after := self.layers[position + 1], nn.ReLU):
-                after.inplace = False  # it would overwrite this layer's features
+                after.inplace = False  # an in-place ReLU would overwrite this layer's features
         if weights != "random":
             self._load(weights, names[self.positions.index(last)])
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
@@ -117,7 +117,7 @@ class VGGFeatures(nn.Module):
         self.register_load_state_dict_pre_hook(_keep_weights)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode."""
+        """Stay in eval mode, whatever `mode` is."""
         return super().train(False)
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
@@ -142,10 +142,11 @@ class VGGFeatures(nn.Module):
             raise UserError(f"loss.vgg.weights={weights} is damaged: it has NaN or infinity. Download it again.")
 
     def _normalize(self, weights: str) -> None:
-        """Rescale the filters so that every convolution's output has a root mean square of 1; then measure the layers.
+        """Rescale the filters so that every convolution's output has a root mean square of 1; then measure features.
 
-        ReLU and pooling commute with a positive factor, so this divides the features, and keeps all activations in the
-        range of float16. It runs in float64, so that the scale does not depend on the number of threads.
+        ReLU and pooling commute with a positive factor, so rescaled filters give the same features divided by a
+        constant. All activations stay in the range of float16. The computation runs in float64, so that the scale does
+        not depend on the number of threads.
         """
         self.double()
         x, scale = (reference_picture() - self.mean) / self.std, 1.0
@@ -166,7 +167,7 @@ class VGGFeatures(nn.Module):
         self.float()
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Map (B, 3, H, W) RGB in [0, 1] to the features of each layer, (B, C, H / 2^k, W / 2^k), in one pass."""
+        """Map (B, 3, H, W) RGB in [0, 1] to each layer's features: (B, C, H / 2^k, W / 2^k) after k pooling layers."""
         x = (image - self.mean) / self.std
         features: dict[int, Tensor] = {}
         for position, layer in enumerate(self.layers):
@@ -177,5 +178,5 @@ class VGGFeatures(nn.Module):
 
 
 def _keep_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Add the present weights to a loaded state dict, which has none of VGG."""
+    """Add VGG's current weights to a state dict before it is loaded, because checkpoints do not hold them."""
     state |= {f"{prefix}{name}": tensor for name, tensor in (*module.named_parameters(), *module.named_buffers())}

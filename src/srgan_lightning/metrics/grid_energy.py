@@ -21,10 +21,11 @@ class GridEnergy(Metric):
     """Spectral energy at the frequencies of the LR grid, relative to neighbouring frequencies; 1.0 for natural photos.
 
     A pattern that repeats with every LR pixel, or with every 2, 4, ... pixels of the sub-pixel convolutions, has only
-    the frequencies k / scale along both axes. A grid of dots has all of them, a checkerboard of single pixels one.
-    The spectrum is computed on windows that overlap by half, and summed over red, green and blue. Logarithms are
-    averaged over windows, so that a grid in a flat region counts as much as one in texture. The score is the mean of
-    the ratio over frequencies. JPEG files have a grid of 8 pixels, which raises HR's score: compare SR with HR.
+    the frequencies k / scale along both axes. A grid of dots has all of these frequencies, a checkerboard of single
+    pixels only one. The spectrum is computed on windows that overlap by half, and summed over red, green and blue.
+    Logarithms are averaged over windows, so that a grid in a flat region counts as much as one in texture. The score is
+    the mean of the ratio over frequencies. JPEG files have a grid of 8 pixels, which raises HR's score: compare SR with
+    HR.
 
     Args:
         scale: upscaling factor, at least 2.
@@ -36,7 +37,7 @@ class GridEnergy(Metric):
 
     def __init__(self, scale: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        spacing = max(LR_SIDE, SIDE // scale)  # distance of the grid's frequencies, in bins
+        spacing = max(LR_SIDE, SIDE // scale)  # distance between the grid's frequencies, in bins
         self.side = side = spacing * scale
         line = torch.hann_window(side)
         self.window: Tensor
@@ -63,11 +64,11 @@ class GridEnergy(Metric):
     def _add(self, windows: Tensor) -> None:
         """Add windows (N, 3, side, side)."""
         centred = (windows - windows.mean((-2, -1), keepdim=True)) * self.window
-        # Every image has the rounding error of 8 bits. Adding it avoids 0 / 0 in flat regions.
+        # Every image has the rounding error of 8 bits. Adding its energy avoids 0 / 0 in flat regions.
         rounding = 3 * self.window.square().sum() / 12 / 255**2
         log = (torch.fft.fft2(centred).abs().square().sum(1) + rounding).log().flatten(1)
         near, far = log[:, self.neighbours].mean(-1).unbind(-1)
-        # A parabola through the neighbours, because the spectrum is curved, most at the highest frequency.
+        # Fit a parabola through the neighbours, because the spectrum is curved, most of all at the highest frequency.
         expected = (FAR**2 * near - NEAR**2 * far) / (FAR**2 - NEAR**2)
         ratio = log[:, self.peaks] - expected
         ratio = ratio[ratio.isfinite().all(dim=1)]
@@ -80,9 +81,10 @@ class GridEnergy(Metric):
 
 
 def _neighbours(down: int, across: int, side: int) -> list[list[int]]:
-    """Return flat indices of the near and far neighbours of a frequency. On an axis, the neighbours are too.
+    """Return flat indices of the near and far neighbours of a frequency.
 
-    Window borders and all vertical and horizontal edges have their energy on the axes, which is far above the rest.
+    The neighbours of a frequency on an axis lie on the same axis. Window borders and all vertical and horizontal edges
+    have their energy on the axes, so the spectrum is much higher there than beside them.
     """
     directions = [(0, 1), (0, -1)] * (not down or bool(across)) + [(1, 0), (-1, 0)] * (not across or bool(down))
     directions *= 4 // len(directions)

@@ -21,7 +21,7 @@ from srgan_lightning.utils.errors import UserError
 PERCEPTUAL_NAMES = ("lpips", "dists", "fid", "kid", "vgg", "identity", "swd", "grid", "colour_shift")
 #: Names of scores; `grid` comes with HR's own score, `hr_grid`.
 KNOWN = ("lpips", "dists", "fid", "kid", "vgg", "identity", "swd", "grid", "hr_grid", "colour_shift")
-OF_DISTRIBUTIONS = ("fid", "kid")  # they compare the feature distribution of all SR with that of all HR
+OF_DISTRIBUTIONS = ("fid", "kid")  # these compare the feature distribution of all SR with that of all HR
 
 
 class FeatureDistance(MeanMetric):
@@ -39,7 +39,7 @@ class FeatureDistance(MeanMetric):
 class DISTS(MeanMetric):
     """Deep Image Structure and Texture Similarity (Ding et al. 2020), averaged over images; 0 for equal images.
 
-    Torchmetrics' DISTS metric would build VGG16 again for every image.
+    This class replaces torchmetrics' DISTS metric, which would build VGG16 again for every image.
     """
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ def load_metric(name: str, otherwise: str) -> Metric:
 
 
 class PerceptualMetrics:
-    """The chosen metrics of one set. Lower is better, except for `identity` (higher) and `grid` (close to HR's).
+    """The chosen metrics of one image set. Lower is better, except for `identity` (higher) and `grid` (close to HR's).
 
     Args:
         names: some of `PERCEPTUAL_NAMES`.
@@ -171,7 +171,7 @@ class PerceptualMetrics:
                 metric.update(sr, pictures.lr.to(self.device) if name == "colour_shift" else hr)
 
     def compute(self, images: int) -> dict[str, float]:
-        """Return the scores of the set and reset; leave out scores that are NaN. Raise UserError if it is too small."""
+        """Return the scores that are not NaN, and reset the metrics; raise UserError if the set is too small."""
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
             if name in OF_DISTRIBUTIONS and images < 2:

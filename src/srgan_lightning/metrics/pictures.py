@@ -18,5 +18,5 @@ class Pictures:
 
     @property
     def bicubic(self) -> Tensor:
-        """LR enlarged, (1, 3, H, W) in [0, 1]."""
+        """LR after bicubic upsampling, (1, 3, H, W) in [0, 1]."""
         return resize_bicubic(self.lr, (self.hr.shape[-2], self.hr.shape[-1])).clamp(0, 1)

@@ -10,9 +10,9 @@ from torchmetrics import Metric
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 
 SSIM_WINDOW = 11  # side in pixels; smaller images cannot be scored
-#: Fewest rows of an image that are scored at a time. Bands keep the memory for scoring to some MB for any height.
+#: Minimum number of rows in a band. An image is scored band by band, so that scoring takes only some MB of memory.
 BAND = 64
-#: Fewest pixels of a band: in smaller operations, threads mostly wait for each other.
+#: Minimum number of pixels in a band: in smaller operations, threads mostly wait for each other.
 BAND_PIXELS = 2**18
 
 METRIC_NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
@@ -21,7 +21,7 @@ METRIC_NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
 def _gaussian_line() -> Tensor:
     """Return one line of SSIM's window in float64: multiples of 2**-25, which add up to exactly 1 in float32 too.
 
-    Otherwise the error of the sum would bias every variance, which is a small difference of large moments.
+    A sum other than 1 would bias every variance, because a variance is a small difference of large moments.
     """
     offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
     line = torch.exp(-0.5 * (offsets / 1.5).square())
@@ -84,7 +84,7 @@ def psnr_ssim(sr: Tensor, hr: Tensor, border: int) -> Tensor:
         rows = (..., slice(top, top + band + halo), slice(None))
         a, b = _luma_and_rgb(round_to_8_bits(sr[rows].float())), _luma_and_rgb(hr[rows].float())
         errors.append((a - b)[..., :band, :].square().sum(dim=(2, 3)))
-        if a.shape[-2] > halo:  # the windows of the last rows may all lie in the band before
+        if a.shape[-2] > halo:  # otherwise no SSIM window starts in this band
             similarities.append(ssim_map(a, b).sum(dim=(2, 3)).float())
     mse = torch.stack(errors).sum(dim=0) / (height * width)
     ssim = torch.stack(similarities).sum(dim=0) / ((height - halo) * (width - halo))
@@ -100,18 +100,18 @@ def _luma_and_rgb(image: Tensor) -> Tensor:
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
     """Compute SSIM (Wang et al. 2004) of each channel at each window that lies inside the images.
 
-    It uses the moments of a + b and a - b: one map less to filter than with a, b and their product.
+    It filters a + b, a - b and their squares: four maps instead of the five of a, b, their squares and their product.
 
     Args:
         a: (B, C, H, W) in [0, 1], at least 11 pixels per side.
         b: the same shape.
 
     Returns:
-        (B, C, H - 10, W - 10), on CUDA in float64.
+        (B, C, H - 10, W - 10); float64 on CUDA.
     """
     if a.is_cuda:  # convolutions in float32 could use TF32, with 10 bits of mantissa
         a, b = a.double(), b.double()
-    total, difference = a + b - 1, a - b  # the sum is centred at 0 for smaller squares and rounding errors
+    total, difference = a + b - 1, a - b  # the sum is centred at 0 to keep rounding errors small
     moments = _gaussian(torch.cat([total, difference, total.square(), difference.square()], dim=1))
     mean_total, mean_difference, square_total, square_difference = moments.chunk(4, dim=1)
     variance_total = square_total - mean_total.square()

@@ -1,4 +1,4 @@
-"""Format scores with the same digits in tables, logs, captions and model cards."""
+"""Format scores with the same number of decimals in tables, logs, captions and model cards."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Compare the patch statistics of SR with HR, without a network."""
+"""Compare the patch statistics of SR and HR, without a network."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ class SlicedWassersteinDistance(Metric):
             self.add_state(name, torch.zeros(self.octaves, FILTERS, BINS, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Add a batch: both (B, 3, H, W) RGB in [0, 1], with sides that are multiples of the scale and fit SSIM."""
+        """Add a batch: both (B, 3, H, W) RGB in [0, 1], with sides that the scale divides and that SSIM accepts."""
         self.sr += self._counts(round_to_8_bits(sr.float()))
         self.hr += self._counts(hr.float())
 
@@ -59,11 +59,11 @@ class SlicedWassersteinDistance(Metric):
         return torch.stack(counts)
 
     def _histograms(self, detail: Tensor) -> Tensor:
-        """Return histograms (FILTERS, BINS) of the responses, by bands of rows, since they take much memory."""
+        """Return histograms (FILTERS, BINS) of the responses, computed in bands of rows to save memory."""
         counts = torch.zeros(FILTERS * BINS, dtype=torch.long, device=detail.device)
         for top in range(0, detail.shape[-2] - SIDE + 1, BAND * STRIDE):
             band = detail[..., top : top + (BAND - 1) * STRIDE + SIDE, :]
-            responses = F.conv2d(band, self.filters, stride=STRIDE).transpose(0, 1).flatten(1)  # FILTERS, positions
+            responses = F.conv2d(band, self.filters, stride=STRIDE).transpose(0, 1).flatten(1)  # (FILTERS, positions)
             bins = ((responses / REACH + 1) * (BINS / 2)).long().clamp(0, BINS - 1)
             bins += BINS * torch.arange(FILTERS, device=bins.device)[:, None]
             counts += torch.bincount(bins.flatten(), minlength=FILTERS * BINS)

@@ -43,7 +43,7 @@ def print_images(console: Console, result: dict[str, Any]) -> None:
     """Print the scores of every image of a result and their mean, with model and bicubic side by side."""
     title = f"{result['weights']} on {result['set']} ({result['n']} images)"
     names, root = [row["name"] for row in result["images"]], ""
-    if console.is_terminal:  # programs get whole names
+    if console.is_terminal:  # a program that reads the output gets the full names
         names, root = without_root(names)
     head = ["image", *(each for key in METRIC_NAMES for each in (TITLES[key], "bicubic"))]
     rows = [
@@ -54,7 +54,7 @@ def print_images(console: Console, result: dict[str, Any]) -> None:
 
 
 def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of the comparison: for each set one row for bicubic, then one for each of the weights."""
+    """Return the head and rows of the comparison: for each set, one row for bicubic, then one per generator."""
     keys = [*METRIC_NAMES, *(key for key in (*KNOWN, *COSTS) if any(key in result for result in results))]
     rows: list[list[str]] = []
     for name in dict.fromkeys(result["set"] for result in results):
@@ -74,7 +74,7 @@ def print_comparison(console: Console, results: list[dict[str, Any]]) -> None:
     """Print the means of all results in one table."""
     head, rows = comparison_rows(results)
     title = "Means"
-    if console.is_terminal:  # programs get whole names
+    if console.is_terminal:  # a program that reads the output gets the full names
         for column in (0, 2):
             names, root = without_root([row[column] for row in rows])
             title += f"; {head[column]} in {root}" if root else ""

@@ -12,16 +12,16 @@ from torch.nn.functional import pad
 
 from srgan_lightning.utils.errors import UserError
 
-#: Side of the LR image for trying a network, unless it needs a larger one.
+#: Side of the LR image on which a network is checked, unless the network needs a larger image.
 TRIAL_SIDE = 16
 
 
 class SuperResolver(Protocol):
-    """A generator: an `nn.Module` with weights and these three members; attributes of `Traits` are optional.
+    """A generator: an `nn.Module` with weights, `scale`, `arguments` and `forward`; `Traits` lists optional attributes.
 
     Attributes:
         scale: upscaling factor of width and height.
-        arguments: constructor arguments by name, as plain JSON values, from which its class builds it again.
+        arguments: constructor arguments by name, as plain JSON values; its class builds the same network from them.
     """
 
     scale: int
@@ -43,14 +43,15 @@ class Traits:
     """Optional attributes of a generator, with the defaults used when it lacks them.
 
     Attributes:
-        receptive_radius: largest distance in LR pixels on which an SR pixel depends; None: unknown.
+        receptive_radius: largest distance, in LR pixels, from an SR pixel to an LR pixel that affects it; None if
+            unknown.
         min_side: the smallest height or width of LR; smaller images are padded.
         side_multiple: LR is padded to heights and widths that are multiples of this.
         tile_multiple: tiles begin at multiples of this many LR pixels, to match attention windows; 0 means
             `side_multiple`.
-        lr_features: number of feature maps of LR's size held at once, for a lower bound of its memory.
+        lr_features: number of feature maps of LR's size held at once, for a lower bound of the network's memory.
         hr_features: number of feature maps of HR's size held at once.
-        supports_half: it works in float16.
+        supports_half: whether the network works in float16.
     """
 
     receptive_radius: int | None = None
@@ -85,7 +86,7 @@ def traits_of(generator: nn.Module) -> Traits:
 
 
 def plain_arguments(network: nn.Module) -> dict[str, Any] | None:
-    """Return a network's `arguments`, or None unless they are a dict that JSON stores without change."""
+    """Return a network's `arguments` if they are a dict that JSON stores without change, else None."""
     arguments = getattr(network, "arguments", None)
     try:
         plain = isinstance(arguments, dict) and json.loads(json.dumps(arguments)) == arguments
@@ -99,7 +100,7 @@ def validate_generator(generator: nn.Module, setting: str = "model.generator") -
 
     Args:
         generator: any network.
-        setting: the option or file that it came from, for error messages.
+        setting: the option or file that the network came from, for error messages.
 
     Returns:
         The same network.
@@ -139,7 +140,7 @@ def _try(generator: SRModule, setting: str) -> None:
     training = {module: module.training for module in generator.modules()}
     generator.eval()
     try:
-        # This must change neither the random numbers of a training nor what it compiles.
+        # The check must change neither the random numbers of a training nor what the training compiles.
         with torch.no_grad(), torch.random.fork_rng(devices=[]), _eager():
             sr = generator(lr)
     except UserError:
@@ -171,7 +172,7 @@ def check_size(generator: SRModule, lr: Tensor, sr: Any, setting: str = "weights
 def run_padded(generator: SRModule, lr: Tensor) -> Tensor:
     """Upscale LR of any size for inference, padding it as the generator requires.
 
-    If the network has the method `forward_lean`, which must give `forward`'s result with less memory, that is used.
+    If the network has a method `forward_lean`, it is used: it must give the result of `forward` with less memory.
 
     Args:
         generator: a network in eval mode.
@@ -193,7 +194,7 @@ def run_padded(generator: SRModule, lr: Tensor) -> Tensor:
 
 
 def _eager() -> AbstractContextManager[Any]:
-    """Disable torch.compile. Does nothing before torch._dynamo is imported, since its import takes seconds."""
+    """Disable torch.compile. If torch._dynamo is not imported yet, do nothing: importing it takes seconds."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 

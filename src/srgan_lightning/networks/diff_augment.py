@@ -15,15 +15,15 @@ GREY = 0.5
 class DiffAugment:
     """Augment HR and SR before the discriminator, so that it cannot memorise a small training set.
 
-    Every call draws new random values for each image, from torch's RNG of the images' device. Checkpoints save its
-    state. All processes of a training have the same state and draw the same values. Gradients pass through to SR.
+    Every call draws new random values for each image, from torch's RNG of the images' device. Checkpoints save this
+    RNG's state. All processes of a training have the same state and draw the same values. Gradients pass through to SR.
 
     Args:
         policies: `color` (brightness by up to 0.25, saturation times 0 to 2, contrast times 0.5 to 1.5), `translation`
             (by up to an eighth of the side), `cutout` (a square of half the side); applied in this order.
 
     Raises:
-        UserError: `policies` is not a list of these.
+        UserError: `policies` is not a list of these names.
     """
 
     def __init__(self, policies: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ def change_colours(images: Tensor) -> Tensor:
 
 
 def translate(images: Tensor) -> Tensor:
-    """Move each image by whole pixels, up to an eighth of its side, and fill with grey."""
+    """Move each image by whole pixels, up to an eighth of its side, and fill the uncovered area with grey."""
     for dim, shape in ((2, (-1, 1, images.shape[2], 1)), (3, (-1, 1, 1, images.shape[3]))):
         size = images.shape[dim]
         most = int(size / 8 + 0.5)
@@ -68,7 +68,7 @@ def translate(images: Tensor) -> Tensor:
 
 
 def cut_out(images: Tensor) -> Tensor:
-    """Fill a square of half the side with grey; its centre lies anywhere in the image."""
+    """Fill a square of half the image's side with grey; the centre of the square lies anywhere in the image."""
     inside = torch.ones((), dtype=torch.bool, device=images.device)
     for dim, shape in ((2, (-1, 1, images.shape[2], 1)), (3, (-1, 1, 1, images.shape[3]))):
         size = images.shape[dim]

@@ -9,8 +9,8 @@ from srgan_lightning.utils.errors import UserError
 class GridMean(nn.Module):
     """Average (B, C, H, W) to (B, C, grid, grid), like `nn.AdaptiveAvgPool2d`.
 
-    The backward pass of `AdaptiveAvgPool2d` is not deterministic on CUDA, so it is used only if `grid` does not divide
-    the size.
+    The backward pass of `AdaptiveAvgPool2d` is not deterministic on CUDA. That layer is therefore used only if `grid`
+    does not divide the size.
     """
 
     def __init__(self, grid: int) -> None:
@@ -30,11 +30,12 @@ class GridMean(nn.Module):
 class Discriminator(nn.Module):
     """The paper's discriminator: eight 3x3 convolutions with strides 1, 2, 1, 2, ..., and two dense layers.
 
-    LeakyReLU follows each, and BatchNorm each convolution but the first. Any HR size from 16 pixels per side works:
-    features are averaged to a fixed grid before the dense layers. For the paper's 96x96 patches this changes nothing.
+    BatchNorm follows each convolution but the first, and LeakyReLU each layer but the last. Any HR size from 16 pixels
+    per side works: features are averaged to a fixed grid before the dense layers. For the paper's 96x96 patches this
+    changes nothing.
 
     Args:
-        channels: width of the first layer; it doubles at every second layer (paper: 64, up to 512).
+        channels: width of the first layer; the width doubles at every second layer (paper: 64, up to 512).
         grid: side of the grid before the dense layers (for the paper's 96x96 patches: 6).
         hidden: width of the first dense layer (paper: 1024).
 
@@ -53,7 +54,7 @@ class Discriminator(nn.Module):
         self.arguments = {"channels": channels, "grid": grid, "hidden": hidden}
         layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         width = channels
-        for i, factor in enumerate((1, 2, 2, 4, 4, 8, 8)):  # k3n64s2, k3n128s1, k3n128s2, ... k3n512s2
+        for i, factor in enumerate((1, 2, 2, 4, 4, 8, 8)):  # in figure 4: k3n64s2, k3n128s1, k3n128s2, ... k3n512s2
             layers += [
                 nn.Conv2d(width, factor * channels, 3, stride=1 + (i + 1) % 2, padding=1, bias=False),
                 nn.BatchNorm2d(factor * channels),

@@ -10,7 +10,7 @@ from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.networks.icnr import equal_phases
 from srgan_lightning.utils.errors import UserError
 
-#: Side of `forward_lean`'s tiles in LR pixels. It computes the features of SR's size, which take most memory, in tiles.
+#: Side of `forward_lean`'s tiles in LR pixels. Features of SR's size take most memory, so they are computed in tiles.
 RECONSTRUCTION_TILE = 64
 
 
@@ -75,6 +75,7 @@ class Generator(SRModule):
         }
         self.global_skip = global_skip
         self.lr_features = self.hr_features = channels
+        # Names of layers such as k9n64s1 are figure 4's: a 9x9 kernel, 64 feature maps, stride 1.
         self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU())  # k9n64s1
         self.trunk = nn.Sequential(
             *[ResidualBlock(channels) for _ in range(blocks)],
@@ -107,7 +108,7 @@ class Generator(SRModule):
         if self.global_skip == "none":
             return residual
         height, width = lr.shape[-2:]
-        # In float32 also under autocast: half precision would round the image itself, not only the residual.
+        # Add in float32, even under autocast: half precision would round the image itself, not only the residual.
         with torch.autocast(lr.device.type, enabled=False):
             return residual + resize_bicubic(lr.float(), (height * self.scale, width * self.scale))
 
@@ -126,37 +127,39 @@ class Generator(SRModule):
         """Receptive radius of upsampler and tail in LR pixels: 3 at x4."""
         radius = 4  # k9n3s1, in SR pixels
         for _ in range(self.scale.bit_length() - 1):
-            radius = -(-radius // 2) + 1  # PixelShuffle halves the distance, the k3 convolution before adds one pixel
+            radius = -(-radius // 2) + 1  # PixelShuffle halves the distance, the 3x3 convolution before it adds 1
         return radius
 
     @property
     def receptive_radius(self) -> int:
-        """Largest distance in LR pixels on which an SR pixel depends: 40 with 16 blocks at x4.
+        """Largest distance, in LR pixels, from an SR pixel to an LR pixel that affects it: 40 with 16 blocks at x4.
 
         The bicubic skip depends only on pixels up to 2 away.
         """
         blocks: int = self.arguments["blocks"]
-        return 4 + (2 * blocks + 1) + self.reconstruction_radius  # k9 head, k3 trunk
+        return 4 + (2 * blocks + 1) + self.reconstruction_radius  # 9x9 head, 3x3 convolutions of the trunk
 
     def upsample(self, features: Tensor) -> Tensor:
         """Map the trunk's features (B, C, H, W) to the residual (B, 3, scale * H, scale * W) by upsampler and tail."""
         *layers, _, activation = self.upsampler
         for layer in layers:
             features = layer(features)
-        return pixel_shuffle_conv(activation(features), self.tail)  # elementwise, so it may run before the shuffle
+        # The last activation is elementwise, so it may run before the last shuffle.
+        return pixel_shuffle_conv(activation(features), self.tail)
 
 
 def pixel_shuffle_conv(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Compute `convolution(pixel_shuffle(x, 2))` with the convolution before the shuffle, at half the size.
 
-    The sums are the same. Three output channels leave most of a vector unit idle, twelve do not: on a CPU this takes a
-    third of the time.
+    Both orders compute the same sums. On a CPU, three output channels leave most of a vector unit idle, and twelve do
+    not. This order therefore takes a third of the time.
 
     Args:
         x: (B, 4 * C, H, W).
         convolution: C to 3 channels, 9x9, padded by 4, with a bias.
     """
-    # The kernel covers 5x5 cells of 2x2 pixels. An output pixel's place in its cell shifts the kernel in these 10x10.
+    # The 9x9 kernel lies within 5x5 cells of 2x2 pixels, that is 10x10 pixels. Each of the four output pixels in a cell
+    # needs the kernel at another position in these 10x10 pixels.
     shifted = [F.pad(convolution.weight, (left, 1 - left, top, 1 - top)) for top in (0, 1) for left in (0, 1)]
     weight = F.pixel_unshuffle(torch.stack(shifted, dim=1).flatten(0, 1), 2)  # (3 * 4, C * 4, 5, 5)
     assert convolution.bias is not None

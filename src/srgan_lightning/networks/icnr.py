@@ -6,9 +6,10 @@ from torch import nn
 
 @torch.no_grad()
 def equal_phases(convolution: nn.Conv2d, factor: int = 2) -> None:
-    """Make the channels that a pixel shuffle puts side by side equal: it then starts as nearest-neighbour upsampling.
+    """Give equal kernels to the output channels that a pixel shuffle puts side by side.
 
-    Each group copies its first kernel as drawn, so no other random number changes.
+    Convolution and shuffle then start as nearest-neighbour upsampling. All kernels of a group become copies of the
+    group's first kernel. No random number is drawn, so the initial weights of other layers do not change.
 
     Args:
         convolution: a convolution before a pixel shuffle; its outputs are grouped by factor^2.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spandrel import ModelDescriptor
 
 #: Prefix of the weights' names in checkpoints. Artifacts omit it, because spandrel and programs built on it recognise a
-#: network by its published names.
+#: network by the published names of its weights.
 PREFIX = "network."
 #: Hyperparameters with the size of attention windows, to which tiles must be aligned.
 WINDOWS = ("window_size", "split_size")
@@ -27,7 +27,7 @@ WIDTHS = ("num_filters", "num_feat", "embed_dim")
 class SpandrelGenerator(SRModule):
     """A single-image super-resolution network of spandrel.
 
-    A network for grey images runs on red, green and blue one by one.
+    A network for grey images runs on the red, green and blue channels separately.
 
     Args:
         descriptor: the network with its description, from spandrel's loader.
@@ -40,8 +40,8 @@ class SpandrelGenerator(SRModule):
         super().__init__()
         check_purpose(descriptor)
         self.network: nn.Module = descriptor.model
-        # spandrel's way to run the network, since some return more than the image. The descriptor's `__call__` would
-        # clamp, and keep no gradients.
+        # spandrel's function that runs the network, because some networks return more than the image. The descriptor's
+        # `__call__` would clamp the image and disable gradients.
         self._call: Callable[[nn.Module, Tensor], Tensor] = descriptor._call_fn
         self.scale = descriptor.scale
         self.grey = descriptor.input_channels == 1
@@ -87,7 +87,7 @@ def check_purpose(descriptor: "ModelDescriptor") -> None:
 
 
 def generator_of(tensors: Mapping[str, Any]) -> SpandrelGenerator:
-    """Build the generator whose weights have these published names.
+    """Build a generator from weights with the published names, which determine the architecture.
 
     Raises:
         UserError: spandrel is missing, does not know the names, or the network has another purpose.
@@ -125,7 +125,8 @@ def rrdb(scale: int = 4, channels: int = 64, blocks: int = 23) -> SpandrelGenera
         )
     network = ESRGAN(num_filters=channels, num_blocks=blocks, scale=scale)
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d) and ".RDB" in name:  # section 3.1: small, for a deep network without BatchNorm
+        # Section 3.1: small initial weights, because a deep network without BatchNorm is hard to train.
+        if isinstance(module, nn.Conv2d) and ".RDB" in name:
             nn.init.kaiming_normal_(module.weight)
             with torch.no_grad():
                 module.weight *= 0.1
@@ -156,7 +157,7 @@ def compact(scale: int = 4, channels: int = 64, convolutions: int = 16) -> Spand
 
 
 def _plain(value: Any) -> Any:
-    """Convert a hyperparameter to a JSON value; None if JSON cannot store it, such as a class."""
+    """Convert a hyperparameter to a JSON value; return None for a value that JSON cannot store, such as a class."""
     try:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError):

@@ -31,19 +31,19 @@ class SpectralConv2d(nn.Module):
                 with torch.no_grad():
                     self.weight_v.copy_(F.normalize(matrix.T @ self.weight_u, dim=0, eps=1e-12))
                     self.weight_u.copy_(F.normalize(matrix @ self.weight_v, dim=0, eps=1e-12))
-            # Clones, because the next pass overwrites the vectors that this backward pass needs.
+            # Clone the vectors: the next forward pass overwrites them, but this pass's backward pass still needs them.
             weight = self.weight_orig / (self.weight_u.clone() @ (matrix @ self.weight_v.clone()))
         return F.conv2d(x, weight, stride=self.stride, padding=1)
 
 
 class UNetDiscriminator(nn.Module):
-    """A discriminator with a logit per pixel: three strided convolutions, three bilinear steps back, additive skips.
+    """A discriminator with a logit per pixel: three strided convolutions, three bilinear upsamplings, additive skips.
 
     With 64 channels it loads files of Real-ESRGAN's discriminator (netD).
 
     Args:
-        channels: width of the first layer; it doubles at every stride (Real-ESRGAN: 64; 32 costs as much as the
-            paper's discriminator).
+        channels: width of the first layer; the width doubles at every stride (Real-ESRGAN: 64; with 32 the network
+            costs as much as the paper's discriminator).
 
     Raises:
         UserError: `channels` is out of its range.

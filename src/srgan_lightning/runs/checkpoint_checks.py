@@ -99,7 +99,7 @@ def follow_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[s
     """Check an optimiser's state before it is loaded, and return it with this run's `fused` and `foreach`.
 
     These two only select the implementation of a step. A fused optimiser handles the gradient scaler of 16-mixed
-    itself, and would fail with parameter groups of an optimiser that does not.
+    itself, and would fail with parameter groups of an optimiser that is not fused.
 
     Raises:
         UserError: the moments have other shapes than the weights, or a value has a wrong type.
@@ -119,7 +119,7 @@ def follow_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[s
 
 
 class _Begun(Callback):
-    """A callback that records that training has begun, so everything has been restored."""
+    """A callback that records that training has begun, which means that everything has been restored."""
 
     begun = False
 

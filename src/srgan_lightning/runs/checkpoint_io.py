@@ -25,8 +25,9 @@ class Progress(NamedTuple):
 class AtomicCheckpointIO(TorchCheckpointIO):
     """A checkpoint IO that never damages the checkpoint that it replaces, or any other file.
 
-    Lightning's IO writes through the system's temporary folder, without fsync. If that is another disk, the new
-    checkpoint is copied over the old one byte by byte. It also removes whole folders, local and remote.
+    Lightning's IO writes through the system's temporary folder, without fsync. If that folder is on another disk,
+    the new checkpoint is copied over the old one byte by byte. Lightning's IO also removes whole folders, local and
+    remote.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             file.unlink()
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        """Load a checkpoint after checking it, which Lightning would not do."""
+        """Load a checkpoint and check its entries, which Lightning's IO would not do."""
         content: dict[str, Any] = safe_torch_load(path)
         check_resumable(content, path)
         return content

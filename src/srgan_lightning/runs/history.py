@@ -11,8 +11,8 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
         text: the content of the file.
 
     Returns:
-        The names of the columns, and an iterator of complete rows by column. Rows that a kill cut off, and rows without
-        a number of updates as `step`, are left out.
+        The names of the columns, and an iterator of the complete rows, as dicts by column. Rows that a kill cut off,
+        and rows without a number of updates as `step`, are left out.
     """
     rows = (row for line in text.replace("\0", "").splitlines() for row in _cells(line))
     head = next(rows, [])
@@ -21,7 +21,7 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
 
 
 def _cells(line: str) -> list[list[str]]:
-    """Parse one line separately, so that an open quote ends with it."""
+    """Parse one line separately, so that a quote which is never closed ends with the line."""
     try:
         return list(csv.reader([line]))
     except csv.Error:

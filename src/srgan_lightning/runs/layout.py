@@ -1,4 +1,4 @@
-"""The files of a run directory. torch is imported only on use, because `report` and the command line import this."""
+"""The files of a run directory. Functions here import torch late, so that `report --help` need not wait for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, cfg: DictConfig) -> RunDirectory:
-        """Return the directory of a configuration, and replace its `ckpt_path` by the checkpoint file.
+        """Return the run directory of `cfg`, and replace `cfg.ckpt_path` by the checkpoint file.
 
         Raises:
             UserError: `ckpt_path=last`, and there is no valid checkpoint.
@@ -91,7 +91,7 @@ class RunDirectory:
 
     @property
     def lock_file(self) -> Path:
-        """Locked while a process trains here."""
+        """The file that is locked while a process trains in this directory."""
         return self.path / ".lock"
 
     @property

@@ -1,4 +1,4 @@
-"""Report messages of a run on the terminal, and with the time in `train.log` of the run directory."""
+"""Write messages of a run to the terminal, and with the time to `train.log` in the run directory."""
 
 import io
 import logging
@@ -50,7 +50,7 @@ def keep_log(path: Path) -> Iterator[None]:
 
 
 def forget() -> None:
-    """Drop the buffered messages of an earlier run that never got a directory."""
+    """Drop the buffered messages of an earlier run whose directory was never locked."""
     _WAITING.buffer.clear()
 
 

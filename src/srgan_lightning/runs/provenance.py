@@ -28,13 +28,14 @@ def code_version() -> dict[str, Any]:
     """Return `version` and, in a git checkout, `commit` and `dirty` (whether src/ or conf/ have changes)."""
     root = Path(__file__).resolve().parents[3]
     provenance: dict[str, Any] = {"version": __version__, "commit": None, "dirty": None}
-    if (root / ".git").exists():  # an installed wheel may be inside another project's repository
+    # Without this check, git would find the repository of another project in which the wheel is installed.
+    if (root / ".git").exists():
 
         def git(*arguments: str) -> str:
             command = ["git", "-C", str(root), *arguments]
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-        with suppress(OSError, subprocess.CalledProcessError):  # no git, or another user's checkout
+        with suppress(OSError, subprocess.CalledProcessError):  # git is missing, or refuses another user's checkout
             provenance["commit"], provenance["dirty"] = (
                 git("rev-parse", "HEAD"),
                 bool(git("status", "-s", "--", "src", "conf")),
@@ -55,7 +56,7 @@ def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str |
     Args:
         cfg: the run's configuration.
         data: the data module after `setup("fit")`.
-        checkpoint: the file from which the run is resumed.
+        checkpoint: the file from which the run is resumed; None for a new run.
     """
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -71,7 +72,7 @@ def describe_start(cfg: DictConfig, data: SuperResolutionData, checkpoint: str |
 
 
 def record_configuration(run: RunDirectory, cfg: DictConfig) -> None:
-    """Write `.hydra/config.yaml` where Hydra has not: `report` reads it, also of a run that Python code started."""
+    """Write `.hydra/config.yaml` if Hydra has not, as in a run started from Python; `report` reads this file."""
     if not run.config.exists():
         run.hydra.mkdir(parents=True, exist_ok=True)
         write_atomically(run.config, OmegaConf.to_yaml(cfg).encode())

@@ -14,8 +14,9 @@ from srgan_lightning.utils.errors import UserError
 
 #: Entries of summary.json that are needed to compare a run.
 NEEDED = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")
+#: Maximum sizes of a log and of metrics.csv.
 LOG_BYTES, CURVE_BYTES = 10_000_000, 500_000_000
-#: Larger numbers are damage: this is just above the largest float32.
+#: Numbers above this limit, which is just above the largest float32, count as damage.
 LARGEST = 3.5e38
 
 
@@ -64,7 +65,7 @@ class Run:
         named = [*NEEDED, *(name for name in ("swd", "bicubic_swd") if name in self.summary)]
         if unlike := [name for name in named if not _is_number(self.summary.get(name))]:
             return f"its summary.json has no number for {', '.join(unlike)}"
-        from srgan_lightning.artifacts.load import stored_scale  # here, because --help needs no torch
+        from srgan_lightning.artifacts.load import stored_scale  # imported here, so that --help does not wait for torch
 
         try:
             scale = stored_scale(self.artifact)
@@ -110,7 +111,7 @@ class Run:
         path = self.files.config
         try:
             return References(read_yaml(path))
-        except Exception as error:  # files and YAML
+        except Exception as error:  # file errors, and many types from YAML
             raise UserError(f"{printable(path)} cannot be read: {printable(error)}.") from error
 
     @cached_property

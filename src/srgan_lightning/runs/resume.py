@@ -26,7 +26,10 @@ def is_rank_zero() -> bool:
 
 @functools.cache
 def _reached(path: Path, changed: int) -> Progress | None:
-    """Return the progress of a checkpoint; for an invalid one log a message, once, and return None."""
+    """Return the progress of a checkpoint, or log once that it is invalid and return None.
+
+    The modification time `changed` is part of the cache's key, so that a changed file is verified again.
+    """
     try:
         return verify_checkpoint(path)
     except UserError as error:

@@ -30,7 +30,7 @@ def read_text(path: Path, most: int = MAX_BYTES) -> str:
 
 
 def printable(text: Any, most: int = 300) -> str:
-    """Return one line without control characters, for terminals, pictures and files."""
+    """Return text as one short line without control characters, for terminals, pictures and files."""
     line = "".join(character if character.isprintable() else " " for character in str(text)[: 4 * most])
     line = " ".join(line.split())
     return line if len(line) <= most else f"{line[:most]}..."
@@ -90,7 +90,7 @@ class References:
         if whole := REFERENCE.fullmatch(value):
             return self._reference(whole[1], place, depth + 1)
         text = REFERENCE.sub(lambda found: str(self._reference(found[1], place, depth + 1)), value)
-        if "${" in text:  # a user of this value would resolve it again
+        if "${" in text:  # code that uses this value would resolve it again
             raise ValueError("has references in references")
         return text
 

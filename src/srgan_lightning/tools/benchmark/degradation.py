@@ -15,7 +15,7 @@ DEGRADATIONS = ("faces", "real")
 
 
 def degradation(root: Path, device: torch.device, overrides: Sequence[str], rounds: int) -> list[Result]:
-    """Measure augmentation and degradation of one batch, in turns with the bare training step on bicubic LR.
+    """Measure augmentation and degradation of one batch, alternating with the bare training step on bicubic LR.
 
     Args:
         root: see `configure`.

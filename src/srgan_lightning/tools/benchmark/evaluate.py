@@ -28,7 +28,7 @@ def evaluate(device: torch.device, sizes: Sequence[Size], rounds: int) -> list[R
         rounds: timed calls of each function.
 
     Returns:
-        Megapixels of SR per second; `share_of_scoring` is the share of the time for scores.
+        Megapixels of SR per second; `share_of_scoring` is the share of the total time that scoring takes.
     """
     plain = ReferenceGenerator(global_skip="bicubic").eval().to(device)
     generator = Generator(global_skip="bicubic").eval().to(device)

@@ -15,6 +15,7 @@ from srgan_lightning.training.build import build_data
 from srgan_lightning.training.trainer import build_trainer
 
 WARMUP = 3  # batches until workers run, the queue is full and everything is compiled
+#: Name under which Lightning's profiler records how long the loop waits for a batch.
 FETCH = "[_TrainingEpochLoop].train_dataloader_next"
 
 
@@ -42,7 +43,7 @@ def fit(cfg: DictConfig, device: torch.device, steps: int, rounds: int) -> Resul
         cfg: the configuration of the experiment.
         device: the device.
         steps: updates per timed run, without validation.
-        rounds: timed runs of each.
+        rounds: number of timed runs of `Trainer.fit`, and of the bare steps.
 
     Returns:
         Images per second, and the share of the time in which the loop waited for data.

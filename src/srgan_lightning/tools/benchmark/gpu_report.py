@@ -52,7 +52,7 @@ class Part:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def run(self, folder: Path, left: float) -> None:
-        """Run the part with its output in `name`.log, and read its figures; a failure becomes its status."""
+        """Run the part with its output in `name`.log, and read its figures; a failure is recorded in `status`."""
         stem = self.name.replace(", ", "_").replace(" ", "_")
         figures = folder / f"{stem}.json"
         words = [word.format(json=figures, dir=folder) for word in self.command]
@@ -71,13 +71,13 @@ class Part:
                 self.status = f"over {limit:.0f} s"
             finally:
                 if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)  # including its workers
+                    os.killpg(process.pid, signal.SIGKILL)  # the process and its workers
                     process.wait()
         self.seconds = time.monotonic() - start
         try:
             self.figures = json.loads(figures.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            self.figures = {}  # the part writes none, or was stopped
+            self.figures = {}  # the part writes no figures, or was stopped
 
 
 def parts_of(device: torch.device, quick: bool) -> list[Part]:
@@ -101,7 +101,7 @@ def parts_of(device: torch.device, quick: bool) -> list[Part]:
         )
         for name in EXPERIMENTS
         for way, options in WAYS.items()
-        # On a CPU a C++ compiler takes minutes.
+        # Compile only the first experiment, and only on a GPU: on a CPU the C++ compiler takes minutes.
         if "model.compile" not in str(options) or (gpu and name == EXPERIMENTS[0])
     }
     few = ("trainer.max_steps=4", "trainer.val_check_interval=4", "data.train_images=16", "data.val_images=2")
@@ -171,7 +171,7 @@ def gpu_report(folder: Path, device: torch.device, quick: bool, parts: Sequence[
 
 
 def slowest_step(parts: Sequence[Part]) -> Part | None:
-    """Return the training step with the lowest share of the device's peak; None if none was measured."""
+    """Return the training step with the lowest share of the device's peak throughput; None if none was measured."""
 
     def share(part: Part) -> float:
         rows = part.figures.get("results", [])
