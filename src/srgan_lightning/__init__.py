@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: `import srgan_lightning` alone, as every command does, stays free of torch.
+    # Imported on first use, so that `import srgan_lightning`, with which every command starts, does not import torch.
     if name == "load_generator":
         from srgan_lightning.artifacts.load import load_generator
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure by parsed options; return the exit code, which is 1 if a part of the GPU report failed."""
+    """Measure what the parsed options select; return the exit code, which is 1 if a part of the GPU report failed."""
     # Imported here, so that --help and usage errors do not wait for torch.
     from srgan_lightning.tools.benchmark.gpu_report import gpu_report
     from srgan_lightning.tools.benchmark.run import describe_device, measure

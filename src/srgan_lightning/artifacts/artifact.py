@@ -18,11 +18,11 @@ from srgan_lightning.utils.files import write_atomically
 from srgan_lightning.utils.safe_load import safe_torch_load
 
 FORMAT = "srgan-lightning/1"
-#: For files that are something else.
+#: End of the error message for a file of another kind.
 KINDS = "Weights are a .safetensors or .ckpt file of a run, or published ones (.safetensors, .pth, .pt)."
 
-#: Prefix of a marker tensor whose name states the global skip of the generator. The skip has no weights, so tools that
-#: see only tensors, such as spandrel, could not detect it. A generator without a skip has no marker.
+#: Prefix of a marker tensor whose name states the global skip of the generator. The skip has no weights, so without the
+#: marker, tools that see only tensors, such as spandrel, could not detect it. A generator without a skip has no marker.
 SKIP_MARKER = "global_skip."
 
 
@@ -38,7 +38,10 @@ def save_artifact(path: str | Path, generator: SRModule, metadata: dict[str, Any
 
 
 def architecture_of(generator: nn.Module) -> str:
-    """Return the class name; with the module for classes outside this package, which may be called `Generator` too."""
+    """Return the class name of a network, or `module.Class` for a class outside this package.
+
+    The module is needed because a user's class may also be called `Generator`.
+    """
     kind = type(generator)
     ours = kind.__module__.startswith(f"{__package__.partition('.')[0]}.")
     return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
@@ -76,7 +79,7 @@ def read_artifact(path: str | Path, network: str = "generator") -> tuple[dict[st
 
     Args:
         path: a .safetensors file.
-        network: the network that it must hold, `generator` or `discriminator`.
+        network: the network that the file must hold, `generator` or `discriminator`.
 
     Raises:
         UserError: the file is missing, is not an artifact of this package, or holds the other network.
@@ -136,7 +139,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def network_weights(checkpoint: dict[str, Any], network: str) -> dict[str, Tensor]:
-    """Return the state dict of one network in a checkpoint; empty if it is absent."""
+    """Return the state dict of one network in a checkpoint; empty if the checkpoint lacks that network."""
     return {
         name.removeprefix(f"{network}."): tensor
         for name, tensor in checkpoint["state_dict"].items()
@@ -168,12 +171,12 @@ def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
 
 
 def check_architecture(network: nn.Module, arguments: dict[str, Any], setting: str, name: str = "generator") -> None:
-    """Raise UserError unless a stored network has the same arguments as this one.
+    """Raise UserError unless a stored network has the same arguments as `network`.
 
     Args:
         network: a network with `arguments`.
         arguments: arguments of the stored network.
-        setting: the option that named its file, for the error message.
+        setting: the option that named the file of the stored network, for the error message.
         name: `generator` or `discriminator`.
     """
     ours: dict[str, Any] = network.arguments  # type: ignore[assignment]

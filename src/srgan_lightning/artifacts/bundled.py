@@ -6,16 +6,16 @@ from pathlib import Path
 from srgan_lightning.utils.errors import UserError
 
 BUNDLED = Path(__file__).resolve().parent / "weights"
-#: The default for any photo: better than bicubic on sharp, blurred and compressed photos.
+#: The default model. It is better than bicubic on sharp, blurred and compressed photos.
 DEFAULT = "srgan-faces-x4"
-#: What each bundled model is for, in words that follow its name and a colon.
+#: The purpose of each bundled model, printed after the model's name and a colon.
 PURPOSES = {
     "srgan-faces-x4": "sharp; any photo; texture in skin and hair is invented",
     "srresnet-faces-x4": "faithful; any photo, compressed and blurred ones too",
     "srresnet-x4": "faithful; sharp photos that were never compressed",
 }
-#: Default of `upscale`, `upscale_image` and the web page. tests/inference/test_bf16.py checks that every bundled model
-#: is close enough to float32.
+#: Default precision of `upscale`, `upscale_image` and the web page: bf16 on devices that have it in hardware.
+#: tests/inference/test_bf16.py checks that the output of every bundled model in bf16 is close enough to float32.
 DEFAULT_PRECISION = "auto"
 
 
@@ -30,7 +30,7 @@ def find_weights(weights: str | Path, setting: str = "weights", others: tuple[st
 
     Args:
         weights: the path or the name.
-        setting: the option that named it, for the error message.
+        setting: the option that `weights` comes from, for the error message.
         others: other names that the option accepts, for the error message.
 
     Raises:

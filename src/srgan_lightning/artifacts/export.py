@@ -1,6 +1,6 @@
 """Export a trained generator as an ONNX graph, a `torch.export` program or an artifact, and check the file.
 
-Each writer returns the exported network as a function, loaded from the file.
+Each writer returns a function that runs the network in the written file.
 """
 
 import json
@@ -29,7 +29,7 @@ from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.optional import needs_extra
 
 PRECISIONS = {"32": "float32", "fp16": "float16 inside, float32 at both ends"}
-EXAMPLE = (2, 16, 20)  # tracing would treat a side of 1 as a constant
+EXAMPLE = (2, 16, 20)  # batch, height and width of LR for tracing, which would treat a size of 1 as a constant
 
 
 def export(
@@ -39,13 +39,15 @@ def export(
     precision: str = "32",
     photos: Mapping[str, Tensor] | None = None,
 ) -> Differences:
-    """Write a generator to a file, load the file and compare its output; a file that fails the check is removed.
+    """Write a generator to a file, load the file, and compare its output with the generator's.
+
+    A file that fails the check is removed.
 
     Args:
         trained: the generator on the CPU, and its metadata, which is stored in the file.
         form: onnx, torch_export, safetensors or safetensors16.
         path: the file; an existing one is replaced.
-        precision: weights and arithmetic of ONNX graphs, 32 or fp16; LR and SR are float32 with both.
+        precision: 32 or fp16, for weights and arithmetic of an ONNX graph; LR and SR are float32 in both cases.
         photos: further LR images for the check, see `export_check.read_photos`.
 
     Returns:
@@ -69,7 +71,7 @@ def export(
                 differences = compare(trained.generator, exported, photos or {})
             except (UserError, OSError):
                 raise
-            except Exception as error:  # a user's class may raise anything, and so may the runtime of its graph
+            except Exception as error:  # a user's class and the runtime of its graph may raise anything
                 if isinstance(trained.generator, Generator):
                     raise
                 reason = " ".join(str(error).split())[:300]
@@ -130,7 +132,10 @@ def example(generator: SRModule) -> tuple[Tensor, bool]:
 
 
 def write_onnx(trained: Trained, path: Path, precision: str = "32") -> Upscaler:
-    """Write an ONNX graph `lr` -> `sr` in one file, with BatchNorm folded into the convolutions; run by onnxruntime."""
+    """Write an ONNX graph `lr` -> `sr` in one file, with BatchNorm folded into the convolutions.
+
+    The returned function runs the graph with onnxruntime.
+    """
     with needs_extra("export"):
         import onnx
         import onnxruntime
@@ -150,13 +155,14 @@ def write_onnx(trained: Trained, path: Path, precision: str = "32") -> Upscaler:
     model = program.model_proto
     onnx.save_model(model if precision == "32" else to_half(model), path)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # only errors: it would warn of each float16 node that it computes in float32
+    # Only errors, because onnxruntime would warn of each float16 node that it computes in float32.
+    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0])
 
 
 def add_differences(path: Path, differences: Differences) -> None:
-    """Record in an ONNX file its differences from torch, by size of LR."""
+    """Record the differences from torch in an ONNX file's metadata, by size of LR."""
     import onnx
 
     model = onnx.load_model(path)
@@ -167,7 +173,10 @@ def add_differences(path: Path, differences: Differences) -> None:
 
 
 def write_program(trained: Trained, path: Path) -> Upscaler:
-    """Write a `torch.export` program with metadata.json in `extra_files`; run `torch.export.load(path).module()`."""
+    """Write a `torch.export` program, with metadata.json in its `extra_files`.
+
+    The returned function is `torch.export.load(path).module()`.
+    """
     lr, any_size = example(trained.generator)
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     with torch.no_grad():
@@ -184,7 +193,10 @@ def write_safetensors(trained: Trained, path: Path) -> Upscaler:
 
 
 def write_half(trained: Trained, path: Path) -> Upscaler:
-    """Write an artifact of half the size, with convolutions in float16; round `trained` too, for the comparison."""
+    """Write an artifact of half the size, with the convolutions in float16.
+
+    The weights of `trained` are rounded too, so that the comparison does not count the rounding.
+    """
     weights = trained.generator.state_dict()
     for name, tensor in weights.items():
         if tensor.ndim > 1:  # biases and BatchNorm take little space, and some of their values underflow in float16

@@ -14,9 +14,11 @@ from srgan_lightning.utils.errors import UserError
 Upscaler = Callable[[Tensor], Tensor]
 Size = tuple[int, int, int]  # batch, height, width
 
-#: Batch, height and width of LR for the check: odd sizes, smaller than the 9x9 kernels, and unlike the traced size.
+#: Batch, height and width of LR for the check. Some sides are odd, and some are smaller than the 9x9 kernels.
+#: All differ from the traced sides.
 CHECKED_SIZES = ((1, 17, 31), (2, 32, 48), (3, 5, 7))
-#: Side of LR for networks whose windows become constants in tracing: their files accept one image of this size.
+#: Smallest side of LR in the files of networks with windows. Tracing turns the windows into constants, so such a file
+#: accepts only one image of one size.
 FIXED_SIDE = 64
 #: Largest allowed difference from torch in float32, for values of SR in about 0..1, by precision of the file.
 TOLERANCES = {"32": 1e-4, "fp16": 1 / 255}
@@ -26,7 +28,7 @@ PHOTO_SIDE, MAX_PHOTOS = 128, 20
 
 @dataclass(frozen=True)
 class PhotoDifference:
-    """The difference between SR of one photo and torch's SR, both clamped to 0..1.
+    """The difference between the file's SR and torch's SR of one photo, both clamped to 0..1.
 
     Args:
         name: name of the photo.
@@ -43,14 +45,22 @@ class PhotoDifference:
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences from torch in float32: the largest absolute one by size of noise, and those of photos."""
+    """Differences of an exported file from torch in float32.
+
+    Args:
+        noise: largest absolute difference by (batch, height, width) of the noise.
+        photos: one entry per photo.
+    """
 
     noise: dict[Size, float] = field(default_factory=dict)
     photos: list[PhotoDifference] = field(default_factory=list)
 
 
 def fixed_side(generator: SRModule) -> int:
-    """Return the only side of LR that an exported file accepts; 0 if it accepts any. Networks with windows need one."""
+    """Return the only side of LR that an exported file accepts; 0 if the file accepts any.
+
+    Only networks with windows need a fixed side.
+    """
     traits = traits_of(generator)
     multiple = traits.tile_multiple or traits.side_multiple
     return 0 if multiple == 1 else -(-max(FIXED_SIDE, traits.min_side) // multiple) * multiple
@@ -64,7 +74,7 @@ def sizes_taken(generator: SRModule, sizes: Iterable[Size]) -> list[Size]:
 
 @torch.no_grad()
 def compare(generator: SRModule, exported: Upscaler, photos: Mapping[str, Tensor]) -> Differences:
-    """Compare the outputs of both on noise of `CHECKED_SIZES` and on photos.
+    """Compare an exported network with its generator, on noise of `CHECKED_SIZES` and on photos.
 
     Args:
         generator: the generator in float32.
@@ -111,7 +121,7 @@ def read_photos(folder: str, generator: SRModule) -> dict[str, Tensor]:
 
 
 def _middle(photo: Tensor, generator: SRModule) -> Tensor:
-    """Crop (3, H, W) uint8 to its centre, (1, 3, h, w) in [0, 1]."""
+    """Crop a photo (3, H, W) uint8 to its centre, pad it if necessary, and return (1, 3, h, w) in [0, 1]."""
     side, least = fixed_side(generator), traits_of(generator).min_side
     height, width = (min(extent, side or PHOTO_SIDE) for extent in photo.shape[1:])
     top, left = (photo.shape[1] - height) // 2, (photo.shape[2] - width) // 2

@@ -13,9 +13,9 @@ from srgan_lightning.utils.build_limit import BuildLimit
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.safe_load import safe_torch_load
 
-#: Suffixes of such weights in files of `torch.save`.
+#: Suffixes of published weights that were written by `torch.save`.
 SUFFIXES = (".pth", ".pt")
-#: Far above the largest networks, which have about 3,000 tensors and sequences of fewer than 100 parts.
+#: Limits against hostile files. The largest networks have about 3,000 tensors, and sequences of fewer than 100 parts.
 MAX_TENSORS = 20_000
 MAX_INDEX = 512
 
@@ -40,14 +40,15 @@ def read_foreign(path: Path) -> dict[str, Any]:
 
 
 def build_foreign(tensors: Mapping[str, Any], path: Path) -> SpandrelGenerator:
-    """Build the generator of these tensors, in float32, on the CPU and in eval mode.
+    """Build the generator that has these tensors, in float32, on the CPU and in eval mode.
 
     Args:
         tensors: weights by their published names.
         path: the file that holds them; its size limits the memory for building.
 
     Raises:
-        UserError: spandrel does not know the network, it has another purpose, or the tensors are damaged or hostile.
+        UserError: spandrel does not know the network, the network does not upscale single images, or the tensors are
+            damaged or hostile.
     """
     names = list(_names(tensors))
     indices = (int(part) for name in names for part in name.split(".") if part.isdecimal() and len(part) < 10)

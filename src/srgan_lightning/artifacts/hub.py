@@ -16,7 +16,7 @@ from srgan_lightning.utils.optional import needs_extra
 with needs_extra("hub"):
     from huggingface_hub import ModelCard, PyTorchModelHubMixin, constants, hf_hub_download
 
-#: Longest config.json in bytes; ours holds four values.
+#: Largest config.json that is read, in bytes. `save_pretrained` writes only four values.
 MAX_BYTES = 1_000_000
 
 
@@ -27,7 +27,7 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
     loads it in eval mode. Both work offline; `push_to_hub(name)` and `from_pretrained(name)` need the network.
     """
 
-    #: Metadata of the artifact besides the arguments: recipe, data, scores. Saving writes them again.
+    #: Metadata of the artifact besides the arguments: recipe, data, scores. `save_pretrained` writes them again.
     metadata: dict[str, Any]
 
     def __init__(self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none") -> None:
@@ -65,8 +65,8 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
     ) -> Self:
         """Load a generator that `save_pretrained` wrote.
 
-        The mixin's method would build any network that config.json describes, and ignore metadata and missing or
-        superfluous tensors. Here the artifact defines the network, and config.json must agree.
+        The mixin's own method would build any network that config.json describes. It would ignore the metadata, and
+        also missing or superfluous tensors. Here the artifact defines the network, and config.json must agree.
 
         Args:
             pretrained_model_name_or_path: a folder, or a name on the Hub.

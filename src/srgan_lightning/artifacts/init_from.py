@@ -1,4 +1,4 @@
-"""Load the weights of `model.init_from`, with which training starts."""
+"""Load the initial weights of a training from the file that `model.init_from` names."""
 
 import json
 from typing import Any
@@ -53,7 +53,7 @@ def load_generator_weights(generator: SRModule, path: str) -> None:
 
 
 def _load_spandrel_weights(generator: SpandrelGenerator, path: str) -> None:
-    """Load weights into a spandrel network, also from published files, whose names vary."""
+    """Load weights into a spandrel network, also from published files with other tensor names."""
     other = load_trained(path).generator
     if not isinstance(other, SpandrelGenerator) or other.arguments != generator.arguments:
         raise UserError(

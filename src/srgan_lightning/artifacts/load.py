@@ -49,7 +49,7 @@ def load_trained(weights: str | Path) -> Trained:
         UserError: the file is missing, corrupt, hostile, or of an unknown architecture.
     """
     if weights == "bicubic":
-        # An untrained generator with the bicubic skip computes bicubic interpolation: the baseline as a generator.
+        # An untrained generator with the bicubic skip computes bicubic interpolation, so it serves as the baseline.
         generator: SRModule = Generator(channels=1, blocks=0, global_skip="bicubic").eval()
         return Trained(generator, "bicubic", {"architecture": "Generator", "arguments": generator.arguments})
     path = find_weights(weights, others=("bicubic",))
@@ -75,7 +75,10 @@ def load_trained(weights: str | Path) -> Trained:
 
 
 def load_generator(weights: str | Path) -> SRModule:
-    """Load only the network of `load_trained`: (B, 3, H, W) RGB in [0, 1] to (B, 3, scale * H, scale * W)."""
+    """Load a generator without its metadata; see `load_trained`.
+
+    The generator upscales (B, 3, H, W) RGB in [0, 1] to (B, 3, scale * H, scale * W).
+    """
     return load_trained(weights).generator
 
 
@@ -142,7 +145,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _build(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
     if arguments["blocks"] > len(tensors):
         raise ValueError(f"blocks={arguments['blocks']}, but there are {len(tensors)} tensors")
-    # Build on the meta device: a file must not make us allocate more than the tensors in it.
+    # Build on the meta device: a file must not make the program allocate more memory than its tensors need.
     with torch.device("meta"):
         generator = Generator(**arguments)
     generator.load_state_dict(tensors, assign=True)

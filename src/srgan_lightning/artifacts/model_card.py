@@ -16,7 +16,7 @@ from srgan_lightning.networks import Generator
 from srgan_lightning.networks.spandrel_generator import SpandrelGenerator
 from srgan_lightning.utils.markdown import markdown_table, markdown_text
 
-#: Licences by class of the data group; `data.licence` in the metadata has priority.
+#: Licence of the training data, by class of the data module. `data.licence` in the metadata has priority.
 LICENCES = {
     "CelebAData": "CelebA is for non-commercial research only, and its images may not be passed on; its authors "
     "ask that derived work keep these terms (mmlab.ie.cuhk.edu.hk/projects/CelebA.html).",
@@ -24,7 +24,7 @@ LICENCES = {
 }
 UNKNOWN_LICENCE = "Not recorded. Add it here before publishing these weights."
 
-#: Licence entries for the Hub, whose list of licences has none of these.
+#: Licence entries of the card's header, for licences that are not in the Hub's own list.
 HUB_LICENCES = {
     "CelebAData": {
         "license": "other",
@@ -166,7 +166,7 @@ def hub_header(
 
 
 def _unlike_markup(text: str) -> str:
-    """Escape the start of a line, so that it is no heading, list or rule."""
+    """Escape the start of a line, so that Markdown does not read the line as a heading, list or rule."""
     return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", text)
 
 
@@ -185,7 +185,7 @@ def bullets(values: Any) -> str:
 
 
 def score_table(scores: Any, protocol: Any) -> str:
-    """Format a table of the model's and bicubic's scores on the validation images, and the protocol."""
+    """Format a table of the scores of the model and of bicubic on the validation images, followed by the protocol."""
     if not isinstance(scores, Mapping) or any(_number(scores.get(name)) is None for name in METRIC_NAMES):
         return bullets(scores)
     rows = []

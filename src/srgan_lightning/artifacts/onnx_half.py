@@ -7,7 +7,9 @@ from srgan_lightning.utils.optional import needs_extra
 
 
 def to_half(model: Any) -> Any:
-    """Convert a float32 graph; its inputs and outputs stay float32, so that programs need not change.
+    """Convert a float32 graph to float16.
+
+    Its inputs and outputs stay float32, so that programs that run the graph need not change.
 
     Args:
         model: an `onnx.ModelProto`; may be changed in place.
@@ -16,7 +18,9 @@ def to_half(model: Any) -> Any:
     with needs_extra("export"):
         import onnx_ir
         from onnxruntime.transformers.float16 import convert_float_to_float16
-    sys.path[:] = path  # the import adds its own folder, with names such as benchmark.py
+    # The import adds the folder of onnxruntime.transformers to sys.path.
+    # Modules in that folder, such as benchmark.py, could be imported in place of others.
+    sys.path[:] = path
     half = onnx_ir.from_proto(convert_float_to_float16(model, keep_io_types=True))
-    half.graph.sort()  # casts are at the end, which onnxruntime accepts, but ONNX forbids
+    half.graph.sort()  # the converter appends casts at the end: onnxruntime accepts that order, but ONNX forbids it
     return onnx_ir.to_proto(half)

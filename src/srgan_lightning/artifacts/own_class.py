@@ -1,4 +1,4 @@
-"""Build generators of user classes. A class that only a file names is never called."""
+"""Build generators of the user's own classes. A class that is named only by a file is never called."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,8 +35,8 @@ def build_own(architecture: str, arguments: Any, tensors: dict[str, Tensor], pat
         path: the file; its size limits the memory for building.
 
     Raises:
-        UserError: the user has not named the class, it cannot be imported, it is not a generator, or the tensors do not
-            fit it.
+        UserError: the user has not named the class, the class cannot be imported or is not a generator, or the tensors
+            do not fit.
     """
     if architecture not in _allowed:
         raise UserError(
@@ -56,7 +56,7 @@ def build_own(architecture: str, arguments: Any, tensors: dict[str, Tensor], pat
     if not issubclass(kind, nn.Module):
         raise UserError(f"--architecture {architecture} is not a torch.nn.Module: give the class of a generator.")
     try:
-        # A file must not make us allocate more than the tensors in it.
+        # A file must not make the program allocate more memory than its tensors need.
         with BuildLimit(path.stat().st_size, len(tensors)):
             generator = kind(**arguments)
         generator.load_state_dict(tensors)

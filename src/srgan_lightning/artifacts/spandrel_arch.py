@@ -1,4 +1,4 @@
-"""Register the generator with spandrel, with which chaiNNer, ComfyUI and others load models."""
+"""Register the generator with spandrel, the library that chaiNNer, ComfyUI and others use to load models."""
 
 from srgan_lightning.artifacts.artifact import SKIP_MARKER
 from srgan_lightning.networks import Generator
@@ -19,7 +19,7 @@ class GeneratorArch(Architecture[Generator]):  # type: ignore[misc]  # Any where
             detect=KeyCondition.has_all(
                 "head.0.weight",
                 "head.1.weight",  # PReLU
-                KeyCondition.has_any("trunk.0.body.2.weight", "trunk.0.weight"),  # the second for 0 blocks
+                KeyCondition.has_any("trunk.0.body.2.weight", "trunk.0.weight"),  # the second if there are 0 blocks
                 "upsampler.0.weight",
                 "upsampler.2.weight",  # PReLU
                 "tail.weight",
@@ -28,8 +28,8 @@ class GeneratorArch(Architecture[Generator]):  # type: ignore[misc]  # Any where
 
     def load(self, state_dict: StateDict) -> ImageModelDescriptor[Generator]:
         channels = len(state_dict["head.0.weight"])
-        blocks = get_seq_len(state_dict, "trunk") - 2  # a convolution and BatchNorm follow
-        scale = 2 ** (get_seq_len(state_dict, "upsampler") // 3)  # convolution, PixelShuffle, PReLU each
+        blocks = get_seq_len(state_dict, "trunk") - 2  # without the last convolution and its BatchNorm
+        scale = 2 ** (get_seq_len(state_dict, "upsampler") // 3)  # convolution, PixelShuffle, PReLU per factor of 2
         # Spandrel passes no metadata, and the skip has no weights: the artifact has a marker tensor for it.
         skips = [name.removeprefix(SKIP_MARKER) for name in state_dict if name.startswith(SKIP_MARKER)]
         generator = Generator(channels, blocks, scale, *skips)

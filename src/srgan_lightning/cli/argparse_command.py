@@ -13,13 +13,13 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
 
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
-    """Add --architecture, for `artifacts.own_class.allow_architectures`."""
+    """Add --architecture, whose values go to `artifacts.own_class.allow_architectures`."""
     text = "allow your own generator class, if the weights name it"
     parser.add_argument("--architecture", action="append", metavar="MODULE.CLASS", help=text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device, for `utils.device.find_device`."""
+    """Add --device, whose value goes to `utils.device.find_device`."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
 
 
@@ -35,7 +35,8 @@ def exit_code(run: Callable[[argparse.Namespace], int | None], options: argparse
     """Run a command; a user's mistake becomes one paragraph on stderr, as in commands of `hydra_command`.
 
     Args:
-        run: returns an exit code, or None for 0. It imports torch itself, so that --help and usage errors do not wait.
+        run: the command, which returns an exit code, or None for 0. It must import torch inside the function, so that
+            --help and usage errors do not wait for that import.
         options: the parsed options.
 
     Returns:
@@ -47,7 +48,7 @@ def exit_code(run: Callable[[argparse.Namespace], int | None], options: argparse
         if isinstance(error, UserError):
             text: str | None = str(error)
         else:
-            from srgan_lightning.cli.errors import user_error  # Hydra, which most of these commands do not need
+            from srgan_lightning.cli.errors import user_error  # imports Hydra, which most of these commands do not need
 
             text = user_error(error)
         if text is None:

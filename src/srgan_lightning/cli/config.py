@@ -16,7 +16,10 @@ def config_dir() -> Path:
 
 
 def _resolver(name: str) -> Callable[..., str]:
-    """Make a resolver from a function of `runs.resume`, which is imported on use, because it imports torch."""
+    """Make a resolver from a function of `runs.resume`.
+
+    That module imports torch, so it is only imported when the resolver is used.
+    """
 
     def resolve(*arguments: Any) -> str:
         from srgan_lightning.runs import resume
@@ -26,11 +29,12 @@ def _resolver(name: str) -> Callable[..., str]:
     return resolve
 
 
-for _name in ("run_directory", "hydra_directory"):  # at import, because the processes of a sweep import this module too
+# The processes of a sweep need the resolvers too, so they are registered when this module is imported.
+for _name in ("run_directory", "hydra_directory"):
     OmegaConf.register_new_resolver(_name, _resolver(_name), use_cache=True, replace=True)
 
 
-#: New names and remarks by old choices of groups.
+#: The new name of each renamed choice of a group, and a remark for the user.
 RENAMED = {
     "experiment=seed": ("celeba_blur", " Its runs are in outputs/celeba_blur; set name=seed to use older ones."),
     "loss=seed": ("all_terms", ""),
@@ -38,7 +42,7 @@ RENAMED = {
 
 
 def with_new_names(arguments: list[str]) -> list[str]:
-    """Replace renamed choices of groups, and print a note for each to stderr."""
+    """Replace old names of group choices by the new ones, and print a note for each to stderr."""
 
     def renamed(word: str) -> str:
         group, equals, options = word.partition("=")
@@ -57,7 +61,7 @@ WHOLE = ("loss.vgg.layers",)
 
 
 def with_whole_values(arguments: list[str]) -> list[str]:
-    """Let a dictionary given for an option of `WHOLE` replace that of a group; Hydra would merge them."""
+    """Let a dictionary on the command line replace that of conf/ for options in `WHOLE`; Hydra would merge the two."""
     replaced: list[str] = []
     for word in arguments:
         key, _, value = word.partition("=")

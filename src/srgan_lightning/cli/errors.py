@@ -22,7 +22,8 @@ from srgan_lightning.cli.option_errors import refused_option
 from srgan_lightning.runs.reading import find_runs
 from srgan_lightning.utils.errors import UserError
 
-#: Start of the message of a gloo error: file and line in gloo's source. The errors are plain RuntimeErrors.
+#: Start of the message of a gloo error: file and line in gloo's source. Gloo raises plain RuntimeErrors, so only the
+#: message identifies them.
 GLOO_ERROR = re.compile(r"(Gloo connectFullMesh failed with )?\[\S*/gloo/\S+\.(cc|h):\d+\] ")
 BROKEN_CONNECTION = "The connection to another process of this run broke"
 
@@ -75,7 +76,13 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
 
 
 def log_failed_job(text: str | None) -> None:
-    """Log the reason of a failed job in its run directory; in a sweep also print it, as Hydra reports only one job."""
+    """Log the reason of a failed job in its run directory.
+
+    In a sweep also print the reason, because Hydra reports only one job.
+
+    Args:
+        text: the paragraph of `user_error`; None logs the traceback of the current exception.
+    """
     if not HydraConfig.initialized():
         return
     log, failure = logging.getLogger(__name__), sys.exc_info() if text is None else None
@@ -83,7 +90,8 @@ def log_failed_job(text: str | None) -> None:
         log.error("Job %s failed. %s", HydraConfig.get().job.num, text or "", exc_info=failure)
         return
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "The run failed. %s", (text or "",), failure)
-    before, logging.raiseExceptions = logging.raiseExceptions, False  # a full disk is reported elsewhere
+    # Print no traceback if the log cannot be written: a full disk is reported elsewhere.
+    before, logging.raiseExceptions = logging.raiseExceptions, False
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):  # the terminal only gets the paragraph
             handler.handle(record)

@@ -1,4 +1,7 @@
-"""Make commands from functions of a configuration, with one-paragraph errors and suggestions for misspelt options."""
+"""Make Hydra commands from functions that take a configuration.
+
+A user's mistake becomes one paragraph. A misspelt option gets a suggestion.
+"""
 
 import functools
 import os
@@ -19,7 +22,7 @@ from srgan_lightning.cli.errors import BROKEN_CONNECTION, JobError, log_failed_j
 from srgan_lightning.cli.suggestions import suggest
 from srgan_lightning.utils.launched import LOST_CONNECTION, WORKER
 
-#: Hydra's own flags with an argument.
+#: Hydra's own flags that take an argument.
 HYDRA_FLAGS = ("--cfg", "--info", "--package", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")
 
 
@@ -98,7 +101,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                     raise SystemExit(1) from None
                 except SystemExit as stop:
                     flags = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
-                    if stop.code == 2 and flags and flags[0] not in HYDRA_FLAGS:  # flags of the argparse commands
+                    # An unknown flag, such as --device, which only argparse commands have.
+                    if stop.code == 2 and flags and flags[0] not in HYDRA_FLAGS:
                         option = flags[0][2:].replace("-", "_")
                         print(
                             f"Options of this command are KEY=VALUE: write {option}=... without dashes.",

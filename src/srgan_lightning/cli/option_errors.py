@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None:
-    """Return one sentence about the option that caused a class's TypeError; None if it is unknown.
+    """Return one sentence about the option that caused a class's TypeError; None if no option can be identified.
 
     Args:
-        error: Hydra's error, raised from a TypeError; its message has the key of the class.
+        error: Hydra's error, raised from a TypeError; its message names the configuration key of the class.
         cfg: the whole configuration.
     """
     found = re.search(r"full_key: (\S+)", str(error))

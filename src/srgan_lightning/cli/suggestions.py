@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 
 def suggest(config_dir: Path, config_name: str, arguments: Sequence[str]) -> Iterator[str]:
-    """Yield one sentence for each override of an unknown option that has a similar valid one.
+    """Yield one sentence for each override with an unknown option or choice, if a similar valid one exists.
 
     Args:
         config_dir: the folder conf/.
@@ -26,7 +26,7 @@ def suggest(config_dir: Path, config_name: str, arguments: Sequence[str]) -> Ite
     for override in _parsed(arguments):
         if override.key_or_group in groups:
             options = sorted(path.stem for path in (config_dir / override.key_or_group).glob("*.yaml"))
-            given = (override.get_value_string() or "").split(",")  # of a sweep
+            given = (override.get_value_string() or "").split(",")  # a sweep gives several
             for option in [each for each in given if each not in options]:
                 for match in get_close_matches(option, options, 1):
                     yield f"{override.key_or_group}={option}: did you mean {override.key_or_group}={match}?"

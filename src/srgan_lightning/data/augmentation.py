@@ -1,7 +1,7 @@
 """Augment batches with flips, right-angle rotations and channel orders, on the device of the images.
 
-Each sample carries the numbers that select them. They follow from the sample's seed, so all workers, processes and
-resumed runs see the same images.
+Each sample carries the numbers that select its augmentation. These numbers follow from the sample's seed, so all
+workers, processes and resumed runs see the same images.
 """
 
 from collections.abc import Mapping
@@ -39,11 +39,11 @@ def draw_augmentation(
 def augment(images: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
     """Mirror, then rotate, then reorder the channels of each image, by the numbers of its sample.
 
-    It reads no value from the device, so a GPU never waits.
+    No value is read from the device to the CPU, so a GPU never waits.
 
     Args:
         images: (B, 3, H, W), of any dtype.
-        batch: `flip` (B,), `turns` (B,) and `order` (B, 3) from `draw_augmentation`; missing steps are skipped.
+        batch: `flip` (B,), `turns` (B,) and `order` (B, 3) of `draw_augmentation`; a step without an entry is skipped.
 
     Returns:
         (B, 3, H, W).
@@ -51,7 +51,8 @@ def augment(images: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
     if "flip" in batch:
         images = _where(batch["flip"], images.flip(-1), images)
     if "turns" in batch:
-        # A quarter turn to the left is a transposition and a vertical flip; to the right, a horizontal flip instead.
+        # A quarter turn to the left is a transposition and a vertical flip.
+        # A quarter turn to the right is a transposition and a horizontal flip.
         turns = batch["turns"]
         if images.shape[-1] == images.shape[-2]:
             images = _where(turns % 2 == 1, images.transpose(-2, -1), images)

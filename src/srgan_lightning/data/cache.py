@@ -39,7 +39,7 @@ class CachedSource:
     Never write into the result of `read`: the mapping is read-only, so writing ends the process with SIGSEGV.
 
     Args:
-        source: the cached source, for names and fingerprint.
+        source: the original source, for names and fingerprint.
         folder: folder of the cache.
 
     Raises:
@@ -113,8 +113,8 @@ class CachedSource:
 def cached(source: ImageSource, root: str | Path, workers: int, on_error: OnError = "raise") -> CachedSource:
     """Open the cache of a source, and build it first if it does not exist.
 
-    The name is the source's fingerprint, so changed files or arguments lead to a new cache. One process builds it; all
-    other processes on the machine, also of other runs, wait.
+    The folder's name contains the source's fingerprint, so changed files or arguments lead to a new cache. One process
+    builds the cache. All other processes on the machine that need it, also those of other runs, wait.
 
     Args:
         source: the images.
@@ -174,7 +174,10 @@ class _Decoded(Dataset[tuple[Tensor, int]]):
 
 
 def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -> None:
-    """Decode in parallel and write in order. The index names only pixels on the disk, so a later build can resume."""
+    """Decode in parallel and write in order.
+
+    The index lists only images whose pixels are on the disk, so a later build can resume.
+    """
     folder.mkdir(exist_ok=True)
     with (folder / PIXELS).open("ab") as pixels, (folder / INDEX).open("ab") as index:
         done = _recover(folder, pixels.tell())

@@ -16,7 +16,7 @@ from srgan_lightning.utils.errors import UserError
 
 IMAGES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
 SPLITS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
-MAX_MEMBER = 2**28  # largest file in the archive in bytes: the size of the largest decoded image
+MAX_MEMBER = 2**28  # largest unpacked file of an archive in bytes, as large as the largest decoded image
 Fit = Literal["square", "squash", "native"]
 
 HOW_TO_GET = (
@@ -120,7 +120,7 @@ def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
         return archive.read(member)
     except UserError:
         raise
-    except Exception as error:  # zip, zlib, lzma, struct and encryption errors all mean the same
+    except Exception as error:  # errors of zip, zlib, lzma, struct or encryption all mean the same to the user
         raise UserError(f"{name} cannot be read: {error}. Download the archive again.") from error
 
 

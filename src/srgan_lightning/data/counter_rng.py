@@ -1,8 +1,8 @@
 """A counter-based RNG, whose random numbers follow from one number per image.
 
 torch's generators differ between devices, and give an image other numbers in another batch. Here every number is a hash
-of the image's `degradation_u`, a name and, for noise, the pixel's position. It does not depend on the batch, on earlier
-draws, or on stages that are switched off.
+of the image's `degradation_u`, a name and, for noise, the pixel's position. So a number does not depend on the batch,
+on earlier draws, or on stages that are switched off.
 """
 
 import math
@@ -56,7 +56,7 @@ class CounterRNG:
         of_row = _mix(self._key(name)[:, None] + rows.int() * 65537)
         channel = torch.arange(channels, device=rows.device, dtype=torch.int32)[:, None, None]
         bits = _mix(of_row[:, None, :, None] + (columns.int()[:, None, None, :] * channels + channel))
-        # 24 bits, at the middle of their interval, so that no number is -1 or 1.
+        # Take the middles of 2 ** 24 equal intervals of [-1, 1], so that erfinv never gets -1 or 1.
         return torch.erfinv((bits >> 8).float().add_(0.5).mul_(2.0**-23)).mul_(math.sqrt(2))
 
     def _fraction(self, name: str) -> Tensor:

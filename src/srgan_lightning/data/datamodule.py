@@ -42,13 +42,13 @@ class SuperResolutionData(lightning.LightningDataModule):
         crop: side of the random square HR crop for training, or None for whole images.
         hflip: mirror half of the training images.
         rotate: turn training images by random right angles.
-        random_scale: shrink training images by a random factor between this and 1 before cropping; 1 turns it off.
+        random_scale: shrink training images by a random factor from this value to 1 before cropping; 1 turns it off.
         shuffle_channels: put the channels of training images in random order.
         num_workers: loader processes per training process; None uses the free cores, up to 8.
         seed: determines order, crops, flips and degradations of every epoch.
         cache: `memmap` decodes all images once and stores their pixels on the disk; None decodes them every time.
         cache_dir: folder of all caches.
-        verify_cache: compare the whole cache with its checksums first.
+        verify_cache: compare the whole cache with its checksums when it is opened.
         on_error: `raise` stops the run at an image that cannot be read or is too small, and names it; `skip` warns and
             replaces it by another image.
 
@@ -56,7 +56,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         UserError: an option is out of its range, or sizes do not match.
     """
 
-    #: Whether `cache` can keep its images.
+    #: Whether the option `cache` works with the images of this class.
     cacheable = True
 
     def __init__(
@@ -93,7 +93,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.skipped = 0  # broken images replaced by others in this process
         self.sources: dict[str, ImageSource] = {}
         self.epoch, self.batches_seen = 0, 0  # where a resumed run continues
-        self.cores: int | None = None  # this process's share of cores, once all processes run
+        self.cores: int | None = None  # this process's share of the cores, known once all processes run
         if cache not in (None, "memmap"):
             raise UserError(f"data.cache={cache!r} is unknown: use null or memmap.")
         if on_error not in ("raise", "skip"):
@@ -117,10 +117,10 @@ class SuperResolutionData(lightning.LightningDataModule):
         return self.degradation.min_lr_side
 
     def min_side(self, split: Split) -> int:
-        """Return the smallest side of HR in pixels: for training the crop, otherwise what degradation and SSIM need."""
+        """Return the smallest allowed HR side in pixels: the crop in training, else what degradation and SSIM need."""
         lr_side = self.min_lr_side
         if split != "train":
-            # SSIM needs a window inside the border of `scale` pixels.
+            # SSIM needs room for one window after `scale` pixels are cropped on every side.
             lr_side = max(lr_side, math.ceil(SSIM_WINDOW / self.scale) + 2)
         elif self.crop is not None:
             return self.crop
@@ -211,7 +211,8 @@ class SuperResolutionData(lightning.LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             drop_last=train,  # batch normalisation needs full batches
             persistent_workers=train and self.workers > 0,
-            # Otherwise every epoch would draw from the global RNG, whose state checkpoints save.
+            # Without its own generator, the loader would draw from the global RNG in every epoch.
+            # Checkpoints save the state of the global RNG.
             generator=torch.Generator().manual_seed(self.seed),
             **worker_options(self.workers),
         )
@@ -219,7 +220,7 @@ class SuperResolutionData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         dataset = TrainingSet(self.sources["train"], self.scale, self.crop, on_error=self.on_error, **self.augmentation)
         sampler = SeededSampler(dataset, self._world_size, self._rank, shuffle=True, seed=self.seed)
-        # Lightning starts the loader's workers before it sets the sampler's epoch of a resumed run.
+        # Set the epoch here, because in a resumed run Lightning starts the loader's workers before it sets the epoch.
         sampler.set_epoch(self.epoch)
         sampler.seen = self.epoch, self.batches_seen * self.batch_size
         return self._loader(dataset, sampler, train=True)
@@ -232,7 +233,7 @@ class SuperResolutionData(lightning.LightningDataModule):
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = ValidationSet(self.sources[split], self.scale, self.on_error, self.min_side(split))
-        # The sampler repeats images so that all processes take equally many; `PSNRSSIM` drops the repeats.
+        # The sampler repeats images so that all processes get equally many; `PSNRSSIM` drops the repeats.
         sampler: DistributedSampler[Any] = DistributedSampler(dataset, self._world_size, self._rank, shuffle=False)
         return self._loader(dataset, sampler, train=False)
 

@@ -32,10 +32,10 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
 class SeededSampler(DistributedSampler[Any]):
     """A shuffling sampler of (index, seed), the two numbers that determine everything random about a sample.
 
-    So every worker, process and resumed run reads the same sample. Lightning calls `set_epoch`.
+    Every worker, process and resumed run therefore makes the same sample. Lightning calls `set_epoch`.
     """
 
-    #: An epoch, and how many of its samples were used before the run was resumed.
+    #: The epoch in which a run is resumed, and how many of its samples were used before. These samples are skipped.
     seen = (0, 0)
 
     def __iter__(self) -> Iterator[Any]:
@@ -89,8 +89,9 @@ class TrainingSet(SourceView):
         scale: upscaling factor; crops of paired sources are aligned to it.
         crop: side of the square HR crop in pixels, or None for whole images, which must then have one size.
         hflip: mirror half of the images.
-        rotate: rotate by random right angles; with `hflip`, all eight symmetries of the square. For photos, not faces.
-        random_scale: shrink each photo by a random factor between this and 1 before cropping; 1 turns it off.
+        rotate: rotate by random right angles; together with `hflip`, this gives all eight symmetries of the square. It
+            suits photos, but not faces.
+        random_scale: shrink each photo by a random factor from this value to 1 before cropping; 1 turns it off.
         shuffle_channels: put red, green and blue in random order.
         on_error: see `SourceView`; the sample's seed decides which image replaces a broken one.
     """
@@ -159,8 +160,8 @@ class TrainingSet(SourceView):
 class ValidationSet(SourceView):
     """Whole images, cropped at the right and bottom to multiples of the scale, each with a fixed `degradation_u`.
 
-    With `on_error=skip` the next image replaces a broken one, keeping its own index. `PSNRSSIM` counts each index once,
-    so the scores are those of the readable images for any number of processes.
+    With `on_error=skip` the next image replaces a broken one, and the sample has the index of that next image.
+    `PSNRSSIM` counts each index once, so the scores are those of the readable images for any number of processes.
 
     Args:
         source: the images.
@@ -185,7 +186,7 @@ class ValidationSet(SourceView):
                 f"{self.min_side} pixels per side are needed. Remove it from the validation images."
             )
         height, width = height - height % self.scale, width - width % self.scale
-        # Multiples of the golden ratio are spread evenly over [0, 1) for any number of images.
+        # Multiples of the golden ratio, modulo 1, are spread evenly over [0, 1) for any number of images.
         sample: Sample = {
             "hr": images["hr"][:, :height, :width],
             "index": index,

@@ -1,7 +1,7 @@
 """Degrade HR to LR, in batches, on the device of the images.
 
 A degradation is a pure function of the images and of one number per image, its `degradation_u` in [0, 1). The same
-number gives the same LR on every device, in any batch and after any resume. The data sets provide it.
+number gives the same LR on every device, in any batch and after any resume. The data sets provide the numbers.
 """
 
 import torch
@@ -26,12 +26,12 @@ class Bicubic(nn.Module):
     """
 
     min_lr_side = 1
-    #: Its name in tables of scores.
+    #: Name of the degradation in tables of scores.
     label = "bicubic"
 
     def __init__(self, scale: int = 4, jpeg: tuple[int, int] | None = None, jpeg_probability: float = 1.0) -> None:
         super().__init__()
-        # Generators have 2, 4 or 8; bicubic alone can be scored at any scale.
+        # Generators have a scale of 2, 4 or 8, but bicubic interpolation can be scored at any scale.
         if not isinstance(scale, int) or not 1 <= scale <= 64:
             raise UserError(f"scale={scale} is not possible: give a whole number, 2, 4 or 8 for a generator.")
         if jpeg is not None and (len(jpeg) != 2 or not 1 <= jpeg[0] <= jpeg[1] <= 100):
@@ -79,7 +79,7 @@ class Bicubic(nn.Module):
         """Return the JPEG qualities (B,), to be rounded down; 0 for no compression."""
         if self.jpeg is None:
             return torch.zeros_like(u)
-        u = (u * 4096) % 1  # the lower digits, because the upper ones select the blur
+        u = (u * 4096) % 1  # the lower bits of u, because the upper ones select the blur
         low, high = self.jpeg
         quality = low + (high - low) * u / max(self.jpeg_probability, 1e-9)
         return torch.where(u < self.jpeg_probability, quality, 0)
@@ -130,7 +130,9 @@ class Blur(Bicubic):
         self.probability = probability
 
     def forward(self, hr: Tensor, u: Tensor) -> Tensor:
-        """Degrade HR to LR; see `Bicubic.forward`. Images with u below `probability` are blurred; u sets sigma.
+        """Degrade HR to LR; see `Bicubic.forward`.
+
+        Images with u below `probability` are blurred. Their sigma follows from u.
 
         Raises:
             UserError: H or W is not a multiple of `scale`, or a side of LR has fewer than `min_lr_side` pixels.

@@ -20,7 +20,7 @@ WAYS = ("up", "down", "keep")
 
 @dataclass(frozen=True)
 class Stage:
-    """The options of one pass. From a range, a value is drawn uniformly.
+    """The options of one pass. A range gives the limits between which a value is drawn uniformly.
 
     Args:
         name: `first` or `second`, for messages and for the names of random numbers.
@@ -32,7 +32,7 @@ class Stage:
         beta_generalized: exponents of generalised Gaussians; half of the draws are below 1, half above.
         beta_plateau: exponents of plateau kernels, drawn the same way.
         resize: weights of `up`, `down` and `keep`; None for no resizing.
-        factor: smallest and largest resizing factor, on both sides of 1.
+        factor: smallest resizing factor for `down`, and largest for `up`.
         noise_probability: share of the images with noise.
         gaussian_probability: share of the noisy images with Gaussian noise; the others have Poisson noise.
         gaussian: standard deviations in levels of 255.
@@ -95,7 +95,10 @@ class Stage:
         return rng.uniform(f"{self.name} {name} side", low, high + 1).floor() * 2 + 1
 
     def parameters_of(self, rng: CounterRNG) -> dict[str, Tensor]:
-        """Draw the parameters of each image: tensors (B,), 0 where a step is skipped."""
+        """Draw the parameters of each image: tensors (B,) by name.
+
+        `gaussian`, `poisson` and `quality` are 0 for images that skip that step.
+        """
 
         def uniform(name: str, bounds: Sequence[float]) -> Tensor:
             return rng.uniform(f"{self.name} {name}", *bounds)

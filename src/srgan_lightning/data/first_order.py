@@ -67,7 +67,10 @@ class FirstOrder(Bicubic):
         self.anisotropic, self.noise_probability = anisotropic, noise_probability
 
     def parameters_of(self, u: Tensor) -> dict[str, Tensor]:
-        """Sample each image's parameters from its `degradation_u` (B,): tensors (B,), 0 where a stage is skipped."""
+        """Draw the parameters of each image from its `degradation_u` (B,): tensors (B,) by name.
+
+        `noise` and `quality` are 0 for images that skip that stage.
+        """
         rng, zero = CounterRNG(u), torch.zeros_like(u, dtype=torch.float32)
         first = rng.uniform("sigma", *(self.sigma or (0, 0)))
         second = rng.uniform("second sigma", *(self.sigma or (0, 0)))

@@ -51,7 +51,8 @@ class ImageFolder:
         return type(self).__name__
 
 
-#: A whole command, because experiment=quickstart together with a `data=` option would need folders again.
+#: Advice at the end of an error. It gives a whole command, because experiment=quickstart together with a `data=`
+#: option would need folders again.
 WITHOUT = " Without photos, `python -m srgan_lightning.train experiment=quickstart` trains on faces that it draws."
 
 
@@ -116,12 +117,12 @@ def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size
     Args:
         data: the data module, with crop, smallest sides and `on_error`; `skip` leaves small images out.
         images: the images of one split.
-        sizes: their sizes.
+        sizes: (height, width) of each image.
         split: the split.
         setting: the option that named the folder.
 
     Raises:
-        UserError: sizes do not fit.
+        UserError: an image is too small, or the sizes differ although there are no crops.
     """
     if split != "train":
         side, purpose, advice = data.min_side(split), "be degraded and scored", "Remove them"
@@ -156,7 +157,7 @@ def _leave_out(images: ImageFolder, wanted: list[bool], reason: str) -> None:
 
 
 def pair_key(path: Path, scale: int) -> str:
-    """Return the stem without suffixes of LR or HR: `baby` for `baby_LR`, `babyx4`, `baby_LRBI_x4` and `baby_HR`."""
+    """Return the stem without LR and HR suffixes: `baby` for `baby_LR`, `babyx4`, `baby_LRBI_x4`, `baby_HR`."""
     stem, previous = path.stem, ""
     while stem != previous:
         previous, stem = stem, re.sub(rf"[_-]?(x{scale}|LRBI|LR|HR)$", "", stem) or stem
@@ -187,7 +188,7 @@ class PairedFolders(ImageFolder):
         on_error: `skip` leaves out pairs with an unreadable header.
 
     Raises:
-        UserError: a file has no partner, two share a stem, or sizes do not fit.
+        UserError: a file has no partner, two files of a folder share a stem, or the sizes of a pair do not fit.
     """
 
     def __init__(self, hr_dir: str, lr_dir: str, scale: int, setting: str, on_error: OnError = "raise") -> None:
@@ -226,7 +227,7 @@ class PairedFolders(ImageFolder):
 
 
 class PairedData(SuperResolutionData):
-    """Pairs of LR and HR images from the disk; only the scale of the degradation is used.
+    """Pairs of LR and HR images from the disk. Of the degradation, only the scale is used.
 
     Args:
         train_hr_dir: HR images for training, searched recursively.

@@ -8,7 +8,10 @@ import torch
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Compute in full float32: with TF32's 10 bits, LR would differ from a CPU's by whole levels of 255."""
+    """Compute in full float32.
+
+    TF32 has only 10 bits of mantissa, so LR would differ from that of a CPU by whole levels of 255.
+    """
     matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False

@@ -1,7 +1,8 @@
 """JPEG compression of a batch, with libjpeg on the CPU and the same arithmetic in torch on other devices.
 
-On a CPU a loop over libjpeg is twice as fast, but a GPU would wait for two copies. So it computes the same steps in
-float32. The mean difference from libjpeg is at most 1.5 levels of 255, on photos a third of a level.
+On a CPU, a loop over libjpeg is twice as fast as tensor operations. A GPU would have to wait for a copy to the CPU and
+one back, so it computes the same steps in float32. The mean difference from libjpeg is at most 1.5 levels of 255. On
+photos it is a third of a level.
 """
 
 import math
@@ -34,7 +35,7 @@ CHROMINANCE = (
 #: From RGB to JFIF's YCbCr, and back.
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 TO_RGB = ((1, 0, 1.402), (1, -0.344136286, -0.714136286), (1, 1.772, 0))
-MIDDLE = 128  # zero of the chroma planes
+MIDDLE = 128  # middle of the 8-bit range, which JPEG subtracts before the cosine transform
 
 
 def jpeg_compress(images: Tensor, quality: Tensor, size: Tensor | None = None) -> Tensor:
@@ -46,7 +47,7 @@ def jpeg_compress(images: Tensor, quality: Tensor, size: Tensor | None = None) -
         size: (B, 2) heights and widths of the images on the canvas (see `imaging.resampling`); None for H and W.
 
     Returns:
-        (B, 3, H, W), compressed images in multiples of 1/255; borders are repeated.
+        (B, 3, H, W). Compressed images are multiples of 1/255. Beyond an image's size, its border pixels are repeated.
     """
     if images.device.type == "cpu":
         return by_libjpeg(images, quality, size)
@@ -72,7 +73,7 @@ def by_arithmetic(images: Tensor, quality: Tensor, size: Tensor | None = None) -
     size = full_size(images) if size is None else size
     height, width = images.shape[-2:]
     padded = F.pad(images.contiguous(), (0, -width % 16, 0, -height % 16), mode="replicate").mul(255).round()
-    ycc = torch.einsum("oc,bchw->bohw", padded.new_tensor(TO_YCC), padded).round()  # chroma about zero
+    ycc = torch.einsum("oc,bchw->bohw", padded.new_tensor(TO_YCC), padded).round()  # chroma is centred at zero
     luma, chroma = ycc[:, :1], ycc[:, 1:]
     # Average four pixels; libjpeg rounds halves down and up alternately.
     bias = torch.tensor([0.25, 0.5], device=images.device).repeat(chroma.shape[-1] // 4)
@@ -89,7 +90,7 @@ def by_arithmetic(images: Tensor, quality: Tensor, size: Tensor | None = None) -
 
 
 def _through_blocks(planes: Tensor, table: tuple[tuple[int, ...], ...], strength: Tensor) -> Tensor:
-    """Quantise the cosine transform of each 8x8 block.
+    """Quantise the cosine transform of each 8x8 block, and transform it back.
 
     Args:
         planes: (B, C, H, W) centred at zero, H and W multiples of 8.
@@ -104,7 +105,8 @@ def _through_blocks(planes: Tensor, table: tuple[tuple[int, ...], ...], strength
     blocks = planes.view(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(batch, -1, 64)
     basis = _cosines().to(planes)
     blocks = (blocks @ basis.T) / quantum
-    blocks = torch.trunc(blocks + torch.copysign(blocks.new_tensor(0.5), blocks)).mul_(quantum) @ basis  # halves go up
+    # Round to the nearest whole number, halves away from zero.
+    blocks = torch.trunc(blocks + torch.copysign(blocks.new_tensor(0.5), blocks)).mul_(quantum) @ basis
     blocks = blocks.round_().clamp_(-MIDDLE, MIDDLE - 1)
     blocks = blocks.view(batch, channels, height // 8, width // 8, 8, 8).transpose(3, 4)
     return blocks.reshape(batch, channels, height, width)
