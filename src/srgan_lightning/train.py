@@ -36,13 +36,13 @@ def from_command_line(cfg: DictConfig) -> float | list[float] | None:
 
 
 def what_is_trained(choices: Mapping[str, str], cfg: DictConfig) -> str:
-    """Return the first line of a run, with the choices of the most important groups."""
+    """Return the first log line of a run, with the choices of the most important groups."""
     chosen = " ".join(f"{group}={choices.get(group)}" for group in ("model", "loss", "data", "degradation"))
     return f"Training {cfg.name}: {chosen} trainer.max_steps={cfg.trainer.max_steps}. --help lists the other choices."
 
 
 def main() -> None:
-    """Train by the command line or, on all ranks but zero, by the configuration of rank zero."""
+    """Train with the configuration of the command line. On all ranks but zero, use that of rank zero instead."""
     if len(sys.argv) == 1:  # the quick start takes minutes on two cores, and downloads nothing
         if not is_launched():
             print("No options were given, so this is experiment=quickstart. Set experiment=, model=, loss= or data=.")

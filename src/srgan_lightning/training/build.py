@@ -16,7 +16,7 @@ def build_data(cfg: DictConfig) -> SuperResolutionData:
         UserError: the data are missing or unsuitable for training, or the generator does not support the scale.
     """
     if cfg.model.generator.get("_target_") == "srgan_lightning.networks.Generator":
-        check_scale(cfg.model.generator.scale)  # before sizes are checked with it
+        check_scale(cfg.model.generator.scale)  # first, because image sizes are checked with the scale
     data: SuperResolutionData = instantiate(cfg.data, degradation=instantiate(cfg.degradation))
     if is_rank_zero():
         data.prepare_data()

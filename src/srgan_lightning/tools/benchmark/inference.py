@@ -24,8 +24,8 @@ def inference(
     Args:
         device: the device.
         sizes: (height, width) of LR.
-        rounds: timed calls of each function.
-        precisions: precisions of this package; the reference runs in float32.
+        rounds: timed calls of each generator.
+        precisions: precisions in which this package's generator is measured; the reference runs in float32.
 
     Returns:
         One result per size and precision, in megapixels of SR per second.

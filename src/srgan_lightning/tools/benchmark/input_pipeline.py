@@ -1,4 +1,4 @@
-"""Measure the input pipeline from files to LR and HR, against two passes of torchvision's `ImageFolder`."""
+"""Measure the input pipeline, from files to LR and HR. The baseline is two loaders of torchvision's `ImageFolder`."""
 
 import statistics
 from itertools import islice
@@ -30,7 +30,7 @@ def loader_speed(cfg: DictConfig, workers: int, batches: int) -> float:
     data = build_data(cfg)
     data.num_workers = workers
     loader = iter(data.train_dataloader())
-    ahead = 2 * workers  # batches that workers prefetch
+    ahead = 2 * workers  # number of batches that the workers have prefetched, which are not timed
     for _ in range(ahead):
         next(loader)
     start = clock(CPU)
@@ -42,13 +42,14 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
     """Measure the work for a batch on one CPU thread: read, crop and collate in the loader, then augment and degrade.
 
     Args:
-        cfg: the configuration of the experiment, with the data of `root` or its own.
-        root: the folder of `draw_celeba`, which the baseline reads.
+        cfg: the configuration of the experiment, from `configure`.
+        root: the folder that `draw_celeba` wrote; the baseline reads it.
         images: number of images per timed run.
-        rounds: timed runs of each.
+        rounds: timed runs of each pipeline.
 
     Returns:
-        Images per second and worker; `loading_alone` omits augmentation and degradation, which run on a GPU if any.
+        Images per second and worker. `loading_alone` leaves out augmentation and degradation, because training runs
+        them on the GPU if there is one.
     """
     data = build_data(cfg)
     data.num_workers = 0
@@ -68,7 +69,7 @@ def input_pipeline(cfg: DictConfig, root: Path, images: int, rounds: int) -> Res
             pass
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker
+    torch.set_num_threads(1)  # as in a loader process
     try:
         seconds = measure({"ours": ours, "baseline": baseline, "loading": loading}, CPU, rounds)
     finally:

@@ -22,7 +22,7 @@ def profile_step(device: torch.device, path: Path, overrides: Sequence[str]) -> 
 
     Args:
         device: the device.
-        path: a text file.
+        path: the text file to write.
         overrides: overrides of conf/train.yaml, `experiment=...` first.
     """
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])

@@ -1,8 +1,8 @@
 """The reference implementation of a training step: a competent port of the paper in the style of tutorials.
 
 It runs eagerly in float32 with contiguous memory format, makes the LR images one by one on the CPU, and uses unfused
-optimisers. Each of the two updates has its own generator forward. The generator's update also computes gradients of the
-discriminator, which are discarded.
+optimisers. Each of the two updates has its own forward pass of the generator. The generator's update also computes
+gradients of the discriminator, which are discarded.
 """
 
 import copy
@@ -39,7 +39,7 @@ class ReferenceStep:
 
     Args:
         module: SRResNet or SRGAN, before training.
-        degradation: makes LR.
+        degradation: makes LR from HR.
         device: the device of the networks.
     """
 

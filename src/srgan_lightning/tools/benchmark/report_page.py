@@ -13,7 +13,7 @@ def write_page(path: Path, report: dict[str, Any]) -> None:
     """Write a report as Markdown.
 
     Args:
-        path: the file.
+        path: the Markdown file to write.
         report: the content of `report.json`.
     """
     device = report["device"]

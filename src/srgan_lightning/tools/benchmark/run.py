@@ -21,7 +21,7 @@ from srgan_lightning.tools.benchmark.timing import Result
 from srgan_lightning.tools.benchmark.train_step import train_step
 from srgan_lightning.utils.bf16 import fast_bf16
 
-FILES = 512  # number of files in the drawn set
+FILES = 512  # number of training files in the drawn data set
 
 
 def measure(
@@ -87,7 +87,7 @@ def measure(
 
 
 def precisions_of(device: torch.device, overrides: Sequence[str]) -> list[str]:
-    """Return the precisions to measure: that of the command line, otherwise all that the device has in hardware."""
+    """Return the precisions to measure: the one on the command line, otherwise all that the device has in hardware."""
     given = [word.partition("=")[2] for word in overrides if word.startswith("trainer.precision=")]
     if given and given[-1] in TYPES:
         return [given[-1]]

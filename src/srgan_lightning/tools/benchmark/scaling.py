@@ -17,7 +17,9 @@ from srgan_lightning.utils.cores import usable_cores
 def scaling(
     root: Path, device: torch.device, overrides: Sequence[str], rounds: int, batches: int
 ) -> list[dict[str, Any]]:
-    """Measure the bare step by batch size and HR size, and the loader by processes; vary one of them at a time.
+    """Measure the bare step for several batch sizes and HR sizes, and the loader for several numbers of processes.
+
+    Only one of them varies at a time.
 
     Args:
         root: see `configure`.

@@ -22,7 +22,7 @@ from srgan_lightning.training import SRGAN, SRResNet
 from srgan_lightning.training.build import build_model
 from srgan_lightning.training.precision import AUTO, fastest_precision
 
-FACES = 64  # number of drawn faces, which the files repeat
+FACES = 64  # number of different drawn faces; further files are copies
 
 
 def draw_celeba(root: Path, images: int) -> None:
@@ -37,7 +37,8 @@ def draw_celeba(root: Path, images: int) -> None:
     for index in range(images + 2):
         path = root / IMAGES / f"{index:06d}.jpg"
         if index < len(faces):
-            Image.fromarray(faces.read(index).permute(1, 2, 0).numpy()).save(path, quality=85)  # about CelebA's bytes
+            # With this quality, files are about as large as those of CelebA.
+            Image.fromarray(faces.read(index).permute(1, 2, 0).numpy()).save(path, quality=85)
         else:
             shutil.copyfile(root / IMAGES / f"{index % len(faces):06d}.jpg", path)
     lines = [f"{index:06d}.jpg {max(index - images + 1, 0)}\n" for index in range(images + 2)]
@@ -73,14 +74,14 @@ def build_module(cfg: DictConfig) -> SRResNet | SRGAN:
 
 
 def load_batch(data: SuperResolutionData) -> dict[str, Tensor]:
-    """Load one batch, on the CPU."""
+    """Load one training batch on the CPU."""
     data.num_workers = 0
     batch: dict[str, Tensor] = next(iter(data.train_dataloader()))
     return batch
 
 
 class _Work(Callback):
-    """A callback that runs a function when training would begin, and stops the Trainer."""
+    """A callback that calls a function at the start of training, and then stops the Trainer."""
 
     def __init__(self, function: Callable[[lightning.Trainer], None]) -> None:
         self.function = function

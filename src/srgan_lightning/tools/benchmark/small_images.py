@@ -1,4 +1,7 @@
-"""A folder of small images: files written in threads, on accelerators in batches, beside one after the other."""
+"""Measure `upscale` on a folder of small images, against a plain loop over the files.
+
+`upscale` writes files in threads. On accelerators it also runs the network on batches of images.
+"""
 
 from pathlib import Path
 
@@ -15,14 +18,14 @@ from srgan_lightning.tools.benchmark.timing import Result, measure, result
 
 
 def small_images(device: torch.device, root: Path, count: int, side: int, rounds: int) -> Result:
-    """Drawn faces from PNG files to PNG files, as `upscale` does it, and in a plain loop.
+    """Measure the upscaling of drawn faces, from PNG files to PNG files, by `upscale` and by a plain loop.
 
     Args:
-        device: where.
+        device: the device.
         root: a new folder for the files.
-        count: how many faces.
-        side: of LR, in pixels.
-        rounds: timed calls of each.
+        count: number of faces.
+        side: side of LR in pixels.
+        rounds: timed calls of `upscale` and of the loop.
     """
     root.mkdir()
     faces = SyntheticFaces(count, (side, side))

@@ -27,7 +27,7 @@ def print_results(results: list[Result], scales: list[dict[str, Any]]) -> None:
 
 
 def results_table(results: list[Result]) -> Table:
-    """Return a table with a row per part and case, and the baseline of the first precision."""
+    """Return a table with a row per part and case. Its baseline is that of the first precision."""
     precisions = [name for name in COLUMNS if any(r["precision"] == name for r in results)]
     table = Table("what", "case", "unit", "baseline", *(COLUMNS[name] for name in precisions))
     for name, case in dict.fromkeys((r["name"], r["case"]) for r in results):
@@ -44,7 +44,7 @@ def spread(r: Result, way: str) -> str:
 
 
 def remark(r: Result) -> str | None:
-    """Format further figures of a part besides its speed, or return None."""
+    """Format a part's figures other than its speed; return None if there are none."""
     if r["name"] == "train_step":
         return (
             f"{r['flops_per_image'] / 1e9:.1f} GFLOP an image (textbook {r['baseline_flops_per_image'] / 1e9:.1f}), "

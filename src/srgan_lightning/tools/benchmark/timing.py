@@ -17,10 +17,10 @@ def measure(functions: dict[str, Callable[[], Any]], device: torch.device, round
     """Measure the seconds of each call, alternating between functions so that other load affects all equally.
 
     Args:
-        functions: functions to time by name.
+        functions: the functions to time, by name.
         device: the device to synchronise before reading the clock.
         rounds: timed calls of each function.
-        warmup: untimed calls of each function before these.
+        warmup: untimed calls of each function before the timed ones.
     """
     seconds: Seconds = {name: [] for name in functions}
     for number in range(warmup + rounds):
@@ -49,7 +49,7 @@ def result(name: str, case: str, precision: str, unit: str, amount: float, secon
         case: the measured case.
         precision: precision of `ours`, by its name in `trainer.precision`; the baseline usually runs in float32.
         unit: unit of the speed.
-        amount: units of work per call.
+        amount: work per call, such as the number of images.
         seconds: times of the calls of `ours` and of `baseline`.
         more: further figures.
     """
@@ -68,7 +68,7 @@ def result(name: str, case: str, precision: str, unit: str, amount: float, secon
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, quick: bool = False) -> float:
-    """Measure the FLOP/s of a large square matrix product, as the peak of the device in that precision."""
+    """Measure the FLOP/s of a large square matrix product, as the peak of the device in `dtype`."""
     side = (8192 if device.type == "cuda" else 2048) // (4 if quick else 1)
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     seconds = measure({"product": lambda: a @ b}, device, rounds=3 if quick else 10)
@@ -82,7 +82,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes, of a GPU since the last reset, of a CPU process since its start."""
+    """Return the peak memory in bytes: on a GPU since the last reset, on a CPU since the process started."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

@@ -31,13 +31,13 @@ def count_flops(step: Step) -> int:
 
 
 def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) -> Result:
-    """Measure one update of all networks from uint8 HR on the CPU, of this package and of the reference.
+    """Measure one update of all networks, from uint8 HR on the CPU, for this package and for the reference.
 
     Args:
         cfg: the configuration of the experiment.
         device: the device.
-        rounds: timed steps of each.
-        quick: measure the peak with small matrices.
+        rounds: timed steps of each implementation.
+        quick: measure the peak with small matrices, and warm up less.
 
     Returns:
         Images per second, FLOPs per image, their share of the peak measured in the same precision, and peak memory.
@@ -75,5 +75,5 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
 
 
 def describe(images: torch.Tensor) -> str:
-    """Format size and number of a batch, such as `96x96 x 16`."""
+    """Format the size and number of the images in a batch, such as `96x96 x 16`."""
     return f"{images.shape[-1]}x{images.shape[-2]} x {len(images)}"

@@ -22,7 +22,7 @@ def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) ->
     Args:
         data: the data module of a configuration.
         workers: number of threads; None for one per core. Threads suffice, because decoding releases the GIL.
-        seen: called with the progress.
+        seen: called after each file, with the progress.
 
     Returns:
         The files, and all findings.

@@ -1,4 +1,4 @@
-"""Find duplicate pictures, also if they are resized, mirrored, slightly cropped or saved in another quality."""
+"""Find duplicate pictures, even if they are resized, mirrored, slightly cropped or saved in another quality."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-#: Largest differences between copies: bits of the 64-bit hashes, and mean levels of 255 of the thumbnails.
-#: Copies (half the size, JPEG of quality 30) differ by up to 7 and 3.3; the closest two of 479 portraits by 15 levels.
+#: Largest differences between copies of a picture: the number of differing bits in their 64-bit hashes, and the mean
+#: difference of their thumbnails in levels of 255. Copies (half the size, JPEG of quality 30) differ by up to 7 bits
+#: and 3.3 levels. The two most similar of 479 portraits differ by 15 levels.
 MAX_BITS, MAX_LEVELS = 12, 6.0
 BANDS = 4
 BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
@@ -40,7 +41,7 @@ def fingerprint(image: Image.Image) -> Fingerprint:
 
 
 def same_pictures(prints: Sequence[Fingerprint]) -> list[list[int]]:
-    """Return groups of two or more positions with the same picture."""
+    """Return the groups of positions in `prints` that have the same picture; each group has two or more positions."""
     places: dict[Fingerprint, list[int]] = defaultdict(list)
     for place, print_ in enumerate(prints):
         places[print_].append(place)
@@ -62,7 +63,10 @@ def same_pictures(prints: Sequence[Fingerprint]) -> list[list[int]]:
 
 
 def _close(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
-    """Yield pairs with close fingerprints. Only pairs that share one of the four bands of 16 bits are compared."""
+    """Yield pairs of positions with similar fingerprints.
+
+    To save time, a pair is compared only if at least one of the four 16-bit parts of its hashes is equal.
+    """
     count = len(prints)
     hashes = [each.bits for each in prints] + [each.mirrored for each in prints]
     bits = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 8)
@@ -76,7 +80,7 @@ def _close(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
             members: NDArray[Any] = np.array(bucket)
             for position, one in enumerate(bucket[:-1]):
                 if one >= count:
-                    break  # pairs of mirror images repeat pairs of pictures
+                    break  # from here on both are mirror images, and their pairs repeat pairs of pictures
                 rest = members[position + 1 :]
                 near = rest[BITS[bits[rest] ^ bits[one]].sum(axis=1) <= MAX_BITS]
                 levels = np.abs(thumbnails[near].astype(np.int16) - thumbnails[one]).mean(axis=1)

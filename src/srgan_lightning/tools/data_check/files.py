@@ -14,9 +14,10 @@ from srgan_lightning.tools.data_check.findings import Finding
 from srgan_lightning.tools.data_check.spectrum import MIN_DETAIL, fine_detail
 from srgan_lightning.utils.errors import UserError, printable
 
-#: Below, LR shows something else: two portraits have a correlation up to 0.74, LR with a blur of sigma 2 at least 0.79.
+#: Smallest correlation between LR and downsampled HR; below it, they show different things. Two different portraits
+#: have a correlation of up to 0.74, and LR with a blur of sigma 2 has at least 0.79.
 MIN_CORRELATION = 0.75
-MIN_PSNR = 18.0  # dB, between LR and downsampled HR; bicubic LR has 40 or more
+MIN_PSNR = 18.0  # smallest PSNR in dB between LR and downsampled HR; bicubic LR has 40 or more
 
 Source = Callable[[], str | Path | IO[bytes]]
 
@@ -26,13 +27,13 @@ class Item:
     """A file to be checked.
 
     Args:
-        split: the split to which it belongs.
+        split: the split to which the file belongs.
         name: its name in reports.
-        source: returns the file, or raises UserError.
-        least: smallest (height, width).
-        scale: in validation, sizes should be multiples of this; 1 otherwise.
-        enlarged: (height, width) to which it is resized, or None.
-        lr: its LR image, if the set has one.
+        source: a function that returns the file or raises UserError.
+        least: smallest allowed (height, width).
+        scale: number of which height and width should be multiples; 1 if any size is suitable.
+        enlarged: (height, width) to which the image is resized; None if it is not resized.
+        lr: its LR image; None if the data set has no LR files.
         lr_scale: factor by which `lr` is smaller.
     """
 
@@ -89,7 +90,7 @@ def compare(hr: Image.Image, lr: Image.Image, scale: int) -> Iterator[tuple[str,
     if lr.size != expected:
         yield "pair_size", f"{lr.width}x{lr.height}, but its HR needs {expected[0]}x{expected[1]}"
         return
-    box = (0, 0, scale * lr.width, scale * lr.height)  # a remainder of HR is cropped
+    box = (0, 0, scale * lr.width, scale * lr.height)  # leaves out the remainder at the right and bottom of HR
     ours, theirs = (
         np.asarray(image, dtype=np.float64) for image in (hr.resize(lr.size, Image.Resampling.BICUBIC, box), lr)
     )

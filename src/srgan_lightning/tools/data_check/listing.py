@@ -1,4 +1,4 @@
-"""List the files of a data group to check, with findings about their names."""
+"""List the files of a data group that are to be checked, and find problems with their names."""
 
 import io
 import zipfile
@@ -34,7 +34,7 @@ def list_items(data: SuperResolutionData, stack: ExitStack) -> tuple[list[Item],
 
     Args:
         data: the data module of a configuration.
-        stack: closes the archive from which items are read.
+        stack: receives the archive from which items are read, and closes it later.
 
     Raises:
         UserError: a folder is missing, or the group has no files.
@@ -60,7 +60,7 @@ def _images(folder: str, setting: str, split: Split, findings: list[Finding]) ->
 
 
 def _scale(data: SuperResolutionData, split: Split) -> int:
-    """Return the number of which sizes of HR must be multiples: the scale, but 1 in training, which uses crops."""
+    """Return the number of which the sides of HR should be multiples: 1 in training, which crops, else the scale."""
     return 1 if split == "train" else data.scale
 
 

@@ -14,7 +14,7 @@ from srgan_lightning.data.datasets import GOLDEN
 from srgan_lightning.imaging.picture_grid import draw_grid
 from srgan_lightning.utils.errors import UserError
 
-SIDE, SAMPLES = 288, 5  # approximate side of a picture in pixels; LR samples per image
+SIDE, SAMPLES = 288, 5  # approximate side of a drawn picture in pixels; number of LR pictures per HR image
 CAPTION = 46  # height of a caption in pixels
 
 
@@ -50,7 +50,7 @@ def preview(data: SuperResolutionData, images: int) -> Tensor:
 
 
 def _captioned(image: Tensor, zoom: int, text: str) -> Tensor:
-    """Enlarge an image (3, H, W) by a whole number, and put a text below."""
+    """Enlarge an image (3, H, W) by a whole factor, and put a caption below it."""
     large = image.repeat_interleave(zoom, dim=1).repeat_interleave(zoom, dim=2)
     strip = Image.new("RGB", (large.shape[-1], CAPTION), "white")
     lines = "\n".join(textwrap.wrap(text, max(large.shape[-1] // 6, 8))[:3])

@@ -16,7 +16,7 @@ from srgan_lightning.tools.data_check.spectrum import MIN_DETAIL
 from srgan_lightning.utils.errors import printable
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-SHOWN = 3  # examples of each kind in the table
+SHOWN = 3  # maximum number of examples in a row of the table, and of file names in an example
 
 
 def as_json(items: Sequence[Item], findings: Sequence[Finding], seconds: float) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def as_json(items: Sequence[Item], findings: Sequence[Finding], seconds: float) 
 
 
 def print_report(console: Console, report: dict[str, Any]) -> None:
-    """Print one row per kind and split, with examples, the worst first."""
+    """Print a table with a row per kind and split, and with examples. The most severe kinds come first."""
     sets = ", ".join(f"{count} {split}" for split, count in report["files"].items()) or "none"
     speed = f"{report['seconds']} s, {report['images_per_second']} images/s"
     console.print(f"Checked: {sets} ({speed}).", highlight=False)

@@ -10,7 +10,7 @@ from srgan_lightning.utils.errors import UserError
 
 Curves = dict[str, tuple[list[int], list[float]]]
 
-#: Title, names by column of metrics.csv, and whether the axis is logarithmic.
+#: For each panel: its title, the names of its curves by column of metrics.csv, and whether its y axis is logarithmic.
 PANELS: list[tuple[str, dict[str, str], bool]] = [
     ("PSNR-Y, dB", {"val/psnr_y": "model", "val/bicubic_psnr_y": "bicubic"}, False),
     ("SSIM-Y", {"val/ssim_y": "model", "val/bicubic_ssim_y": "bicubic"}, False),
@@ -75,10 +75,10 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
         if name == "bicubic":
             axes.plot(steps, values, color=MUTED, linestyle="--", label=name)
         else:
-            total = column == "loss/generator"  # dotted on top, as one term may nearly equal it
+            total = column == "loss/generator"  # dotted and on top, because one of its terms may nearly equal it
             style: dict[str, Any] = {"linestyle": ":", "zorder": 3} if total else {}
             axes.plot(steps, values, label=name, marker="." if len(steps) < 30 else None, **style)
-    # The logarithm of 0 is masked; if all values were 0, matplotlib would leave the panel empty.
+    # A logarithmic axis hides zeros. If all values are 0, keep the linear axis, because the panel would be empty.
     if logarithmic and any(value > 0 for column in names for value in curves[column][1]):
         axes.set_yscale("log", nonpositive="mask")
     if len(names) > 1:
@@ -91,7 +91,7 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
 
 
 def _span(axes: Axes) -> str:
-    """Return a remark if an axis spans only a small part of its values, so that small changes look large."""
+    """Return a remark if the y axis spans a small range compared with its values, because small changes look large."""
     low, high = axes.get_ylim()
     small = axes.get_yscale() == "linear" and high - low < 0.02 * max(abs(low), abs(high))
     return f" (the axis spans {high - low:.2g})" if small else ""

@@ -10,7 +10,7 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
     """Return the indices of points that no other beats in both coordinates, by descending first coordinate.
 
     Args:
-        points: distortion score (higher is better), perceptual distance (lower is better).
+        points: distortion score (higher is better) and perceptual distance (lower is better) of each run.
     """
     order = sorted(range(len(points)), key=lambda i: (-points[i][0], points[i][1]))
     front: list[int] = []

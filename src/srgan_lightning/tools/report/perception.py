@@ -29,7 +29,7 @@ WITHOUT_LPIPS = (
 
 @dataclass
 class Perception:
-    """Distances by run name (and `bicubic`), of which lower is better, and the name of the measure."""
+    """The name of the measure, and distances by run name, also that of `bicubic`. A lower distance is better."""
 
     measure: str
     distances: dict[str, float]
@@ -42,7 +42,7 @@ class Perception:
 
 @dataclass
 class Choice:
-    """The measure, `auto` or one of `SAYS`, and the paths of weights."""
+    """The user's choice: the measure (`auto` or a key of `SAYS`), and the paths of weights."""
 
     measure: str = "auto"
     metric_weights: str | None = None
@@ -59,7 +59,7 @@ def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> 
 
     Args:
         runs: finished runs of the same scale.
-        images: their validation images; without images only `swd` is possible.
+        images: validation images of the runs; without images only `swd` is possible.
         choice: the measure.
 
     Raises:
@@ -88,7 +88,7 @@ def _has_lpips(choice: Choice) -> bool:
 
 
 def _logged(runs: list[Run], notes: list[str]) -> Perception:
-    """Return the swd that validations have logged."""
+    """Return the swd that each run's validation has logged."""
     if missing := [run.name for run in runs if "swd" not in run.summary]:
         raise UserError(f"summary.json of {', '.join(missing)} has no swd: use another --perception.")
     baseline = {"bicubic": runs[0].summary["bicubic_swd"]}

@@ -1,4 +1,4 @@
-"""The style of all figures, with their own background for dark and light pages."""
+"""The style of all figures. They have a background of their own colour, to suit both dark and light pages."""
 
 from pathlib import Path
 from typing import Any

@@ -29,8 +29,8 @@ class Sweep:
         path: the directory with a subdirectory per run.
         rows: see `table`.
         finished: the runs that can be compared. If there are none, all following fields except `notes` are empty.
-        perception: their perceptual distances.
-        images: the images on which these were measured.
+        perception: perceptual distances of the finished runs.
+        images: the images on which these distances were measured.
         best: sentences on the best checkpoints.
         notes: further sentences.
     """
@@ -53,7 +53,7 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
         limit: maximum number of validation images for this measure.
 
     Raises:
-        UserError: there are no runs, or their scores or the measure of perception are unavailable.
+        UserError: there are no runs, their scales differ, or their scores or the measure of perception are unavailable.
     """
     runs = find_runs(path)
     finished = [run for run in runs if run.finished]
@@ -106,7 +106,7 @@ def write_sweep(sweep: Sweep, output: Path, device: torch.device) -> list[Path]:
 
 @torch.inference_mode()
 def crops(runs: list[Run], images: list[Image], device: torch.device) -> dict[str, Tensor]:
-    """Return the same crop (3, side, side) of HR, bicubic and each run's SR by title; empty without images."""
+    """Return the same crop (3, side, side) of HR, bicubic and each run's SR, by title; empty if there are no images."""
     if not images:
         return {}
     crop = telling_crop(images)

@@ -10,10 +10,10 @@ from srgan_lightning.tools.report.pareto import Point
 from srgan_lightning.tools.report.style import COLOURS, INK, MUTED, styled
 
 PER_ROW = 6
-#: Smallest span of the PSNR axis in dB; smaller differences are invisible.
+#: Smallest span of the PSNR axis in dB; smaller differences of PSNR are invisible in images.
 MIN_SPAN = 0.1
 
-#: Left, bottom, right, top.
+#: Left, bottom, right and top of a rectangle, in typographic points.
 Box = tuple[float, float, float, float]
 
 
@@ -24,13 +24,13 @@ def draw_sweep(
 
     Args:
         points: PSNR-Y in dB and perceptual distance of each run by name.
-        front: names of the runs on the Pareto front, through which a line is drawn, without bicubic.
+        front: names of the runs on the Pareto front, without bicubic. A line connects them.
         baseline: PSNR-Y and perceptual distance of bicubic.
         perception: description of the distance.
         crops: pictures (3, side, side) in [0, 1] by title; may be empty.
     """
     rows = -(-len(crops) // PER_ROW)
-    strip = rows * (1.6 + 0.15 * max((title.count("\n") + 1 for title in crops), default=0))  # inches
+    strip = rows * (1.6 + 0.15 * max((title.count("\n") + 1 for title in crops), default=0))  # height in inches
     with styled():
         figure = Figure(figsize=(10, 5.2 + strip), layout="constrained")
         if not crops:
@@ -56,7 +56,7 @@ def _scatter(axes: Axes, points: dict[str, Point], front: list[str], baseline: P
     axes.scatter(*baseline, marker="x", s=60, color=INK, label="bicubic", zorder=3)
     axes.margins(0.12)
     left, right = axes.get_xlim()
-    if right - left < MIN_SPAN:  # noise would look like a result
+    if right - left < MIN_SPAN:  # with a smaller span, noise would look like a result
         left, right = (left + right - MIN_SPAN) / 2, (left + right + MIN_SPAN) / 2
         axes.set_xlim(left, right)
     axes.ticklabel_format(useOffset=False)
@@ -97,7 +97,7 @@ def _overlap(a: Box, b: Box) -> bool:
 def _strip(figure: SubFigure, crops: dict[str, Tensor], rows: int) -> None:
     for number, (title, crop) in enumerate(crops.items()):
         axes = figure.add_subplot(rows, PER_ROW, number + 1)
-        # Nearest-neighbour, because a zoom must show pixels without smoothing.
+        # Enlarge by nearest neighbour, because smoothing would hide the pixels.
         axes.imshow(crop.permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title, fontsize="x-small", parse_math=False)
         axes.set_axis_off()

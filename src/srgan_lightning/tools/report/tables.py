@@ -11,10 +11,10 @@ from srgan_lightning.tools.report.pareto import compromise, pareto_front
 from srgan_lightning.tools.report.perception import Perception
 from srgan_lightning.utils.markdown import markdown_table
 
-#: The scores of `summary.json` that have a column each, by its title.
+#: Scores of `summary.json` by the title of their column in the table.
 SCORES = {TITLES[name]: name for name in ("psnr_y", "ssim_y")}
 HEAD = ["run", "settings", *SCORES, "perception", "Pareto", "state"]
-#: Columns of text.
+#: Indices of the columns that contain text, and so are aligned left.
 LEFT = (0, 1, 5, 6)
 
 
@@ -75,7 +75,7 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def best_for(runs: list[Run], perception: Perception) -> list[str]:
-    """Return sentences that name the best checkpoint by each criterion, and say where bicubic is as good."""
+    """Return sentences that name the best checkpoint by each criterion, and say where bicubic is at least as good."""
     front = front_of(runs, perception)
     bicubic = {name: float(runs[0].summary[f"bicubic_{name}"]) for name in SCORES.values()}
     by_psnr, by_ssim = (max(runs, key=lambda run: float(run.summary[key])) for key in SCORES.values())

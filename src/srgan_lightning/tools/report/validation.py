@@ -14,8 +14,8 @@ from srgan_lightning.runs.reading import Run
 from srgan_lightning.runs.untrusted_files import printable
 from srgan_lightning.utils.errors import UserError
 
-#: A run directory may be untrusted, so only these classes are built for it. The names are full, because a module also
-#: gives access to everything that it imports.
+#: A run directory may be untrusted, so only these classes are built for it. Each class is listed, because allowing a
+#: whole module would also allow everything that the module imports.
 ALLOWED = {
     "data": (
         "srgan_lightning.data.celeba.CelebAData",
@@ -34,7 +34,7 @@ ALLOWED = {
 
 
 class Image(NamedTuple):
-    """lr (1, 3, H / scale, W / scale) and hr (1, 3, H, W), RGB in [0, 1]."""
+    """A validation image: its name, lr (1, 3, H / scale, W / scale) and hr (1, 3, H, W), RGB in [0, 1]."""
 
     name: str
     lr: Tensor
@@ -42,7 +42,7 @@ class Image(NamedTuple):
 
 
 def validation_images(run: Run, limit: int) -> list[Image]:
-    """Load the first images of a run's validation set, with the same LR as for its scores.
+    """Load the first images of a run's validation set, with the same LR from which its scores were computed.
 
     Args:
         run: the run; its `.hydra/config.yaml` describes the data.
@@ -63,7 +63,7 @@ def validation_images(run: Run, limit: int) -> list[Image]:
         return images
     except UserError:
         raise
-    except Exception as error:  # untrusted options may raise anything
+    except Exception as error:  # the options are untrusted, and may raise any exception
         text = user_error(error) or f"{type(error).__name__}: {error}"
         raise UserError(f"{printable(run.path)}: its validation images are not available: {printable(text)}") from error
 
@@ -99,7 +99,7 @@ class Crop(NamedTuple):
 
 
 def telling_crop(images: list[Image], side: int = 64) -> Crop:
-    """Return the square in which bicubic has the largest error, where runs differ most."""
+    """Return the square in which bicubic has the largest error, because runs differ most there."""
     found: list[tuple[float, Crop]] = []
     for image in images:
         height, width = image.hr.shape[-2:]

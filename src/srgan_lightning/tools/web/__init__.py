@@ -2,6 +2,6 @@
 
 import os
 
-# Read by Gradio, and by huggingface_hub, as they are imported.
+# Gradio and huggingface_hub read these variables when they are imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -8,7 +8,9 @@ from PIL import Image, ImageFilter
 
 from srgan_lightning.data.synthetic.faces import draw_face
 
-SIDE, SCALE = 96, 4  # side of an example in pixels, upscaled in about a second; downsampling factor of the drawn face
+#: Side of an example in pixels, and the factor by which the drawn face is downsampled to this side. An example is
+#: upscaled in about a second.
+SIDE, SCALE = 96, 4
 #: Names of the examples on the page: different inputs of the same face.
 EXAMPLES = ("Sharp face", "Blurred face", "JPEG face")
 

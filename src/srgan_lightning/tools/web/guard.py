@@ -31,7 +31,7 @@ class Audience:
         self.last_seen[visitor] = time.monotonic()
 
     def has_left(self, visitor: str, since: float) -> bool:
-        """Check whether the visitor has not listened for more than `PATIENCE` seconds.
+        """Check whether the visitor has been absent for more than `PATIENCE` seconds.
 
         Args:
             visitor: session hash of Gradio.
@@ -48,7 +48,7 @@ class Guard:
         app: Gradio's app.
         folder: folder with uploads and results.
         max_bytes: largest uploaded file in bytes.
-        max_total: maximum number of bytes in the folder, including an upload.
+        max_total: maximum number of bytes in the folder, including the new upload.
         audience: notified of visitors who come and leave.
     """
 
@@ -98,7 +98,7 @@ class Guard:
         self.arriving += size
         try:
             await self.app(scope, receive, answer)
-        except Exception:  # from Gradio's parser, for an unexpected form or file name, such as ""
+        except Exception:  # Gradio's parser fails on an unexpected form or file name, such as ""
             if started:
                 raise
             await PlainTextResponse("The upload cannot be read.", 400)(scope, receive, send)
@@ -107,7 +107,7 @@ class Guard:
 
 
 def held(folder: Path) -> int:
-    """Delete files older than `KEEP_SECONDS` from a folder, and return the bytes of the others."""
+    """Delete files older than `KEEP_SECONDS` from a folder, and return the total size of the others in bytes."""
     total, oldest = 0, time.time() - KEEP_SECONDS
     for child in folder.iterdir():
         try:

@@ -20,7 +20,8 @@ from srgan_lightning.utils.errors import UserError
 
 QUEUE = 64  # maximum number of waiting requests; further ones are refused
 ALONE = "none"
-#: Scrolls to the result, which is below all options on narrow pages, and again while its picture gets its height.
+#: JavaScript that scrolls to the result, which is below all options on narrow pages. It scrolls again
+#: until the picture of the result has its final height.
 SCROLL = """() => {
     if (innerWidth >= 768) return
     const result = document.getElementById('result'), look = () => result.scrollIntoView()
@@ -38,7 +39,7 @@ OWN = "generator.safetensors, or published weights that spandrel knows"
 
 
 def photo_input(**options: Any) -> gr.Image:
-    """Make an input for an image file that passes the uploaded file unchanged.
+    """Make an input for an image file that passes on the uploaded file unchanged.
 
     Gradio would decode files of any size, and lose depth and metadata. This is not a subclass, because Gradio would
     write a stub file for it into this package.
@@ -49,7 +50,7 @@ def photo_input(**options: Any) -> gr.Image:
 
 
 def uploaded_file(payload: ImageData | None) -> str | None:
-    """Return the path of an upload; Gradio has checked that it is an upload."""
+    """Return the path of an uploaded file. Gradio has already checked that an upload created this file."""
     return None if payload is None else payload.path
 
 
@@ -176,7 +177,7 @@ def make_handler(
                     return
                 if isinstance(step, float):
                     progress(step, desc="Upscaling")
-                    yield (gr.skip(),) * 3  # here Gradio stops requests after Stop or a closed page
+                    yield (gr.skip(),) * 3  # Gradio ends the request here after Stop, or if the page was closed
                 else:
                     yield (
                         (str(step.bicubic), str(step.sr)),
@@ -184,7 +185,7 @@ def make_handler(
                         gr.DownloadButton(value=str(step.sr), interactive=True),
                     )
         except UserError as error:
-            # Escaped, because Gradio renders it as HTML, and it may have a file's name or metadata.
+            # Escape the message: Gradio renders it as HTML, and it may contain a file's name or metadata.
             raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
 
     return upscale

@@ -31,7 +31,7 @@ PROTOCOL = "By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of bor
 #: Advice for photos that are too large for the page.
 COMMAND = "Use the command line for larger photos: python -m srgan_lightning.upscale PHOTO -o RESULTS."
 MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory per million pixels
-#: Largest scale of a visitor's network. It also limits a result to 8 x 8 pixels per pixel of the largest photo.
+#: Largest scale of a visitor's network. A result may also have at most 8 x 8 times the pixels of the largest photo.
 MAX_SCALE = 8
 
 
@@ -82,7 +82,7 @@ def run_request(
         request: the request.
         device: device of the network.
         max_pixels: maximum number of pixels of a photo.
-        folder: folder for the result, which gets a subfolder with a random name.
+        folder: a folder; the result is written to a new subfolder with a random name.
 
     Raises:
         UserError: a file is invalid, too large, or does not match the others.

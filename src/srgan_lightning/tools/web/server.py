@@ -18,12 +18,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from srgan_lightning.tools.web.guard import Audience, Guard
 from srgan_lightning.utils.errors import UserError
 
-#: Shorten a long name of weights before the field's arrow, so that they do not overlap.
+#: Cut off a long name of weights before the arrow of its field, so that name and arrow do not overlap.
 CSS = "input[role=combobox] { text-overflow: ellipsis; padding-right: 2.5em !important }"
 
 
 async def fetch_nothing(hostname: str) -> str:
-    """Refuse a host, because Gradio would download any public address of any size that a visitor gives."""
+    """Refuse every host. Gradio would download files of any size from any public address that a visitor gives."""
     raise ValueError(f"Nothing is fetched from {hostname}.")
 
 
@@ -111,7 +111,7 @@ def serve(
                 quiet=True,
                 prevent_thread_lock=True,
             )
-        except OSError as error:  # Gradio's message names its own settings
+        except OSError as error:  # replace Gradio's message, which names Gradio's settings
             why = why_not(host, port)
             raise UserError(f"Port {port} of {host} is unavailable ({why}): use another with --port.") from error
         print(f"The page is at {url} (press Ctrl-C to stop).", flush=True)

@@ -15,7 +15,7 @@ from srgan_lightning.training.callbacks.run_checkpoint import RunCheckpoint
 from srgan_lightning.training.callbacks.sample_grid import SampleGrid
 from srgan_lightning.training.callbacks.throughput import Throughput
 
-PatchScore = PictureMetrics  #: The `_target_` in run directories of release 0.1.0.
+PatchScore = PictureMetrics  #: The old name, which is the `_target_` in run directories of release 0.1.0.
 
 __all__ = [
     "Balance",

@@ -15,9 +15,9 @@ from srgan_lightning.utils.errors import UserError
 class Balance(Callback):
     """A callback that pauses the discriminator's updates while it wins, until the generator catches up.
 
-    The measure is (1 + D(HR) - D(SR)) / 2 of the same running means as in `Health`: 0.5 if the discriminator cannot
-    distinguish them, 1 if it is always right. There are two thresholds to avoid frequent switching. A paused
-    discriminator still runs forward, for the generator's loss and for the measure.
+    The measure is (1 + D(HR) - D(SR)) / 2, computed from the same running means as in `Health`. It is 0.5 if the
+    discriminator cannot distinguish HR from SR, and 1 if the discriminator is always right. There are two thresholds to
+    avoid frequent switching. A paused discriminator still runs forward, for the generator's loss and for the measure.
 
     `health/discriminator_paused` (0 or 1) is logged at every decision, and each change is reported once.
 
@@ -61,7 +61,8 @@ class Balance(Callback):
             self.opinion.add(step["d_real"], step["d_fake"], len(batch["hr"]))
         if pl_module.accumulating or trainer.global_step % self.interval or self.opinion.sums is None:
             return  # pausing within an update would leave accumulated gradients unused
-        self.opinion.sums = process_mean(trainer, {"opinion": self.opinion.sums})["opinion"]  # all decide alike
+        # With the mean over all processes, all of them decide alike.
+        self.opinion.sums = process_mean(trainer, {"opinion": self.opinion.sums})["opinion"]
         real, fake = self.opinion.means().tolist()
         measure = (1 + real - fake) / 2
         paused = measure > self.pause_above or (self.paused and measure >= self.resume_below)

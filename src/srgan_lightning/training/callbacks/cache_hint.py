@@ -8,9 +8,9 @@ from lightning import Callback, LightningModule, Trainer
 
 from srgan_lightning.runs.log import LOG
 
-WARMUP, MEASURED = 10, 50  # batches: until the workers have filled their queue, and for the measurement
-WAITING = 0.2  # share of the time
-EPOCHS = 5  # from that many epochs on, decoding all images once saves time
+WARMUP, MEASURED = 10, 50  # batches until the workers have filled their queue, and measured batches after these
+WAITING = 0.2  # smallest share of the time spent waiting for data at which the cache is suggested
+EPOCHS = 5  # smallest number of remaining epochs for which decoding all images once saves time
 
 
 class CacheHint(Callback):
@@ -23,7 +23,7 @@ class CacheHint(Callback):
     def __init__(self) -> None:
         self.ended: float | None = None  # end of the last batch
         self.waits: list[float] = []  # seconds from the end of a batch to the start of the next
-        self.works: list[float] = []  # seconds from its start to its end
+        self.works: list[float] = []  # seconds from the start of a batch to its end
         self.started = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -41,7 +41,7 @@ class CacheHint(Callback):
                 self._speak(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.ended = None  # the validation's time is not a wait for data
+        self.ended = None  # the time of a validation does not count as waiting for data
 
     def _speak(self, trainer: Trainer) -> None:
         data: Any = getattr(trainer, "datamodule", None)

@@ -13,7 +13,7 @@ from srgan_lightning.utils.errors import UserError
 class EarlyStop(EarlyStopping):
     """Lightning's `EarlyStopping`, checked after every validation, with a message when it stops a run.
 
-    A resumed run continues its count of validations with its current patience.
+    A resumed run continues to count validations from its checkpoint, but with its current patience.
 
     Args:
         monitor: the score, such as `val/swd`.
@@ -21,7 +21,7 @@ class EarlyStop(EarlyStopping):
         patience: number of validations without a new best score after which training stops.
 
     Raises:
-        UserError: the patience is below 1, or at the first validation there is no such score.
+        UserError: the patience is below 1, or the first validation has not logged `monitor`.
     """
 
     def __init__(self, monitor: str, mode: str, patience: int) -> None:

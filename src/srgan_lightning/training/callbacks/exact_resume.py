@@ -11,7 +11,8 @@ from srgan_lightning.training.process_mean import process_mean
 class ExactResume(Callback):
     """A callback that adds accumulated gradients, RNG states and the precision to checkpoints.
 
-    It restores the first two; `training.precision` reads the third before the Trainer is created.
+    The callback restores gradients and RNG states. The module `training.precision` reads the precision, before the
+    Trainer is created.
 
     `SuperResolutionModule` adds this callback, so it is not in configurations.
     """
@@ -22,7 +23,8 @@ class ExactResume(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         parameters = pl_module.named_parameters() if pl_module.accumulating else ()
         gradients = {name: parameter.grad for name, parameter in parameters if parameter.grad is not None}
-        # Accumulated gradients differ between processes, so save their mean. Those not yet restored are means already.
+        # Accumulated gradients differ between processes, so save their mean. Gradients from a checkpoint that are not
+        # restored yet are such means already.
         waiting = (self.checkpoint or {}).get("gradients")
         checkpoint["gradients"] = waiting or process_mean(trainer, gradients)
         checkpoint["random"] = random_state.capture(pl_module.device)
@@ -37,7 +39,7 @@ class ExactResume(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.checkpoint:
-            for name, gradient in self.checkpoint.pop("gradients").items():  # after Lightning cleared gradients
+            for name, gradient in self.checkpoint.pop("gradients").items():  # Lightning has already cleared gradients
                 pl_module.get_parameter(name).grad = gradient.to(pl_module.device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -9,7 +9,7 @@ class FinalValidation(Callback):
     """A callback that validates after the last update.
 
     Without a validation score, the last weights cannot become the best checkpoint. Lightning stops at `max_steps`
-    without validation, but validates before it stops for `should_stop`.
+    without validation, but validates before it stops for `should_stop`. So this callback sets `should_stop`.
     """
 
     def on_train_batch_end(

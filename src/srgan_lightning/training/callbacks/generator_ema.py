@@ -23,8 +23,8 @@ class GeneratorEMA(Callback):
     used, because it copies discriminator and VGG too, and misses updates in manual optimisation.
 
     Args:
-        decay: weight of the past, below 1. After n updates it is at most (1 + n) / (10 + n), so that a short run does
-            not keep its random initial weights.
+        decay: weight of the previous average, below 1. After n updates it is at most (1 + n) / (10 + n), so that the
+            average of a short run does not keep the random initial weights.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -53,7 +53,7 @@ class GeneratorEMA(Callback):
         update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         update([mean for mean, _ in floats], [value for _, value in floats], self.updates)
         for mean, value in pairs:
-            if not mean.is_floating_point():  # BatchNorm's counters
+            if not mean.is_floating_point():  # BatchNorm's counters are integers, so they are not averaged
                 mean.copy_(value)
 
     def _swap(self, pl_module: LightningModule) -> None:

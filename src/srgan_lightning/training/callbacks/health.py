@@ -28,7 +28,7 @@ class Health(Callback):
     norm of a weighted loss term's gradient with respect to SR; each term costs a backward pass through the
     discriminator or VGG, but not through the generator. `health/update_<network>` is the norm of an update divided by
     the norm of the weights. `health/d_real` and `health/d_fake` are means of D(HR) and D(SR), see `Opinion`. Training
-    is not affected: the weights are bit-identical.
+    is not affected: the weights are bit-identical with and without this callback.
 
     Args:
         interval: updates between measurements.
@@ -51,7 +51,8 @@ class Health(Callback):
         self.since: dict[str, int] = {}
         self.reported: set[str] = set()
         self.opinion = Opinion()
-        self.wins: list[bool] = []  # at the measurements of the last `patience` updates, oldest first
+        # Whether the discriminator won at each measurement of the last `patience` updates, oldest first.
+        self.wins: list[bool] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = cast(nn.Module, pl_module.loss)
@@ -63,7 +64,8 @@ class Health(Callback):
                     f"The {name} is frozen: none of its weights has requires_grad, so it cannot learn. Unfreeze it, or "
                     "turn the adversarial term off with loss.adversarial=0."
                 )
-        kept = self.before if self.before.keys() == self.networks.keys() else {}  # by a checkpoint of other options
+        # Drop weights from the checkpoint of a run whose options gave it other networks.
+        kept = self.before if self.before.keys() == self.networks.keys() else {}
         self.before = {name: [weight.to(pl_module.device) for weight in weights] for name, weights in kept.items()}
         self.scaler = getattr(trainer.precision_plugin, "scaler", None)
         self.hook = loss.register_forward_hook(self._measure_terms)
@@ -73,7 +75,7 @@ class Health(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.update = trainer.global_step + 1
-        if self.update % self.interval == 0 and not self.before:  # not within an accumulated update
+        if self.update % self.interval == 0 and not self.before:  # at the first batch of an update
             self.before = {name: [p.detach().clone() for p in net.parameters()] for name, net in self.networks.items()}
         if self.before:
             groups = [optimizer.param_groups[0] for optimizer in trainer.optimizers[: len(self.networks)]]
@@ -101,7 +103,8 @@ class Health(Callback):
         if not self.before or trainer.global_step < self.update:
             return
         measured = {f"health/gradient_{name}": norm for name, norm in self.gradients.items()}
-        learned = "loss/discriminator" in step  # false before loss.adversarial_start, and while it is paused
+        # False before loss.adversarial_start, and while the discriminator is paused.
+        learned = "loss/discriminator" in step
         for name, network in self.networks.items():
             if name == "discriminator" and not learned:
                 continue
@@ -111,10 +114,9 @@ class Health(Callback):
         if self.opinion.sums is not None:
             measured |= dict(zip(("health/d_real", "health/d_fake"), self.opinion.means(), strict=True))
         cast(dict[str, Tensor], pl_module.latest).update(measured)
-        values = torch.stack(
-            [value.float() for value in measured.values()]
-        ).tolist()  # one synchronisation with the GPU
-        if all(math.isfinite(value) for value in values):  # `NonFinite` handles the rest
+        # Read all values together, to synchronise with the GPU only once.
+        values = torch.stack([value.float() for value in measured.values()]).tolist()
+        if all(math.isfinite(value) for value in values):  # `NonFinite` handles NaN and infinity
             self._judge(trainer, dict(zip(measured, values, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:

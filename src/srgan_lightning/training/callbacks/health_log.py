@@ -24,7 +24,7 @@ def log_health(trainer: Trainer, event: str, text: str) -> None:
     log = RunDirectory(Path(trainer.default_root_dir)).health_log
     with log.open("a+", encoding="utf-8", errors="replace") as file:
         file.seek(0)
-        if line not in file.read().splitlines():  # after a kill, a resumed run repeats updates
+        if line not in file.read().splitlines():  # a run that was killed repeats updates when it is resumed
             file.write(line + "\n")
     for logger in trainer.loggers:
         if isinstance(logger, RunWandbLogger):

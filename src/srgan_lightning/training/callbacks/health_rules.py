@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-#: The discriminator wins if the running mean of D(HR) is above this, and that of D(SR) below 1 minus this.
+#: The discriminator wins if the running mean of D(HR) is at least this, and that of D(SR) is at most 1 minus this.
 D_WINS = 0.95
 #: A warning is given if the discriminator wins in at least this share of the measurements of `patience` updates.
 WINNING_SHARE = 0.8
-#: Largest norm of an update relative to the weights. Adam with usable learning rates gives 1e-4 to 1e-2.
+#: Largest norm of an update, divided by the norm of the weights. Adam with usable learning rates gives 1e-4 to 1e-2.
 EXPLODING = 0.3
 #: Largest gradient of a loss term relative to the sum of all others.
 DOMINATES = 1000.0
-#: Smallest gradient of the perceptual term relative to the sum of all others; with less, it has no effect.
+#: Smallest gradient of the perceptual term relative to the sum of all others; below it, the term has no effect.
 NEGLIGIBLE = 1e-4
 #: Largest ratio of SR's `GridEnergy` to that of HR without a warning.
 GRID = 1.15
@@ -73,8 +73,8 @@ def discriminator_faults(real: float, fake: float, share: float, patience: int) 
     Args:
         real: running mean of D(HR), the sigmoid of the logits.
         fake: running mean of D(SR).
-        share: share of the measurements in the last `patience` updates at which the discriminator won.
-        patience: number of updates.
+        share: share of the measurements at which the discriminator won, in the last `patience` updates.
+        patience: number of updates in which `share` was measured.
     """
     if share >= WINNING_SHARE:
         words = (

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from srgan_lightning.training.validation import validate_now
 
 
-class InitialValidation(Checkpoint):  # Lightning calls Checkpoint callbacks last, when signal handlers are set
+class InitialValidation(Checkpoint):  # Lightning calls Checkpoint callbacks last, after signal handlers are set
     """A callback that validates before the first update if `model.init_from` is set, to show the gain of the training.
 
     The scores are logged at update 0, and `summary.json` has them as `start_psnr_y`, `start_ssim_y`, ...

@@ -16,7 +16,7 @@ from srgan_lightning.training.validation import validate_now
 
 NOTICE = b"\nStopping after this update, with a checkpoint. Press Ctrl-C again to stop at once.\n"
 
-AGREE_EVERY = 10  # batches between checks for a signal, for which several GPUs wait for each other
+AGREE_EVERY = 10  # batches between checks for a signal on several GPUs, because they wait for each other at a check
 
 
 class Stopped(Exception):  # noqa: N818  # not an error
@@ -29,8 +29,9 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
     A validation is interrupted or skipped, and the resumed run does it first. At the last update of a run a signal
     changes nothing: the run ends normally.
 
-    A checkpoint is also saved before the first validation of a new run, which may run out of memory and kill the
-    process. The resumed run then does this validation. So does a run without scores that has nothing left to train.
+    A checkpoint is also saved before the first validation of a new run, because this validation may run out of memory
+    and kill the process. The resumed run then does this validation first. A resumed run that has no scores is also
+    validated if there is nothing left to train.
 
     Args:
         path: file of the checkpoint.
@@ -43,7 +44,7 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
         self.validation_due = False
         self.saved = False
         self.started = False
-        self.trained = False  # a batch since the last check
+        self.trained = False  # whether a batch was trained since the last check
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loop, scored = trainer.fit_loop, any(getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks)
@@ -57,7 +58,7 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
                 loop.on_run_end()
 
         loop.run = run_or_validate  # type: ignore[method-assign]
-        # A checkpoint counts its last batch as done, so the resumed run does not log it.
+        # A checkpoint counts its last batch as done, so the resumed run does not log this batch. Log before saving.
         lightning_internals.call_after_logging(trainer, lambda: self._after_batch(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -66,7 +67,7 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
         # restores the original handlers when `fit` ends.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._note)
-        # Lightning synchronises several processes before every batch, for the handlers replaced here.
+        # Lightning synchronises all processes before every batch, which only the replaced handlers need.
         lightning_internals.leave_out_sigterm_broadcast(trainer)
         if self.validation_due:
             self.validation_due = False
@@ -103,7 +104,7 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
         self.validation_due = due
         self._save(trainer)
         if not stop:
-            self.validation_due = False  # the validation follows now
+            self.validation_due = False  # this run does the validation next
             return
         self.stopped = trainer.should_stop = True
         trainer.limit_val_batches = 0  # otherwise Lightning would validate before it stops

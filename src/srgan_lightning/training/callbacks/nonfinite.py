@@ -13,26 +13,27 @@ from srgan_lightning.training.callbacks.health_log import log_health
 from srgan_lightning.training.callbacks.snapshot import Snapshot, scale_learning_rates
 from srgan_lightning.utils.errors import UserError
 
-#: Fields by their keys in checkpoints, which are those of release 0.1.0.
+#: Attributes of `NonFinite` by their keys in checkpoints. The keys are still those of release 0.1.0.
 SAVED = {"skipped": "skipped", "in_a_row": "consecutive_skips", "rolled_back": "rolled_back"}
 
 
 class NonFinite(Callback):
     """A callback that keeps NaN and infinity out of weights, optimisers, BatchNorm statistics and EMA.
 
-    It checks the gradients, in which every fault of data, losses or weights appears. Under DDP they are averages over
-    all processes, so all processes decide alike without communication.
+    It checks the gradients, in which every fault of data, losses or weights appears. Under DDP the gradients are
+    averages over all processes, so all processes decide alike without communication.
 
-    1. An optimiser with non-finite gradients does not step. If it is the discriminator's, the generator does not step
-       either. The update counts for steps and schedules, but changes nothing: BatchNorm statistics are restored too. If
-       the fault is only in the generator's losses, the discriminator has already made its valid update. A fused
-       discriminator optimiser skips its step on the device, so the host waits for the device only once per update.
+    1. An optimiser with non-finite gradients does not step. If the discriminator's optimiser does not step, the
+       generator's does not either. The update counts for steps and schedules, but changes nothing: BatchNorm statistics
+       are restored too. If the fault is only in the generator's losses, the discriminator has already made its valid
+       update. A fused discriminator optimiser skips its step on the device, so the host waits for the device only once
+       per update.
     2. After `skips` skipped updates in a row, everything is rolled back to the last good state, and all learning rates
        are lowered. A state is good if the gradients computed from it were finite.
     3. After `rollbacks` rollbacks, training stops in the last good state, which is validated and saved as usual.
        `failure` gives the reason.
 
-    A resumed run continues the counts; its first good state is the checkpoint.
+    A resumed run continues the counts of skips and rollbacks. Its first good state is the checkpoint.
 
     With 16-mixed, infinite gradients are usual: the gradient scaler then skips the update and lowers its scale. So a
     single skipped update gives no warning, but `skips` in a row still lead to a rollback.
@@ -41,7 +42,7 @@ class NonFinite(Callback):
         skips: number of skipped updates in a row before a rollback.
         rollbacks: maximum number of rollbacks in a run; 0 stops instead of the first rollback.
         factor: factor for the learning rates at every rollback.
-        snapshot_interval: updates between good states; each is a copy of weights and optimisers in CPU memory.
+        snapshot_interval: updates between copies of a good state. A copy has weights and optimisers, in CPU memory.
 
     Raises:
         UserError: a number is out of its range.
@@ -61,7 +62,7 @@ class NonFinite(Callback):
 
     def _start_update(self) -> None:
         self.at_update_start, self.bad_gradients, self.update_complete = True, False, False
-        self.finite: list[Tensor] = []  # flags of this update's optimisers, on the device
+        self.finite: list[Tensor] = []  # per optimiser of this update: whether its gradients are finite
         self.candidate: Snapshot | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -83,7 +84,7 @@ class NonFinite(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self.finite.append(get_total_norm(gradients).isfinite())
-        finite = torch.stack(self.finite).all()  # no step after a bad one in the same update
+        finite = torch.stack(self.finite).all()  # after bad gradients, no later optimiser steps
         scaled = _scaler(trainer) is not None
         last = optimizer is trainer.optimizers[0]  # the generator's step ends an update
         if not last and not scaled and optimizer.defaults.get("fused"):
@@ -155,7 +156,7 @@ def _scaler(trainer: Trainer) -> Any:
 
 
 def _cause(trainer: Trainer, batch: dict[str, Tensor]) -> str:
-    """Describe what is not finite first: training images, losses, or only gradients."""
+    """Describe the earliest values that are not finite: training images, losses, or only gradients."""
     finite = batch["lr"].isfinite().flatten(1).all(1) & batch["hr"].isfinite().flatten(1).all(1)
     if not finite.all():
         images = ", ".join(str(index) for index in batch["index"][~finite].tolist())
