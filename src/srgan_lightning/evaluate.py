@@ -7,7 +7,7 @@ from srgan_lightning.cli.hydra_command import entry_point
 
 @entry_point("evaluate")
 def main(cfg: DictConfig) -> None:
-    from srgan_lightning.inference.scoring import evaluate  # here, so that --help does not wait for torch
+    from srgan_lightning.inference.scoring import evaluate  # imported here, so that --help does not wait for torch
 
     evaluate(cfg)
 

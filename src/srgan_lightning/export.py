@@ -11,7 +11,7 @@ from srgan_lightning.utils.errors import printable
 if TYPE_CHECKING:
     from srgan_lightning.artifacts.export_check import PhotoDifference
 
-#: Names of `artifacts.export.FORMATS`, whose module imports torch.
+#: The names of `artifacts.export.FORMATS`, repeated here because that module imports torch.
 FORMATS = ("onnx", "torch_export", "safetensors", "safetensors16")
 
 
@@ -27,7 +27,7 @@ def precision(text: str) -> str:
 
 
 def in_levels(photos: "Sequence[PhotoDifference]") -> str:
-    """Summarise the differences of several photos from torch."""
+    """Summarise how much the results of several photos differ from torch's."""
     within, values = (sum(getattr(photo, name) for photo in photos) for name in ("within", "values"))
     greatest = max(photo.greatest for photo in photos)
     return f"{greatest:.2g} levels of 255 from torch at most, {within / values:.4%} of values within 1"

@@ -10,19 +10,19 @@ from torch import Tensor
 def bell_kernels(sigma: Tensor, angle: Tensor, beta: Tensor, plateau: Tensor, sides: Tensor, largest: int) -> Tensor:
     """Make Gaussian, generalised Gaussian and plateau kernels.
 
-    With q the squared distance in units of sigma, a generalised Gaussian is exp(-q^beta / 2), which for beta = 1 is the
-    Gaussian. A plateau is 1 / (1 + q^beta).
+    Let q be the squared distance from the centre in units of sigma. A generalised Gaussian is exp(-q^beta / 2);
+    beta = 1 gives the Gaussian. A plateau is 1 / (1 + q^beta).
 
     Args:
         sigma: (B, 2) standard deviations in pixels along the axes of the kernel.
         angle: (B,) rotation of these axes in radians.
         beta: (B,) exponents.
-        plateau: (B,) true for plateaus.
-        sides: (B,) odd sides in pixels, at most `largest`.
+        plateau: (B,) true for plateau kernels.
+        sides: (B,) odd kernel sides in pixels, at most `largest`.
         largest: side of the result, odd.
 
     Returns:
-        (B, largest, largest), zero outside `sides`; each sums to 1.
+        (B, largest, largest), zero outside `sides`; each kernel sums to 1.
     """
     y, x = _grid(largest, sigma)
     cos, sin = (of(angle)[:, None, None] for of in (torch.cos, torch.sin))
@@ -36,12 +36,12 @@ def sinc_kernels(cutoff: Tensor, sides: Tensor, largest: int) -> Tensor:
     """Make circular low-pass filters, which cause ringing like that of codecs and sharpening.
 
     Args:
-        cutoff: (B,) radians per pixel, up to pi.
-        sides: (B,) odd sides in pixels, at most `largest`.
+        cutoff: (B,) cutoff frequencies in radians per pixel, up to pi.
+        sides: (B,) odd kernel sides in pixels, at most `largest`.
         largest: side of the result, odd.
 
     Returns:
-        (B, largest, largest), zero outside `sides`; each sums to 1.
+        (B, largest, largest), zero outside `sides`; each kernel sums to 1.
     """
     y, x = _grid(largest, cutoff)
     radius, cutoff = torch.sqrt(x * x + y * y), cutoff[:, None, None]

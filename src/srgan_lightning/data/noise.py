@@ -1,4 +1,4 @@
-"""Sensor noise: Gaussian, and Poisson, whose strength grows with brightness."""
+"""Add sensor noise: Gaussian noise, and Poisson noise, which grows with brightness."""
 
 import torch
 from torch import Tensor
@@ -16,10 +16,10 @@ def add_noise(
     """Add noise to each image, and clamp to [0, 1].
 
     Args:
-        images: (B, 3, H, W); clamped first.
+        images: (B, 3, H, W), clamped to [0, 1] first.
         size: (B, 2) heights and widths of the images on the canvas (see `imaging.resampling`).
         rng: the RNG of the batch.
-        name: name of the stage.
+        name: name of the degradation pass, for the names of its random numbers.
         gaussian: (B,) standard deviation in levels of 255; 0 for no Gaussian noise.
         poisson: (B,) factor of the Poisson noise; 0 for no Poisson noise.
         grey: (B,) whether the noise is the same in all channels.
@@ -38,10 +38,12 @@ def add_noise(
 def poisson_noise(images: Tensor, normal: Tensor) -> Tensor:
     """Return the noise of photon counting, with 256 photons for white.
 
-    Real-ESRGAN uses as many photons as the image has different levels, rounded up to a power of two. That is mostly
-    256, but one level more, from rounding, doubles it. Here the counts follow from normal numbers by the first two
-    terms of the Cornish-Fisher expansion, which have Poisson's mean, variance and skewness. So every device gives the
-    same noise, without a Poisson sampler.
+    Real-ESRGAN uses as many photons as the image has different levels, rounded up to a power of two. That is 256 for
+    most images, but one additional level, caused by rounding, doubles the number.
+
+    Here the photon counts are computed from normal numbers, with the first two terms of the Cornish-Fisher expansion.
+    The counts have the mean, variance and skewness of the Poisson distribution. No Poisson sampler is needed, so every
+    device gives the same noise.
 
     Args:
         images: (B, C, H, W) in [0, 1].

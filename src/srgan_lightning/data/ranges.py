@@ -6,7 +6,10 @@ from srgan_lightning.utils.errors import UserError
 
 
 def check_range(option: str, value: Sequence[float] | None, low: float, high: float) -> tuple[float, float] | None:
-    """Return the value, two numbers between `low` and `high` in ascending order or None; else raise UserError."""
+    """Return a valid range, or None for None; raise UserError otherwise.
+
+    A valid range is two numbers in ascending order, both from `low` to `high`.
+    """
     if value is None:
         return None
     if (
@@ -21,14 +24,14 @@ def check_range(option: str, value: Sequence[float] | None, low: float, high: fl
 
 
 def check_share(option: str, value: float) -> float:
-    """Return the value, a number from 0 to 1; else raise UserError."""
+    """Return the value if it is a number from 0 to 1; raise UserError otherwise."""
     if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UserError(f"{option}={value}: give a share between 0 and 1.")
     return float(value)
 
 
 def check_kernel(option: str, value: int) -> int:
-    """Return the value, an odd kernel side of at most 101 pixels; else raise UserError."""
+    """Return the value if it is an odd kernel side of at most 101 pixels; raise UserError otherwise."""
     if not isinstance(value, int) or not 1 <= value <= 101 or value % 2 == 0:
         raise UserError(f"{option}={value}: give an odd kernel side from 1 to 101.")
     return value

@@ -1,4 +1,4 @@
-"""Second-order degradation (Real-ESRGAN) of a photo that was shrunk and stored twice, like photos from the web."""
+"""Second-order degradation (Real-ESRGAN): shrink and compress a photo twice, as happens to photos on the web."""
 
 import math
 from collections.abc import Mapping
@@ -23,15 +23,16 @@ Parameters = dict[str, dict[str, Tensor]]
 
 
 class SecondOrder(Bicubic):
-    """Two passes of blur, resizing, noise and JPEG; the second pass ends at LR's size, with a sinc filter.
+    """Two passes of blur, resizing, noise and JPEG, with a final resize to LR and a sinc filter.
 
-    Half of the images are resized to LR before the second JPEG, half after it. Parameters are drawn per image.
+    For half of the images, the final resize and the sinc filter come before the second JPEG; for the other half, after
+    it. Parameters are drawn per image.
 
     Args:
         scale: factor by which LR is smaller.
         clean_probability: share of the images that are plain bicubic.
         first: options of the first pass, on HR; see `Stage`.
-        second: options of the second pass, whose resizing is relative to LR's size.
+        second: options of the second pass, whose resizing factors are relative to LR's size.
         final_sinc_probability: share of the images with a sinc filter at the end.
 
     Raises:
@@ -54,7 +55,7 @@ class SecondOrder(Bicubic):
         self.first, self.second = _stage("first", first), _stage("second", second)
 
     def parameters_of(self, u: Tensor) -> Parameters:
-        """Sample the parameters (B,) of both passes and of the `end` from each image's `degradation_u` (B,)."""
+        """Sample parameters (B,) of both passes and of the final steps (`end`) from `degradation_u` (B,)."""
         rng = CounterRNG(u)
         end = {
             "clean": rng.chance("clean", self.clean_probability),
@@ -131,7 +132,7 @@ def _compress(images: Tensor, size: Tensor, stage: Stage, quality: Tensor) -> Te
 
 
 def _words(parameters: dict[str, Any]) -> list[str]:
-    """Describe a pass without its JPEG."""
+    """Describe a pass in words, without its JPEG."""
     p, words = parameters, []
     if p["blurred"]:
         turned = f" x {p['second_sigma']:.1f}" if p["second_sigma"] != p["sigma"] else ""

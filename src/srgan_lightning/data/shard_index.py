@@ -38,12 +38,12 @@ def fetch_index(url: str, folder: str) -> Path:
 def check_index(path: Path, folder: Path | None = None) -> None:
     """Refuse an index that is not as `make_shards` writes it.
 
-    This is for safety: litdata appends the names of shards and the time of writing to the path of its cache, and
-    downloads to there.
+    The check is for safety: litdata appends shard names and the time of writing, both from the index, to the path of
+    its cache. It downloads to the resulting paths, which must not lead out of the cache.
 
     Args:
         path: the index.
-        folder: folder of the shards if they are local; each must exist and have the size in the index.
+        folder: folder of the shards if they are local; each must exist and be at least as large as the index says.
 
     Raises:
         UserError: the shards hold pickled objects.
@@ -66,7 +66,7 @@ def check_index(path: Path, folder: Path | None = None) -> None:
         raise ValueError(f"{INDEX} lists no shards")
     for name, count, size in sizes:
         _check_name(name, "filename")
-        # A shard starts with the number of images and the offset of each, 4 bytes per number.
+        # A shard starts with the number of images and the offset of each image, 4 bytes per number.
         if not (type(count) is int and type(size) is int and count > 0 and 4 * (count + 2) <= size):
             raise ValueError(f"{INDEX} says that {name} holds {count!r} images in {size!r} bytes")
         if folder is not None:

@@ -17,12 +17,12 @@ from srgan_lightning.data.workers import worker_options
 from srgan_lightning.imaging.reading import EncodedSource, decode
 from srgan_lightning.utils.errors import UserError
 
-#: Records the source of the shards, so that a repeated command does not write finished shards again.
+#: File that records the source of the shards, so that a repeated command does not write finished shards again.
 RECORD = "source.json"
 
 
 class _Checked(Dataset[tuple[str, bytes]]):
-    """Names and encoded images, each decoded once as a check; empty bytes for images that cannot be decoded."""
+    """Names and encoded images. Each image is decoded once as a check, and replaced by empty bytes if that fails."""
 
     def __init__(self, source: EncodedSource, order: list[int], on_error: OnError) -> None:
         self.source, self.order, self.on_error = source, order, on_error
@@ -50,7 +50,7 @@ def finished_shards(source: EncodedSource, folder: str | Path, shard_size: str, 
     Args: see `write_shards`.
 
     Raises:
-        UserError: the folder holds something other than the same call of `write_shards` would write.
+        UserError: the folder holds other data than `write_shards` would write with these arguments.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -60,7 +60,7 @@ def finished_shards(source: EncodedSource, folder: str | Path, shard_size: str, 
         if record["made_of"] == _made_of(source, shard_size, order_seed):
             return int(record["images"])
     except (OSError, ValueError, TypeError, LookupError):
-        pass  # not written by this command, or by a version without a record
+        pass  # another program wrote the folder, or a version of this command that kept no record
     raise UserError(f"output: {folder} exists already and holds other data. Give a new folder.")
 
 
@@ -71,14 +71,14 @@ def _made_of(source: EncodedSource, shard_size: str, order_seed: int | None) -> 
 def write_shards(
     source: EncodedSource, folder: str | Path, shard_size: str, order_seed: int | None, workers: int, on_error: OnError
 ) -> int:
-    """Write the encoded images of a source as litdata shards; the folder appears when all are written.
+    """Write the encoded images of a source as litdata shards; the folder appears when all images are written.
 
     Args:
         source: the images, as encoded bytes.
         folder: the new folder; must not exist.
         shard_size: size of a shard, such as 64MB.
-        order_seed: seed of the random order of the images. Training only mixes images within a shard and its
-            neighbours. None keeps the source's order.
+        order_seed: seed of the random order of the images; None keeps the source's order. The order matters, because
+            training only mixes images within a shard and its neighbours.
         workers: number of processes that read and check.
         on_error: `skip` leaves out images that cannot be read.
 

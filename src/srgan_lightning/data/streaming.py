@@ -28,7 +28,7 @@ except ImportError as error:
     raise UserError("Shards need litdata: pip install '.[streaming]'.") from error
 
 
-logging.getLogger("litdata").setLevel(logging.WARNING)  # it logs its cache in every process
+logging.getLogger("litdata").setLevel(logging.WARNING)  # litdata logs its cache in every process
 
 
 class _Refused(Serializer):  # type: ignore[misc]  # litdata is untyped
@@ -52,7 +52,7 @@ class Shards:
 
     Args:
         url: a folder, or a URL in an object store such as s3://bucket/shards/val.
-        setting: the option that named it, for error messages.
+        setting: the option that named the folder, for error messages.
         size: (height, width) to which `read` crops or resizes images, or None for their own size.
         fit: how to reach `size`; see `CelebA`.
 
@@ -132,8 +132,8 @@ def _reason(error: Exception) -> str:
 class ShardStream(StreamingDataset):  # type: ignore[misc]
     """Training samples in litdata's order: random shards for each process and worker, with their images shuffled.
 
-    The order follows from the seed, the epoch and the numbers of processes and workers. The randomness of a sample
-    follows from the seed, the epoch and its index in the shards, so any process reads the same sample.
+    The order follows from the seed, the epoch and the numbers of processes and workers. The random numbers of a sample
+    follow from the seed, the epoch and the sample's index in the shards, so every process makes the same sample.
 
     Args:
         shards: the images.
@@ -146,7 +146,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
         super().__init__(
             shards.place,
             shuffle=True,
-            drop_last=True,  # every process takes the same number of steps
+            drop_last=True,  # so that every process takes the same number of steps
             seed=seed,
             max_cache_size=cache_size,
             serializers=SERIALIZERS,
@@ -162,7 +162,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
 
 
 class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
-    """litdata's loader with a position that is set from outside.
+    """litdata's loader, with a start position that the caller sets.
 
     litdata counts an epoch when an iterator is exhausted. This count would be wrong here: Lightning discards some
     iterators without using them, and stops others after the last batch of the epoch, before they are exhausted.
@@ -177,7 +177,7 @@ class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
         super().__init__(stream, **options)
         self.seen = seen
         self.set_epoch(seen[0])
-        self.sampler.set_epoch = self.set_epoch  # Lightning only sets the epoch of samplers
+        self.sampler.set_epoch = self.set_epoch  # Lightning sets the epoch only on samplers
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

@@ -7,10 +7,10 @@ import sys
 from multiprocessing.util import Finalize
 from typing import Any
 
-#: Set explicitly, because the default differs: joblib changes it to loky, whose queues work only with loky's own
-#: processes, and Python 3.14 changes it to forkserver. A forked worker starts in milliseconds and shares the list of
-#: images. A worker started in another way imports torch first. This takes seconds and repeats at every validation.
-#: Forking is safe since workers never use CUDA. macOS has no safe fork.
+#: How loader processes are started. The method is set explicitly, because the default differs: Python 3.14 uses
+#: forkserver, and joblib sets loky, whose queues work only with loky's own processes. A forked worker starts in
+#: milliseconds and shares the list of images. A worker started in another way imports torch first, which takes seconds
+#: at every validation. Forking is safe, because workers never use CUDA. macOS has no safe fork.
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
@@ -19,7 +19,7 @@ def ignore_signals_in_worker(worker: int) -> None:
 
     The training process still needs its workers while it shuts down cleanly.
     """
-    os.setpgid(0, 0)  # Ctrl-C goes to the process group
+    os.setpgid(0, 0)  # a process group of its own, because Ctrl-C goes to the whole group
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
@@ -27,10 +27,10 @@ def ignore_signals_in_worker(worker: int) -> None:
 def kill_workers() -> None:
     """Kill the remaining workers of an exiting process.
 
-    The traceback of an error, or an interrupted validation, can keep a loader alive. Python would send its workers
-    SIGTERM, which they ignore, and wait for them forever.
+    The traceback of an error, or an interrupted validation, can keep a loader alive. At exit, Python would send its
+    workers SIGTERM, which they ignore, and wait for them forever.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # otherwise PyTorch would report each as a crashed worker
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # otherwise PyTorch would report each killed worker as crashed
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()

@@ -13,7 +13,8 @@ from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.onnx_files import onnx_session, read_onnx
 
 SETTING = "identity.model"
-SIDE = 112  # of ArcFace's and SFace's input
+#: Side of the input in pixels if the file leaves it open; the side of ArcFace and SFace.
+SIDE = 112
 #: Input normalisation of InsightFace's embedders, for pixels in [0, 255]: x becomes (x - LEVELS) / LEVELS.
 LEVELS = 127.5
 
@@ -27,7 +28,7 @@ class FaceEmbedder:
             subtraction and a multiplication, as SFace does (InsightFace's rule).
         std: the divisor after the subtraction, on the scale 0 to 255. None: 127.5, or 1 for such networks.
         bgr: the network expects blue, green, red.
-        crop: side of a central square, as a share of the shorter side. The square is treated as an aligned face.
+        crop: side of a central square, as a share of the face's shorter side. The square is treated as an aligned face.
 
     Raises:
         UserError: the file is unusable or hostile, the network's input has another shape, or an option is out of range.
@@ -78,7 +79,7 @@ class FaceEmbedder:
         levels = 255 * resize_bicubic(square, (self.size[0], self.size[1])).clamp(0, 1)
         x = (levels - self.mean) / self.std
         x = x.flip(1) if self.bgr else x
-        try:  # one by one: many embedders accept one image only
+        try:  # one by one: many embedders accept only one image
             rows = [self.session.run(None, {self.input: row[None].numpy()})[0] for row in x]
         except Exception as error:  # the runtime's errors have no public base class
             raise UserError(f"{self.setting} fails on a face: {str(error)[:300]}") from error

@@ -24,8 +24,8 @@ class Format:
         alpha: can have an alpha channel.
         grey16: can have 16 bits in grey.
         metadata: can have EXIF and a colour profile.
-        copied: bytes per pixel that encoding needs beside the picture itself: 4 for PIL's copy of it.
-        options: for PIL's `save`.
+        copied: bytes per pixel that encoding needs in addition to the picture; 4 for PIL's copy of the picture.
+        options: further arguments of PIL's `save`.
     """
 
     name: str
@@ -64,8 +64,8 @@ def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
         max_pixels: maximum number of pixels, at most `MAX_PIXELS`; a larger image is not decoded.
 
     Raises:
-        UserError: it is not an image, or is truncated.
-        TooManyPixelsError: it has too many pixels.
+        UserError: the file is not an image, or is truncated.
+        TooManyPixelsError: the image has too many pixels.
     """
     with opened(path, "it") as image:
         if image.width * image.height > max_pixels:
@@ -120,8 +120,8 @@ def write_picture(path: Path, picture: Picture) -> None:
 def partial_name(path: Path) -> str:
     """Return the name of a file while it is written.
 
-    It depends only on the name of the final file, so that a resumed run replaces the partial file of a killed run.
-    It has a fixed length, because the name of the final file may already be as long as the disk allows.
+    The name depends only on the name of the final file, so that a resumed run replaces the partial file of a killed
+    run. Its length is fixed, because the name of the final file may already be as long as the file system allows.
     """
     return f".{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:16]}.partial"
 

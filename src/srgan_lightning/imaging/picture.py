@@ -62,7 +62,9 @@ def split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """Convert a PIL image of any mode, turned upright by its EXIF orientation; only the first of several frames.
+    """Convert a PIL image of any mode, and turn it upright by its EXIF orientation.
+
+    Of several frames, only the first is converted.
 
     Raises:
         UserError: the mode has no fixed range (F), or PIL cannot convert it to RGB (LAB).
@@ -75,7 +77,7 @@ def from_pil(image: Image.Image) -> Picture:
         return Picture(grey[..., None], None, icc, exif, notes)
     if image.mode == "CMYK":
         notes.append("CMYK is converted to RGB")
-        image, icc = _cmyk_to_rgb(image, icc), None  # the profile described the inks
+        image, icc = _cmyk_to_rgb(image, icc), None  # the profile described CMYK, not RGB
     grey_modes = image.mode in ("1", "L", "LA", "La")
     mode = ("L" if grey_modes else "RGB") + ("A" if image.has_transparency_data else "")
     if image.mode != mode:
@@ -116,7 +118,7 @@ def _photo_exif(image: Image.Image, notes: list[str]) -> bytes | None:
         for tag in STORAGE_TAGS:
             exif.pop(tag, None)
         if EXIF_IFD in exif:
-            for tag in (EXIF_WIDTH, EXIF_HEIGHT):  # the size before upscaling
+            for tag in (EXIF_WIDTH, EXIF_HEIGHT):  # these tags hold the size before upscaling
                 exif.get_ifd(EXIF_IFD).pop(tag, None)
         return exif.tobytes() if len(exif) else None
     except Exception:  # PIL raises many types for damaged EXIF; the pixels may be intact
@@ -132,7 +134,7 @@ def _cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
             assert converted is not None, "only a conversion in place returns None"
             return converted
         except (ImageCms.PyCMSError, OSError):
-            pass  # the profile is damaged or of other inks: PIL's plain formula is the best left
+            pass  # the profile is damaged or not for CMYK, so PIL's plain formula is used
     return image.convert("RGB")
 
 

@@ -18,7 +18,7 @@ def draw_grid(rows: Sequence[Sequence[Tensor]], titles: Sequence[str]) -> Tensor
 
     Args:
         rows: rows of pictures (3, H, W) in [0, 1]; smaller ones are centred in cells of the largest size.
-        titles: one per column.
+        titles: one title per column.
 
     Returns:
         (3, H', W') in [0, 1].

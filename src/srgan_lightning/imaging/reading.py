@@ -15,14 +15,15 @@ from torch import Tensor
 
 from srgan_lightning.utils.errors import UserError, printable
 
-try:  # deprecated since torchvision 0.29: once it is removed, PIL decodes everything
+try:  # `decode_jpeg` is deprecated since torchvision 0.29; once it is removed, PIL decodes everything
     from torchvision.io import decode_jpeg
 except ImportError:
     decode_jpeg = None
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
-#: The only decoders that a file may reach. PIL chooses by content, not by name, and has risky decoders that are not
-#: needed here: EPS starts Ghostscript, another program. MPO, which some cameras write, is read as JPEG.
+#: The only formats that PIL may decode. PIL chooses a decoder by the file's content, not by its name. Some decoders are
+#: risky and not needed here, such as EPS, which starts another program (Ghostscript). MPO files, which some cameras
+#: write, are read as JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF")
 MAX_PIXELS = 89_478_485  # PIL's own threshold for decompression bombs: 256 MB of RGB
 
@@ -92,7 +93,8 @@ def opened(file: str | Path | IO[bytes], name: str) -> Iterator[Image.Image]:
         name: its name in error messages.
 
     Raises:
-        UserError: it has more than `MAX_PIXELS`, or is none of `FORMATS`. Damaged pixels raise it inside the `with`.
+        UserError: the image has more than `MAX_PIXELS`, is in none of `FORMATS`, or is damaged. If only its pixels are
+            damaged, decoding them inside the `with` raises the error.
     """
     try:
         with warnings.catch_warnings():
@@ -170,7 +172,7 @@ def decode(data: bytes, name: str) -> Tensor:
     with opened(io.BytesIO(data), name) as image:
         plain = image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1
     if plain and decode_jpeg is not None:
-        with suppress(RuntimeError):  # PIL can read it, or has a clearer message
+        with suppress(RuntimeError):  # PIL may still read the file, or has a clearer message
             pixels: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
             return pixels
     return to_tensor(open_image(io.BytesIO(data), name))
@@ -195,8 +197,8 @@ def no_such_folder(folder: str | Path, setting: str, otherwise: str = "") -> Use
 def files_below(folder: str | Path) -> list[Path]:
     """Return all files below a folder, sorted; links to folders are followed.
 
-    Each folder is entered once, so circular links end. A folder's own path is preferred to a link's. Unreadable folders
-    are left out with a warning.
+    Each folder is entered once, so circular links are harmless. A folder's own path is preferred to a path through a
+    link. Unreadable folders are left out with a warning.
     """
     found: list[Path] = []
     entered: set[tuple[int, int]] = set()
@@ -212,7 +214,7 @@ def files_below(folder: str | Path) -> list[Path]:
                 entered.add((status.st_dev, status.st_ino))
                 links += (path for name in folders if os.path.islink(path := os.path.join(parent, name)))
                 paths = (os.path.join(parent, name) for name in files)
-                found += (Path(path) for path in paths if os.path.isfile(path))  # no pipes and devices
+                found += (Path(path) for path in paths if os.path.isfile(path))  # leaves out pipes and devices
         waiting = sorted(links)
     return sorted(found)
 
@@ -250,5 +252,5 @@ def image_size(path: Path) -> Size:
     """
     with opened(path, str(path)) as image:
         width, height = image.size
-        sideways = orientation(image) >= 5  # these swap width and height
+        sideways = orientation(image) >= 5  # these orientations swap width and height
     return (width, height) if sideways else (height, width)

@@ -1,7 +1,7 @@
-"""Batches of images of different sizes, each resized by its own factor.
+"""Resize batches of images of different sizes, each image by its own factor.
 
-Each image lies at the top left of a common canvas. Beyond its own size it repeats its last row and column, as filters
-and JPEG do at a border. So the rest of the canvas does not change the image.
+Each image lies at the top left of a common canvas. The rest of the canvas repeats the image's last row and column, as
+filters and JPEG do at a border. So the rest does not change the image.
 """
 
 import torch
@@ -17,7 +17,10 @@ def full_size(images: Tensor) -> Tensor:
 
 
 def canvas_for(sizes: Tensor, bound: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width that hold all `sizes` (B, 2): the least on the CPU; on a GPU `bound`, to avoid a sync."""
+    """Return height and width of a canvas that holds images of all `sizes` (B, 2).
+
+    On a CPU, it is the smallest such canvas. On a GPU, it is `bound`, because reading the sizes would need a sync.
+    """
     if sizes.device.type != "cpu":
         return bound
     height, width = sizes.amax(dim=0).tolist()
@@ -40,7 +43,7 @@ def repeat_border(images: Tensor, size: Tensor) -> Tensor:
 def resize(
     images: Tensor, size: Tensor, new_size: Tensor, canvas: tuple[int, int], mode: Tensor, antialias: bool
 ) -> Tensor:
-    """Resize each image to its own size.
+    """Resize each image to its own new size.
 
     Args:
         images: (B, C, H, W).

@@ -9,7 +9,7 @@ from PIL import Image
 
 from srgan_lightning.imaging.picture import Picture, Pixels
 
-STRIP = 256  # rows of the result
+STRIP = 256  # rows of the result per strip
 Floats = NDArray[np.float32]
 
 
@@ -25,7 +25,7 @@ def resized_strips(pixels: NDArray[np.generic], size: tuple[int, int]) -> Iterat
     """
     height, width = size
     ratio = pixels.shape[0] / height
-    reach = 2 * max(ratio, 1.0)  # of the kernel, in rows of `pixels`
+    reach = 2 * max(ratio, 1.0)  # radius of the kernel, in rows of `pixels`
     for start in range(0, height, STRIP):
         stop = min(start + STRIP, height)
         first = max(math.floor(start * ratio - reach) - 1, 0)
@@ -47,7 +47,7 @@ def resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Resize to a height and width; alpha too."""
+    """Resize a picture and its alpha to a height and width."""
     alpha = None if picture.alpha is None else resize_pixels(picture.alpha, size)
     return Picture(resize_pixels(picture.colour, size), alpha, picture.icc, picture.exif, picture.notes)
 

@@ -33,14 +33,15 @@ class Tile:
 def tiles(height: int, width: int, tile: int, overlap: int, multiple: int = 1) -> Iterator[Tile]:
     """Cut an image into parts of nearly equal size.
 
-    Crops end at the borders of the image. So the network pads with zeros only there, as it does on the whole image.
+    Crops do not extend beyond the image. So the network pads with zeros only at the borders of the image, as it does on
+    the whole image.
 
     Args:
-        height: of the image, in LR pixels.
-        width: of the image, in LR pixels.
+        height: height of the image in LR pixels.
+        width: width of the image in LR pixels.
         tile: longest side of a core; 0 for the whole image at once.
         overlap: width of the surroundings of a core on each side, in LR pixels.
-        multiple: crops begin at multiples of this; cores and overlaps may then be longer by less than this number.
+        multiple: crops begin at multiples of this number. Cores and overlaps may grow, by less than this number.
     """
     for rows, seen_rows in _cut(height, tile, overlap, multiple):
         for columns, seen_columns in _cut(width, tile, overlap, multiple):
@@ -57,14 +58,15 @@ def run_tiled(
         image: (B, C, H, W).
         scale: how many times larger the result is.
         tile: see `tiles`.
-        overlap: see `tiles`; from `function`'s receptive radius on, the result equals one call with the whole image.
+        overlap: see `tiles`. If it is at least the receptive radius of `function`, the result equals one call with the
+            whole image.
         multiple: see `tiles`.
     """
     height, width = image.shape[-2:]
     result: Tensor | None = None
     for part in tiles(height, width, tile, overlap, multiple):
         piece = function(image[..., part.crop[0], part.crop[1]])
-        if result is None:  # the number of channels is unknown before
+        if result is None:  # the number of channels is unknown before the first tile
             result = piece.new_empty((*piece.shape[:2], scale * height, scale * width))
         rows, columns = part.kept(scale)
         target_rows, target_columns = part.target(scale)

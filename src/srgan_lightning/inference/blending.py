@@ -14,7 +14,8 @@ from srgan_lightning.utils.errors import UserError
 def blend(first: SRModule, second: SRModule, amount: float) -> SRModule:
     """Interpolate all weights and BatchNorm statistics of two generators (Wang et al. 2018, ESRGAN, section 3.4).
 
-    The images are good if one generator was trained from the other, as SRGAN from SRResNet in the paper's second stage.
+    Results are good if one generator was trained from the other, as SRGAN is trained from SRResNet in the paper's
+    second stage.
 
     Args:
         first: a generator; it is not changed.
@@ -42,7 +43,7 @@ def blend(first: SRModule, second: SRModule, amount: float) -> SRModule:
         )
     blended = copy.deepcopy(first).eval()
     others = second.state_dict()
-    for name, tensor in blended.state_dict().items():  # shares memory with the network
+    for name, tensor in blended.state_dict().items():  # the tensors share memory with the network
         if tensor.is_floating_point():  # except BatchNorm's count of batches, which is not used at inference
             tensor.copy_(torch.lerp(tensor, others[name].to(tensor.device), amount))
     return blended

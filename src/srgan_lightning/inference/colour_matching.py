@@ -5,15 +5,17 @@ import numpy as np
 from srgan_lightning.imaging.picture import Pixels
 from srgan_lightning.imaging.resizing import Floats, resized_strips, to_depth
 
-#: Dilations in LR pixels. At x4 the low frequencies are those of five wavelet levels in SR pixels, as in the paper.
+#: Dilation of each wavelet level in LR pixels. At x4, these levels give the same low frequencies as the paper's five
+#: levels in SR pixels.
 DILATIONS = (1, 2, 4)
 
 
 def match_colours(sr: Pixels, lr: Pixels) -> None:
     """Replace the low frequencies of SR by those of LR, in place; at x4, detail finer than about 13 SR pixels stays.
 
-    This is the wavelet colour fix of StableSR (Wang et al. 2023, section 3.4). Here the low frequencies are computed at
-    the size of LR, with SR downsampled by antialiased bicubic, which is much faster and needs no second large image.
+    This is the wavelet colour fix of StableSR (Wang et al. 2023, section 3.4). Here SR is first downsampled to the size
+    of LR by antialiased bicubic, and the low frequencies are computed there. This is much faster and needs no second
+    large image.
 
     Args:
         sr: (scale * H, scale * W, C), uint8 or uint16.
@@ -26,7 +28,7 @@ def match_colours(sr: Pixels, lr: Pixels) -> None:
 
 
 def low_frequencies(pixels: Floats) -> Floats:
-    """Return the low-pass part of (H, W, C) of an à-trous wavelet transform with the kernel 1/4, 1/2, 1/4."""
+    """Return the low frequencies of pixels (H, W, C), by an à-trous wavelet transform with kernel (1/4, 1/2, 1/4)."""
     for dilation in DILATIONS:
         for axis in (0, 1):
             sides = [(dilation, dilation) if side == axis else (0, 0) for side in range(3)]

@@ -23,8 +23,8 @@ def comparison_grid(pictures: list[Pictures]) -> Tensor:
         pictures: evaluated images of any sizes.
 
     Returns:
-        (3, H, W) in [0, 1], with titles: per row bicubic, SR and HR, each fitted into 256 pixels, then their centres,
-        enlarged 4 times.
+        (3, H, W) in [0, 1], with titles. Each row shows bicubic, SR and HR, fitted into 256 pixels, and then their
+        centres, enlarged 4 times.
     """
     rows: list[list[Tensor]] = []
     for picture in pictures:
@@ -58,7 +58,7 @@ def weights_grid(names: Sequence[str], pictures: Sequence[Sequence[Pictures]]) -
 
 
 def _detailed(hr: Tensor) -> tuple[int, int, int]:
-    """Return top, left and side of the square of SIDE / ZOOM pixels in (1, 3, H, W) with the most fine detail."""
+    """Return top, left and side (at most SIDE / ZOOM) of the square of HR (1, 3, H, W) with the most fine detail."""
     side = min(SIDE // ZOOM, *hr.shape[-2:])
     small = resize_bicubic(hr, (-(-hr.shape[-2] // 2), -(-hr.shape[-1] // 2)))
     detail = (hr - resize_bicubic(small, (hr.shape[-2], hr.shape[-1]))).square().mean(dim=1)

@@ -1,4 +1,4 @@
-"""Measure time, memory and weights of upscaling, for all generators alternately on the same image."""
+"""Measure time, memory and number of weights of generators, which take turns on the same image."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ ROUNDS = 3
 class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no annotations
     """A context that records the peak size in bytes of all living tensors created inside it.
 
-    The memory of the process would include memory that the allocator kept from earlier work.
+    The memory of the whole process would be too large: it includes memory that the allocator kept from earlier work.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
                 key = storage._cdata
-                if key not in known and key not in self.alive:  # views and in-place results share memory
+                if key not in known and key not in self.alive:  # views and in-place results share counted memory
                     self.alive[key] = storage.nbytes()
                     self.now += storage.nbytes()
                     weakref.finalize(storage, self._free, key)
@@ -49,7 +49,7 @@ class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
 
 
 def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
-    """Return the peak memory in bytes of the tensors of a call; on CUDA as counted by its allocator."""
+    """Return the peak memory in bytes of the tensors that a call creates; on CUDA, its allocator counts them."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -70,20 +70,20 @@ def measure_costs(
     """Measure seconds and megabytes per megapixel of SR.
 
     Args:
-        upscalers: functions by name from LR (1, 3, h, w) to SR on the CPU.
-        device: the device on which they run.
+        upscalers: functions by name. Each maps LR (1, 3, h, w) to SR, both on the CPU.
+        device: the device on which the upscalers run.
         scale: upscaling factor.
 
     Returns:
-        By name, `seconds_per_megapixel`, the median of a few alternating calls after a warm-up, and
-        `megabytes_per_megapixel`, the peak without the weights.
+        The costs by name. `seconds_per_megapixel` is the median of a few alternating calls after a warm-up.
+        `megabytes_per_megapixel` is the peak memory without the weights.
     """
     side = GPU_SIDE if device.type == "cuda" else CPU_SIDE
     lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     megapixels = (scale * side) ** 2 / 1e6
     seconds: dict[str, list[float]] = {name: [] for name in upscalers}
     memory = {name: peak_bytes(partial(upscale, lr), device) for name, upscale in upscalers.items()}
-    for number in range(1 + ROUNDS):  # the first is the warm-up
+    for number in range(1 + ROUNDS):  # the first round is the warm-up
         for name, upscale in upscalers.items():
             start = time.perf_counter()
             upscale(lr)  # the result is on the CPU, so no synchronisation is needed

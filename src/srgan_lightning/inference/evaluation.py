@@ -19,12 +19,12 @@ Upscaler = Callable[[Tensor], Tensor]
 
 
 class EvaluationSet:
-    """HR images with their LR, from files or degraded.
+    """HR images with their LR, which is read from files or made from HR.
 
     Args:
         hr_dir: HR images, searched recursively.
-        lr_dir: their LR images, matched by stem, or None.
-        degradation: makes LR if `lr_dir` is None; its `scale` is also used for given LR.
+        lr_dir: LR images, matched to HR by stem; None makes LR with `degradation`.
+        degradation: makes LR if `lr_dir` is None. Its `scale` is also the scale of LR images from files.
 
     Raises:
         UserError: folders or files are missing, unreadable, too small or do not match.
@@ -98,8 +98,8 @@ def evaluate_set(
         seen: called with the pictures of every image, for grids and other metrics.
 
     Returns:
-        `n`; the mean of each score by name, with the prefix `bicubic_` for bicubic; and `images`, a list with the
-        scores of each image.
+        `n`, the number of images; the mean of each score by name, with the prefix `bicubic_` for bicubic's scores; and
+        `images`, a list with the scores of each image.
     """
     bicubic = bicubic_upscaler(images.scale)
     rows: list[dict[str, Any]] = []

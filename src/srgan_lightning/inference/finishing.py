@@ -17,7 +17,7 @@ class Finish:
 
     Args:
         outscale: factor for width and height, any number above 0; None for the generator's scale.
-        size: width and height in pixels into which the result is fitted with its aspect ratio; or None.
+        size: width and height in pixels of a box into which the result fits with its aspect ratio; None for no box.
         match_colours: give the result the low frequencies of the input.
 
     Raises:

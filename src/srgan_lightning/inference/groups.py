@@ -1,4 +1,4 @@
-"""Group small images of equal size for upscaling in one batch, because a single one does not keep a GPU busy."""
+"""Group small images of equal size for upscaling in one batch, because a single image does not keep a GPU busy."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,20 +9,23 @@ from srgan_lightning.imaging.reading import Size, image_size
 from srgan_lightning.inference.inputs import Job
 from srgan_lightning.utils.errors import UserError
 
-#: LR pixels per batch.
+#: Maximum number of LR pixels per batch on a GPU.
 GPU_PIXELS = 2**17
 
 
 def group_pixels(device: torch.device) -> int:
     """Return the maximum number of LR pixels per batch for a device; 0 for a CPU, which one image keeps busy.
 
-    On a CPU batches are no faster (0.99 to 1.09 times), and a batch sums in another order than one image.
+    On a CPU, batches are no faster (0.99 to 1.09 times), and their results are rounded differently from those of single
+    images, because a batch sums in another order.
     """
     return 0 if device.type == "cpu" else GPU_PIXELS
 
 
 def grouped(jobs: Sequence[Job], pixels: int) -> list[list[Job]]:
-    """Group jobs of equal image size, read from the files' headers, with at most `pixels` per group; 0: no groups.
+    """Group jobs of equal image size, with at most `pixels` LR pixels per group; 0 makes each job its own group.
+
+    The sizes are read from the files' headers.
 
     Returns:
         All jobs, each once. Larger images and unreadable files form groups of one.

@@ -26,9 +26,10 @@ def list_jobs(inputs: Sequence[str], out: Path, suffix: str, form: str) -> list[
 
     Args:
         inputs: files, folders (searched recursively for image files) and globs.
-        out: a folder; for a single input file also an image file, recognised by its suffix.
+        out: a folder. For a single input file, it may also be an image file, recognised by its suffix.
         suffix: appended to the stem of each name, such as `_x4`.
-        form: `same`, or the format of all results, such as `png`; unknown formats become PNG.
+        form: `same` for the format of each input, or one format for all results, such as `png`. With `same`,
+            results are PNG if the input's format cannot be written.
 
     Raises:
         UserError: an input does not exist, two results would have the same name, a result would replace an input, or
@@ -50,7 +51,7 @@ def list_jobs(inputs: Sequence[str], out: Path, suffix: str, form: str) -> list[
     elif os.path.lexists(out) and not out.is_dir():
         raise UserError(f"-o {out} is a file: give a folder, or remove the file.")
     else:
-        found = dict.fromkeys(pair for text in inputs for pair in _find(text, out))  # without repeats, in order
+        found = dict.fromkeys(pair for text in inputs for pair in _find(text, out))  # without duplicates, in order
         jobs = [Job(source, _target(source, out / folder, suffix, form)) for source, folder in found]
     _check_disjoint(jobs)
     return jobs
@@ -83,7 +84,7 @@ def without_done(jobs: Sequence[Job], resume: bool, overwrite: bool, fingerprint
     Args:
         jobs: all jobs.
         resume: skip jobs with existing results, unless other weights or options made them.
-        overwrite: replace existing results; with `resume`, only those not recorded as made with `fingerprint`.
+        overwrite: replace existing results; with `resume`, only results without a record of `fingerprint`.
         fingerprint: fingerprint of the upscaler.
 
     Returns:

@@ -1,4 +1,7 @@
-"""Estimate the memory for a picture and its result from the file's header. Tiles only limit the network's memory."""
+"""Estimate the memory for a picture and its result from the file's header.
+
+The check is needed although images are cut into tiles, because tiles limit only the memory of the network.
+"""
 
 from pathlib import Path
 
@@ -21,7 +24,8 @@ def check_room(source: Path, target: Path, scale: int, share: int = 1, finish: F
         finish: colours and size of the result.
 
     Raises:
-        UserError: the file is not an image, the result is too large for its format, or both do not fit into memory.
+        UserError: the file is not an image, the result is too large for its format, or image and result together do not
+            fit into memory.
     """
     with opened(source, "it") as image:
         width, height = image.size if orientation(image) < 5 else image.size[::-1]
@@ -55,14 +59,15 @@ def memory_needed(
         depth: bytes per channel, 1 or 2.
         scale: see `check_room`.
         form: format of the result. PNG is written in strips; for other formats PIL copies the whole result.
-        result: pixels of the result if it is resized.
+        result: pixels of the final result; None if the network's result is not resized.
         matched: whether colours are matched to the input.
     """
     held, network = channels * depth, scale**2 * pixels
     result = network if result is None else result
     reading = pixels * (4 + 4 + held)  # PIL's image, its copy, and the array
-    matching = 4 * 4 * channels * pixels if matched else 0  # float32: input, SR at its size, and two differences
+    # Four arrays in float32: the input, SR at the input's size, and two differences.
+    matching = 4 * 4 * channels * pixels if matched else 0
     resizing = held * (network + (result if result != network else 0))
-    together = held if form is not PNG and channels in (2, 4) else 0  # colour and alpha in one array
+    together = held if form is not PNG and channels in (2, 4) else 0  # a copy with colour and alpha in one array
     writing = result * (held + together + form.copied)
     return max(reading, pixels * held + max(network * held + matching, resizing, writing))

@@ -14,8 +14,9 @@ from srgan_lightning.imaging.reading import opened
 from srgan_lightning.utils.errors import UserError
 
 PIPE = "-"
-MAX_BYTES = 2**30  # largest piped picture; above the largest that can be read
-SUFFIXES = {form.name: suffix for suffix, form in reversed(FORMATS.items())}  # .jpg, not .jpeg
+MAX_BYTES = 2**30  # limit of a piped file; every picture that can be read is smaller
+#: The suffix of each format, by PIL's name. `reversed` makes it .jpg, not .jpeg.
+SUFFIXES = {form.name: suffix for suffix, form in reversed(FORMATS.items())}
 
 
 @dataclass(frozen=True)

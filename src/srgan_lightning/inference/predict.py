@@ -24,12 +24,13 @@ from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError, printable
 from srgan_lightning.utils.logging import silence_lightning
 
-#: Maximum number of threads that write results. Results larger than SMALL_BYTES are written before the next image.
+#: Maximum number of threads that write results. Results larger than SMALL_BYTES are written
+#: before the next image is upscaled.
 MAX_THREADS, SMALL_BYTES = 4, 2**25
 
 
 class UpscalingModule(LightningModule):
-    """A module that reads and upscales this process's share of the jobs; on a GPU, small equal images in batches."""
+    """A module that reads and upscales its process's jobs; on a GPU, small images of equal size form batches."""
 
     def __init__(self, jobs: Sequence[Job], upscaler: TiledUpscaler) -> None:
         super().__init__()
@@ -38,17 +39,17 @@ class UpscalingModule(LightningModule):
         self.generator = upscaler.generator  # a submodule, so that the Trainer moves it to its device
 
     def predict_dataloader(self) -> DataLoader[list[Job]]:
-        """Load every n-th job; Lightning's sampler would repeat jobs to make the shares equal."""
+        """Load every n-th job for n processes; Lightning's sampler would repeat jobs to make the shares equal."""
         share = self.jobs[self.trainer.global_rank :: self.trainer.world_size]
         groups: Any = grouped(share, group_pixels(self.device))
         return DataLoader(groups, batch_size=1, collate_fn=_single)
 
     def transfer_batch_to_device(self, batch: list[Job], device: torch.device, dataloader_idx: int) -> list[Job]:
-        return batch  # paths; tiles are moved to the device one by one
+        return batch  # a batch only holds paths; tiles are moved to the device one by one
 
     def predict_step(self, batch: list[Job], batch_idx: int) -> list[Picture | UserError]:
         results: dict[int, Picture | UserError] = {}
-        alike: dict[Any, dict[int, Picture]] = defaultdict(dict)  # by shape and depth
+        alike: dict[Any, dict[int, Picture]] = defaultdict(dict)  # by shape and depth, then by number of the job
         for number, job in enumerate(batch):
             try:
                 upscaler, share = self.upscaler, self.trainer.world_size
@@ -67,11 +68,11 @@ class UpscalingModule(LightningModule):
         except UserError as error:
             if len(pictures) == 1:
                 return [error]
-        return [self._upscaled([picture])[0] for picture in pictures]  # to find the one that fails
+        return [self._upscaled([picture])[0] for picture in pictures]  # one by one, to find the picture that fails
 
 
 class ImageWriter(BasePredictionWriter):
-    """A callback that writes each result at once; small ones in threads, while the next images are upscaled.
+    """A callback that writes results after each batch. Threads write small ones while the next images are upscaled.
 
     Args:
         fingerprint: fingerprint of the upscaler, recorded for each result.
@@ -97,7 +98,7 @@ class ImageWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        self._finish()  # hold the results of at most two batches
+        self._finish()  # so that at most two batches of results are in memory
         for job, result in zip(batch, prediction, strict=True):
             if isinstance(result, UserError):
                 self.failures[str(job.source)] = str(result)
@@ -109,7 +110,7 @@ class ImageWriter(BasePredictionWriter):
 
     def _write(self, job: Job, result: Picture) -> None:
         write_picture(job.target, result)
-        with suppress(OSError):  # without a record, --resume takes the result as its own
+        with suppress(OSError):  # without a record, --resume assumes the same weights and options
             add_to_record(job.target, self.fingerprint)
         if result.notes:
             print(printable(f"{job.source}: {'; '.join(result.notes)}."), file=sys.stderr, flush=True)
@@ -148,7 +149,7 @@ def upscale_files(
         Error messages by path of the broken file.
 
     Raises:
-        UserError: there are fewer devices than processes.
+        UserError: there are too few GPUs or cores for the processes.
     """
     processes = min(processes, len(jobs))
     if device.type != "cpu" and processes > 1 and (device.index is not None or processes > torch.cuda.device_count()):

@@ -1,15 +1,15 @@
-"""Record in a folder of results which weights and options made them, for `upscale --resume`."""
+"""Record which weights and options made the results in a folder, for `upscale --resume`."""
 
 import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-NAME = ".srgan_upscale.jsonl"  # a line per result with its name and the upscaler's fingerprint
+NAME = ".srgan_upscale.jsonl"  # one line per result: its name and the upscaler's fingerprint
 
 
 def add_to_record(result: Path, fingerprint: str) -> None:
-    """Record the fingerprint of the upscaler of a result; several processes may write at once.
+    """Record the fingerprint of the upscaler that made a result; several processes may write at once.
 
     Raises:
         OSError: the record cannot be written.

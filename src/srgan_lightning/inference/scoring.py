@@ -126,7 +126,7 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
 
 
 def _costs(upscalers: Mapping[str, Upscaler], device: torch.device, scale: int) -> dict[str, dict[str, float]]:
-    """Return each generator's costs, by name and `metrics.tables.COSTS`."""
+    """Return each generator's costs: by name, a value for each key of `metrics.tables.COSTS`."""
     costs = measure_costs(upscalers, device, scale)
     return {
         name: {"weights_count": 0 if name == "bicubic" else count_weights(load_trained(name).generator), **cost}

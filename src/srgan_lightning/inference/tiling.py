@@ -16,14 +16,14 @@ TILE = 256
 OVERLAP = 64
 #: Width in LR pixels of the strips for measuring a generator's receptive radius.
 STRIP_DEPTH = 16
-#: Largest rounding difference of two equal results, as a share of the largest value.
+#: Largest difference of two results that still counts as rounding, as a share of the largest value.
 SAME = 1e-4
 
 _measured: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 
 
 def super_resolve(generator: SRModule, lr: Tensor) -> Tensor:
-    """Upscale whole images; large ones in tiles to save memory, if the result is the same.
+    """Upscale whole images; cut large ones into tiles to save memory, if the result is the same.
 
     Args:
         generator: a network in eval mode.
@@ -39,7 +39,7 @@ def super_resolve(generator: SRModule, lr: Tensor) -> Tensor:
 
 
 def tile_multiple(generator: SRModule) -> int:
-    """Return the number of LR pixels at whose multiples tiles begin."""
+    """Return a number of LR pixels; tiles begin at its multiples."""
     traits = traits_of(generator)
     return traits.tile_multiple or traits.side_multiple
 
@@ -47,10 +47,11 @@ def tile_multiple(generator: SRModule) -> int:
 def receptive_radius(generator: SRModule) -> int | None:
     """Return the overlap in LR pixels with which tiles give the result of the whole image.
 
-    If the generator does not declare its receptive radius, it is measured once.
+    If the generator does not declare its receptive radius, the radius is measured once.
 
     Returns:
-        The overlap; None if it exceeds `OVERLAP`, as with attention over the whole image, or depends on the values.
+        The overlap. None if the receptive radius exceeds `OVERLAP`, as with attention over the whole image, or depends
+        on the pixel values.
     """
     traits = traits_of(generator)
     radius = traits.receptive_radius
@@ -58,13 +59,15 @@ def receptive_radius(generator: SRModule) -> int | None:
         if generator not in _measured:
             _measured[generator] = _measure(generator)
         radius = _measured[generator]
-    # A crop below the network's smallest size would be padded, although the image continues there.
+    # A crop smaller than the network's minimum would be padded, although the image continues beyond the crop.
     return None if radius is None else max(radius, traits.min_side - 1)
 
 
 @torch.no_grad()
 def _measure(generator: SRModule) -> int | None:
-    """Measure how far a NaN spreads, as it reaches everything that depends on it through any layer.
+    """Measure the receptive radius: how far a NaN spreads.
+
+    A NaN passes through any layer, so it reaches every output pixel that depends on it.
 
     The radius is then verified: two tiles must give the same result as one pass.
     """

@@ -35,7 +35,7 @@ PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 ALPHAS = ("bicubic", "generator", "drop")
 
 Result = TypeVar("Result")
-#: A generator function that yields the finished share in (0, 1], and returns its result.
+#: A Python generator that yields the finished share in (0, 1], and at its end returns the result.
 Progress: TypeAlias = abc.Generator[float, None, Result]
 
 
@@ -83,7 +83,7 @@ class TiledUpscaler:
         self.scale = generator.scale
         self.tile = tile
         self.multiple = tile_multiple(generator)
-        #: None if the generator's radius must be measured, until the first picture with several tiles.
+        #: None until the first picture with several tiles, if the generator's radius must be measured.
         self.overlap = overlap
         if overlap is None and traits_of(generator).receptive_radius is not None:
             self.overlap = receptive_radius(generator)
@@ -117,7 +117,7 @@ class TiledUpscaler:
             pictures: pictures with the same `colour.shape` and `colour.dtype`.
 
         Returns:
-            The results of `upscale`, up to one 8-bit level (257 for 16 bits), as a device may sum in another order.
+            The results of `upscale` to within one 8-bit level (257 for 16 bits); batches may sum in another order.
 
         Raises:
             UserError: see `upscale`, for any of the pictures.
@@ -155,7 +155,7 @@ class TiledUpscaler:
         return self.finish.apply(sr, picture)
 
     def _run(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
-        """Run pictures (B, H, W, 1 or 3); when memory runs out, first halve the batch, then the tiles."""
+        """Apply a function to pictures (B, H, W, 1 or 3); if memory runs out, halve first the batch, then the tiles."""
         while True:
             try:
                 if self._fits(pixels):
@@ -163,14 +163,14 @@ class TiledUpscaler:
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-            # Not in the except block, because its traceback keeps the tensors of the failed attempt alive.
+            # Retry outside the except block, because the traceback keeps the tensors of the failed attempt alive.
             if len(pixels) > 1:
                 halves = np.array_split(pixels, 2)
                 return np.concatenate([_finished(self._run(function, half)) for half in halves])
             self._halve_tile(max(pixels.shape))
 
     def _run_tiles(self, function: Callable[[Tensor], Tensor], pixels: Pixels) -> Progress[Pixels]:
-        """Map (B, H, W, 1 or 3) to (B, scale * H, scale * W, same), with only one tile at a time in float32."""
+        """Map pixels (B, H, W, C) to (B, scale * H, scale * W, C), C = 1 or 3; hold one tile at a time in float32."""
         count, height, width, channels = pixels.shape
         most = np.iinfo(pixels.dtype).max
         device = next(self.generator.parameters()).device
@@ -207,7 +207,7 @@ class TiledUpscaler:
         return resize_bicubic(lr, (self.scale * height, self.scale * width))
 
     def _fits(self, pixels: Pixels) -> bool:
-        """Check for enough memory for three feature maps of the trunk at once, which is a lower bound."""
+        """Check that three feature maps of the trunk fit into memory, a lower bound of what the network needs."""
         count, height, width, _ = pixels.shape
         overlap = self._overlap(height, width)
         tile = [min((self.tile or side) + 2 * overlap, side) for side in (height, width)]
@@ -246,7 +246,7 @@ def _finished(steps: Progress[Result]) -> Result:
 
 @contextmanager
 def full_float32() -> abc.Iterator[None]:
-    """Turn off TF32, whose 11 bits are too few for 16-bit pixels; NVIDIA GPUs may use it for float32 convolutions."""
+    """Turn off TF32, which NVIDIA GPUs may use for float32 convolutions; its 11 bits are too few for 16-bit pixels."""
     cudnn = torch.backends.cudnn
     precision, tf32 = torch.get_float32_matmul_precision(), cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")

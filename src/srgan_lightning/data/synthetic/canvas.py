@@ -48,7 +48,7 @@ def path(u: Any, v: Any) -> Array:
 
 
 def ring(u: float, v: float, ru: float, rv: float, power: float = 1.0) -> Array:
-    """Trace a closed ellipse; the smaller the power, the squarer it is."""
+    """Trace a closed ellipse; a smaller power makes it squarer."""
     a = np.linspace(0, 2 * np.pi, 25)
     c, s = np.cos(a), np.sin(a)
     return path(u + ru * np.sign(c) * np.abs(c) ** power, v + rv * np.sign(s) * np.abs(s) ** power)
@@ -56,7 +56,7 @@ def ring(u: float, v: float, ru: float, rv: float, power: float = 1.0) -> Array:
 
 @dataclass
 class Portrait:
-    """A picture in progress. A local unit is half the width of the face, and the eyes are at v = 0."""
+    """A picture in progress. Points are (u, v): a unit is half the width of the face, and the eyes are at v = 0."""
 
     rng: np.random.Generator
     image: Image.Image
@@ -91,7 +91,7 @@ class Portrait:
         ImageDraw.Draw(self.image).polygon(self.pixels(points).ravel().tolist(), fill=colour)
 
     def lines(self, points: Array, colours: Rgb | list[Rgb], width: float = 0.0) -> None:
-        """Draw one (K, 2) or many (N, K, 2) polylines, with a width in local units of at least a pixel."""
+        """Draw one (K, 2) or many (N, K, 2) polylines; `width` is in local units, and drawn as at least a pixel."""
         points = self.pixels(points if points.ndim == 3 else points[None])
         draw, thick = ImageDraw.Draw(self.image), max(1, round(width * self.scale))
         fills = colours if isinstance(colours, list) else [colours] * len(points)

@@ -29,7 +29,7 @@ class DrawnFaces(LazyFaces):
     Args:
         count: number of faces.
         size: side in pixels.
-        seed: another seed draws other people.
+        seed: seed of the drawing; another seed draws other people.
     """
 
     def __init__(self, count: int, size: int, seed: int) -> None:
@@ -45,7 +45,7 @@ class SyntheticData(SuperResolutionData):
 
     Args:
         train_images: number of training faces.
-        val_images: number of validation faces. The test has as many other faces.
+        val_images: number of validation faces. The test uses the same number of other faces.
         size: side of HR in pixels.
         **loader: see `SuperResolutionData`.
     """

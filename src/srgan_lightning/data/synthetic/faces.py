@@ -1,8 +1,8 @@
 """Procedural portraits, so that training and tests run without a download.
 
-Each is a head-and-shoulders crop like CelebA's. It is drawn at twice its size and averaged down, so that edges are
-antialiased like a camera's. Its details have structure that a network can learn: strands of hair that follow a flow,
-woven patterns, lashes, lids, teeth and glints.
+Each portrait is a head-and-shoulders crop like CelebA's. It is drawn at twice its size and averaged down, so that edges
+are antialiased like a camera's. The details have structure that a network can learn: strands of hair that follow a
+flow, woven patterns, lashes, lids, teeth and glints.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ SKINS = ((240, 204, 184), (230, 188, 162), (214, 165, 134), (184, 132, 100), (14
 HAIRS = ((36, 32, 32), (58, 43, 36), (90, 62, 46), (128, 78, 52), (168, 130, 88),
          (205, 176, 134), (158, 156, 152))  # fmt: skip
 IRISES = ((52, 34, 26), (84, 56, 36), (66, 44, 32), (96, 66, 40), (92, 104, 76), (88, 114, 140))
-# Bumps of the face's height map: u, v, width, height, lift, in local units. Those with u > 0 are mirrored.
+# Bumps of the face's height map: u, v, width, height, lift, in local units. Bumps with u > 0 are mirrored.
 BUMPS = ((0.0, 0.12, 0.10, 0.30, 0.08), (0.0, 0.47, 0.14, 0.11, 0.14), (0.16, 0.53, 0.07, 0.07, 0.05),
          (0.42, 0.0, 0.21, 0.12, -0.1), (0.4, -0.22, 0.24, 0.07, 0.03), (0.56, 0.42, 0.2, 0.2, 0.06),
          (0.0, 0.8, 0.22, 0.1, 0.05), (0.0, 1.01, 0.16, 0.05, -0.04), (0.0, 1.16, 0.2, 0.11, 0.06),
@@ -97,7 +97,7 @@ def _eyes(p: Portrait) -> None:
         if p.feminine:
             p.fill(np.concatenate([upper, upper[::-1] - (0, 0.075)]), shadow)
         skin, opening = p.image, p.mask(np.concatenate([upper, lower[::-1]]))
-        p.image = skin.copy()  # the ball is drawn whole, then seen through the lids
+        p.image = skin.copy()  # the eyeball is drawn whole, then pasted through the opening of the lids
         u, v = mid + (gaze, -0.012)
         p.fill(ring(u, v, 0.3, 0.2), (228, 220, 215))
         p.fill(ring(u, v, 0.108, 0.108), mix(iris, (0, 0, 0), 0.6))
@@ -163,10 +163,10 @@ def _beard(p: Portrait) -> None:
 
 
 def _hair(p: Portrait) -> tuple[Image.Image, Image.Image, Image.Image]:
-    """Return the hair's colours over the whole frame, its mask in front of the face and its mask behind.
+    """Return the hair's colours over the whole frame, its mask in front of the face, and its mask behind the face.
 
-    Strands are level lines of a flow that falls in parabolas from the parting, or fans out from the brow when combed
-    back. So one random profile across the flow, which changes slowly along it, gives all strands at once.
+    Strands are level lines of a flow. It falls in parabolas from the parting; combed-back hair fans out from the brow.
+    One random profile across the flow, which changes slowly along it, gives all strands at once.
     """
     rng, (u, v) = p.rng, p.grid()
     part, length, hairline = rng.uniform((-0.5, 0.8, -0.95), (0.5, 3.2, -0.72)).tolist()
@@ -206,7 +206,7 @@ def _hair(p: Portrait) -> tuple[Image.Image, Image.Image, Image.Image]:
 
 
 def _flyaways(p: Portrait) -> None:
-    """Draw single hairs outside the mass, so that its outline is not too clean."""
+    """Draw single hairs outside the hair's outline, so that the outline is not too clean."""
     swell = {"curly": 0.3, "slick": 0.06}.get(p.style, 0.13)
     a, lift, turn = p.rng.uniform((-1.5, -0.04, 0.1), (1.5, 0.08, 0.5), (60, 3)).T[..., None]
     q = np.linspace(0, 1, 6)
@@ -219,7 +219,7 @@ def _flyaways(p: Portrait) -> None:
 
 
 def _extras(p: Portrait) -> None:
-    """Draw sometimes glasses, sometimes earrings."""
+    """Draw glasses and earrings, each only on some faces."""
     rng = p.rng
     power, thick, drop, size = rng.uniform((0.45, 0.03, 0.05, 0.03), (1.0, 0.07, 0.3, 0.06))
     frame, metal = mix(pick(rng, HAIRS), INK, 0.4), mix((235, 195, 105), (225, 225, 230), rng.random())
@@ -239,7 +239,7 @@ def _extras(p: Portrait) -> None:
 
 
 def _person(rng: np.random.Generator, width: int, height: int) -> Portrait:
-    """Draw at random a person's looks, place and light."""
+    """Choose a person's looks, place and light at random, and draw the background."""
     u, feminine, depth = min(width, height), bool(rng.random() < 0.55), rng.random() ** 1.4
     styles = "long long bangs slick curly" if feminine else "short short slick buzz bald curly"
     skin = mix(pick(rng, SKINS[(i := int(depth * 4.99)) : i + 2]), pick(rng, SKINS), 0.1)

@@ -10,7 +10,7 @@ PLACES = ((196, 190, 182), (58, 62, 74), (150, 132, 112), (84, 100, 84), (120, 1
 
 
 def background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Draw a background out of focus: a plain gradient, lamps, a lettered press wall or slats."""
+    """Draw an out-of-focus background: a plain gradient, lamps, a lettered press wall or slats."""
     w, h, u = width // 2, height // 2, min(width, height) / 2
     base, other = pick(rng, PLACES), pick(rng, PLACES)
     image = ramp(0.56 + 0.2 * noise(rng, 4, 4, w, h) + 0.03 * noise(rng, 12, 12, w, h), base, 0.5, 0.5)
