@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         waiting, replaced = without_done(jobs, options.resume, options.overwrite, upscaler.fingerprint())
         failures = upscale_files(waiting, upscaler, device, options.jobs) if waiting else {}
         if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-            return 0  # rank zero reports all failures; Lightning would treat another code as a crash
+            return 0  # rank zero reports all failures; Lightning would treat an exit code other than 0 as a crash
         done = f"{len(waiting) - len(failures)} of {len(jobs)} images written to {files.output}"
         if options.overwrite:
             anew = [job for job in waiting if job.target in replaced and str(job.source) not in failures]

@@ -17,11 +17,14 @@ Rows = list[dict[str, str]]
 
 
 class _Writer(ExperimentWriter):
-    """A writer that appends to an existing metrics.csv; Lightning's deletes it, and is not atomic for new columns."""
+    """A writer that appends to an existing metrics.csv.
+
+    Lightning's writer deletes an existing file, and does not add columns atomically.
+    """
 
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
-        self.earlier: set[tuple[float, str]] = set()  # rows of earlier starts, by `_place`
+        self.earlier: set[tuple[float, str]] = set()  # places (see `_place`) of rows that earlier starts wrote
         self.metrics_keys, rows = self._read()
         if rows:
             self._write(rows)  # drops a line that a kill cut off
@@ -47,7 +50,7 @@ class _Writer(ExperimentWriter):
         write_atomically(self.metrics_file_path, text.getvalue().encode())
 
     def truncate(self, batches: int) -> None:
-        """Drop the rows after a number of batches."""
+        """Drop the rows of batches after the given number."""
         _, rows = self._read()
         kept = [row for row in rows if float(row.get("batch") or 0) <= batches]
         if len(kept) < len(rows):
@@ -55,7 +58,10 @@ class _Writer(ExperimentWriter):
         self.earlier = {_place(row) for row in kept}
 
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
-        """Record a row; it replaces that of an earlier start, such as of a validation before its checkpoint's end."""
+        """Record a row, which replaces the row that an earlier start wrote at the same place.
+
+        Such a row exists, for example, if a kill came after a validation and before its checkpoint was complete.
+        """
         super().log_metrics(metrics_dict, step)
         place = _place(self.metrics[-1])
         if place in self.earlier:

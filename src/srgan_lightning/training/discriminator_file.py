@@ -28,14 +28,17 @@ SETTING = "model.discriminator_init_from"
 
 
 def describe_discriminator(discriminator: nn.Module) -> dict[str, Any]:
-    """Return class and arguments of a discriminator for checkpoints; a user's class may have no plain `arguments`."""
+    """Return class and arguments of a discriminator, for checkpoints.
+
+    The arguments are None for a user's class without plain `arguments`.
+    """
     return {"architecture": architecture_of(discriminator), "arguments": plain_arguments(discriminator)}
 
 
 def write_discriminator(path: Path, checkpoint: str | Path) -> None:
     """Write the discriminator of a checkpoint atomically; do nothing if none was trained.
 
-    These are the training weights, because only the generator has an EMA.
+    The file gets the training weights, because only the generator has an EMA.
 
     Args:
         path: a .safetensors file.

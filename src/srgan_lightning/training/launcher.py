@@ -36,10 +36,10 @@ from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.launched import COMMAND, LOST_CONNECTION, WORKER
 
 FOLDER = "SRGAN_LIGHTNING_FOLDER"  # environment variable that gives a worker the path of the private folder
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # forwarded to workers; not SIGHUP, because of nohup
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # forwarded to workers; SIGHUP is not, so that nohup works
 TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: time for a long update, compilation or a slow upload
 TIME_TO_FAIL = 10.0  # seconds after a lost connection to wait for the exit of the process that caused it
-TIME_TO_END = 30.0  # seconds from a failure to SIGKILL of the others, which cannot finish their update
+TIME_TO_END = 30.0  # seconds from a failure to SIGKILL of the other processes, which cannot finish their update
 
 
 def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
         rank, code = failure
         if workers.signal is not None and (code < 0 or code == 128 + workers.signal):
             raise SystemExit(128 + workers.signal)
-        if code - 128 in SIGNALS:  # only that process got a signal, and saved its work
+        if code - 128 in SIGNALS:  # only this one process got a signal, and it saved its work
             raise SystemExit(code)
         how = f"exited with code {code}; its message is above"
         if code < 0:
@@ -83,7 +83,7 @@ class Workers:
 
     def __init__(self) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
-        self.signal: signal.Signals | None = None  # the last one that was forwarded
+        self.signal: signal.Signals | None = None  # the last signal that was forwarded
         self.deadline = math.inf  # time at which the remaining processes are killed
 
     def start(self, rank: int, processes: int, folder: str) -> None:
@@ -120,7 +120,8 @@ class Workers:
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
         if number == self.signal == signal.SIGINT:
-            self.deadline = -math.inf  # so that `wait` kills them: here the interrupted code may hold a Popen's lock
+            # Let `wait` kill the processes, because the code that this handler interrupts may hold a Popen's lock.
+            self.deadline = -math.inf
             return
         self.signal = signal.Signals(number)
         self._tell(self.signal, TIME_TO_SAVE)
@@ -128,7 +129,8 @@ class Workers:
     def _tell(self, number: signal.Signals, seconds: float) -> None:
         self.deadline = min(self.deadline, time.monotonic() + seconds)
         for process in self.started:
-            process.send_signal(number)  # not its children: an update may need torch.compile's workers to finish
+            # Do not signal the process's children: it may need torch.compile's workers to finish its update.
+            process.send_signal(number)
 
     def _kill(self) -> None:
         for process in self.started:
@@ -158,7 +160,7 @@ class Workers:
     def _failure(self) -> tuple[int, int] | None:
         codes = [(rank, process.poll()) for rank, process in enumerate(self.started)]
         failed = [(rank, code) for rank, code in codes if code]
-        # Prefer killed processes to failed ones, and these to processes that lost a connection.
+        # Prefer killed processes to failed ones, and failed ones to those that only lost a connection.
         return min(failed, key=lambda item: (item[1] == LOST_CONNECTION, item[1] > 0), default=None)
 
 
@@ -170,7 +172,7 @@ def launched() -> bool:
 def configuration() -> DictConfig:
     """Return the configuration of this process, which `launch` started.
 
-    From then on the process exits when its parent does.
+    After this call, the process exits when its parent does.
     """
     threading.Thread(target=exit_with_parent, args=(int(sys.argv[2]),), daemon=True).start()
     return DictConfig(json.loads((Path(os.environ[FOLDER]) / "configuration.json").read_text(encoding="utf-8")))
@@ -184,7 +186,10 @@ def exit_with_parent(parent: int) -> None:
 
 
 def connect(trainer: lightning.Trainer) -> None:
-    """Open the process group through a file if `launch` started this process; Lightning would listen on a port."""
+    """Open the process group through a file if `launch` started this process.
+
+    Without this, Lightning would open the group by listening on a port.
+    """
     if not launched():
         return
     strategy: Any = trainer.strategy

@@ -16,7 +16,10 @@ def accumulates(trainer: Trainer) -> bool:
 
 
 def restart_batches(trainer: Trainer) -> None:
-    """Restart the batches of the epoch: Lightning 2.6 resumes the iterator and count of an epoch that has ended."""
+    """Restart the batches of the epoch.
+
+    Otherwise Lightning 2.6 continues with the iterator and the batch count of an epoch that has ended.
+    """
     iter(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
 
 
@@ -36,7 +39,7 @@ def leave_out_sigterm_broadcast(trainer: Trainer) -> None:
 
 
 def call_after_logging(trainer: Trainer, function: Callable[[], None]) -> None:
-    """Call a function after each batch, when its values are logged, and before a validation that follows."""
+    """Call a function after each batch: after its values are logged, and before a validation that may follow."""
     loop = trainer.fit_loop.epoch_loop
     on_advance_end = loop.on_advance_end
 
@@ -58,5 +61,8 @@ def batch_counted(trainer: Trainer, validation_due: bool) -> Iterator[None]:
 
 
 def forget_validation(trainer: Trainer) -> None:
-    """Reset the flag of a finished validation; otherwise Lightning loops through empty epochs after an epoch's end."""
+    """Reset the flag of a finished validation.
+
+    Otherwise Lightning loops through empty epochs after an epoch's end.
+    """
     trainer.fit_loop.epoch_loop.val_loop._has_run = False

@@ -22,7 +22,7 @@ from srgan_lightning.runs.provenance import version_name
 
 @rank_zero_only
 def prepare_wandb(cfg: DictConfig) -> None:
-    """Continue the W&B run of a resumed directory with its id.
+    """Continue the W&B run of a resumed directory, under the same id.
 
     Without a key, and without a terminal to ask for one, W&B runs offline. WANDB_MODE has priority.
     """
@@ -39,7 +39,7 @@ def prepare_wandb(cfg: DictConfig) -> None:
         online = False
     if not online:
         os.environ["WANDB_MODE"] = "offline"
-        wandb.teardown()  # W&B has read the environment already
+        wandb.teardown()  # so that W&B reads the environment again
         LOG.info("W&B: no API key (`wandb login`), so the run is logged offline. Upload it with `wandb sync`.")
 
 
@@ -49,7 +49,7 @@ def log_config(loggers: list[Logger], cfg: DictConfig) -> None:
     config = {**cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)), "code_version": version_name()}
     for logger in loggers:
         logger.log_hyperparams(config)
-        if isinstance(logger, TensorBoardLogger):  # it shows hyperparameters only with scores
+        if isinstance(logger, TensorBoardLogger):  # TensorBoard shows hyperparameters only with scores
             yaml = OmegaConf.to_yaml(OmegaConf.create(config)).replace("\n", "\n    ")
             logger.experiment.add_text("config", f"    {yaml}", 0)  # four spaces: a block of code in Markdown
 
@@ -62,7 +62,7 @@ def log_best(loggers: list[Logger], artifact: Path, scores: dict[str, float], st
         loggers: the Trainer's loggers.
         artifact: the file `generator.safetensors`.
         scores: scores of that generator by name.
-        step: generator updates at the end of the run.
+        step: number of generator updates at the end of the run.
     """
     best = {f"best/{name}": value for name, value in scores.items()}
     for logger in loggers:
@@ -72,14 +72,17 @@ def log_best(loggers: list[Logger], artifact: Path, scores: dict[str, float], st
             run = logger.experiment
             run.summary.update(best)
             model = wandb.Artifact(f"generator-{run.id}", type="model", metadata=scores)
-            # Immutable: W&B does not copy the file, and uploads an offline run from its place.
+            # With `immutable`, W&B does not copy the file. `wandb sync` of an offline run uploads it from this path.
             model.add_file(str(artifact), policy="immutable")
             run.log_artifact(model, aliases=["best", "latest"])
 
 
 @contextmanager
 def wandb_finished(loggers: list[Logger]) -> Iterator[None]:
-    """Finish the W&B run at the end, as failed after an error, so that the next job of a sweep starts a new run."""
+    """Finish the W&B run at the end, and mark it as failed after an error.
+
+    So the next job of a sweep starts a new run.
+    """
     try:
         yield
     finally:

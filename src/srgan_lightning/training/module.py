@@ -41,11 +41,11 @@ class SuperResolutionModule(lightning.LightningModule):
         loss: the generator's loss.
         optimizer: makes the generator's optimiser from its parameters.
         scheduler: makes the schedule of its learning rate, stepped once per generator update; None keeps it constant.
-        init_from: artifact (.safetensors), checkpoint (.ckpt) or name of a bundled model, such as `srresnet-x4`, with
-            the initial weights of the generator.
+        init_from: source of the generator's initial weights: an artifact (.safetensors), a checkpoint (.ckpt) or the
+            name of a bundled model, such as `srresnet-x4`.
         channels_last: use the channels-last memory format for weights and images, in which convolutions are fastest.
-        compile: compile the networks of the training step, including VGG, with torch.compile; or the name of one of its
-            modes, such as `reduce-overhead`, which replays CUDA graphs.
+        compile: whether torch.compile compiles the networks of the training step, including VGG; or the name of a mode
+            of torch.compile. The mode `reduce-overhead`, for example, replays CUDA graphs.
 
     Raises:
         UserError: the generator breaks the contract, or `init_from` is missing, unreadable or of another architecture.
@@ -62,7 +62,8 @@ class SuperResolutionModule(lightning.LightningModule):
         compile: bool | str,
     ) -> None:
         super().__init__()
-        # The paper's generator follows the contract: do not run it before the loaders' workers are forked.
+        # The check runs the network. This is left out for the paper's generator, which is known to follow the contract,
+        # because no network should run before the loaders' workers are forked.
         self.generator = generator if type(generator) is Generator else validate_generator(generator)
         self.loss = loss
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
@@ -74,8 +75,8 @@ class SuperResolutionModule(lightning.LightningModule):
             )
         self.compile_mode = compile
         self.scores = PSNRSSIM(generator.scale)
-        self.schedules: list[dict[str, Any]] = []  # as configured
-        self.values: dict[str, Tensor | float] = {}  # of the last training step, by name
+        self.schedules: list[dict[str, Any]] = []  # their states as configured, before a resume
+        self.values: dict[str, Tensor | float] = {}  # scalars of the last training step, by name
         self.latest: dict[str, Tensor | float] = {}  # the last value of each name to log, also from earlier steps
         self.scored_at = -1  # updates at the last validation
         self.pretrained = init_from is not None
@@ -93,13 +94,14 @@ class SuperResolutionModule(lightning.LightningModule):
         self.schedules = [copy.deepcopy(config.scheduler.state_dict()) for config in self.trainer.lr_scheduler_configs]
         in_eval_mode = [module for module in self.modules() if not module.training]
         if self.loss.perceptual is not None and in_eval_mode == list(self.loss.perceptual.features.modules()):
-            expect_modules_in_eval_mode(len(in_eval_mode))  # only VGG; Lightning warns of any other module
+            expect_modules_in_eval_mode(len(in_eval_mode))  # expected for VGG; Lightning warns of any other module
         if self.compile_mode:
             mode = None if self.compile_mode is True else self.compile_mode
-            # Keep the buffers of a backward pass, because `Health` uses the same graph for each term.
+            # Keep a graph's buffers after a backward pass, because `Health` uses the same graph for each loss term.
             torch._functorch.config.donated_buffer = False
             for network in self.trained_networks():
-                network.compile(mode=mode, dynamic=False)  # in place keeps keys and identity; patches have a fixed size
+                # In place, so that the module and its state-dict keys stay the same. Patches have a fixed size.
+                network.compile(mode=mode, dynamic=False)
 
     def on_train_start(self) -> None:
         for config, configured in zip(self.trainer.lr_scheduler_configs, self.schedules, strict=True):
@@ -142,7 +144,7 @@ class SuperResolutionModule(lightning.LightningModule):
             )
 
     def make_optimizer(self, factory: OptimizerFactory, network: nn.Module) -> Optimizer:
-        """Make the optimiser of a network, which checks a state before loading it."""
+        """Make a network's optimiser. A hook checks every state before it is loaded."""
         optimizer = factory(network.parameters())
         optimizer.register_load_state_dict_pre_hook(follow_implementation)
         return optimizer
@@ -159,14 +161,14 @@ class SuperResolutionModule(lightning.LightningModule):
         self.latest |= self.values
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        # Lightning calls this after the callbacks. Any of them may stop the training, and the last step is logged. Only
-        # logging waits for the device, once.
+        # Lightning calls this after the callbacks. Any of them may stop the training, and the last step must be logged.
+        # Only logging waits for the device, and it waits once.
         waiting = self.automatic_optimization and self.accumulating
         if not waiting and lightning_internals.logs_this_step(self.trainer):
             self._log_values()
 
     def _log_values(self) -> None:
-        """Log `latest`, means over all processes, against the count of generator updates."""
+        """Log `latest`, averaged over all processes, with the number of generator updates as the step."""
         tensors = {name: value for name, value in self.latest.items() if isinstance(value, Tensor)}
         mine = torch.stack([value.float() for value in tensors.values()])
         if self.trainer.world_size > 1:
@@ -178,7 +180,8 @@ class SuperResolutionModule(lightning.LightningModule):
         self._log_step(self.global_step)
 
     def _log_step(self, updates: int) -> None:
-        # Lightning counts batches: one less at validation, and more than updates when gradients accumulate.
+        # Lightning's own step counts batches. It is one too low at a validation, and higher than the number of updates
+        # when gradients accumulate.
         self.log("step", torch.tensor(float(updates)))
         self.log("batch", torch.tensor(float(self.trainer.fit_loop.total_batch_idx + 1)))
 
@@ -190,11 +193,12 @@ class SuperResolutionModule(lightning.LightningModule):
         return sr
 
     def on_validation_start(self) -> None:
-        # Runs after `GeneratorEMA` has swapped its weights in, so all processes score the generator that is saved.
+        # `GeneratorEMA` has already swapped its weights in. Average the buffers too, so that all processes score the
+        # generator that is saved.
         means = process_mean(self.trainer, dict(self.generator.named_buffers()))
         for name, mean in means.items():
             self.generator.get_buffer(name).copy_(mean)
-        # Photos have many sizes, and benchmarking cuDNN's algorithms for each takes longer than any of them.
+        # Photos have many sizes. For each new size, cuDNN's benchmark would take longer than its slowest algorithm.
         self.benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
 
     def on_validation_end(self) -> None:

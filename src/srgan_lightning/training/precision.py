@@ -24,7 +24,7 @@ def resolve_precision(cfg: DictConfig, checkpoint: str | None) -> None:
 
     Args:
         cfg: the run's configuration; `trainer.precision` is changed.
-        checkpoint: the file from which the run is resumed; the run keeps its precision.
+        checkpoint: the file from which the run is resumed, whose precision is kept; or None.
 
     Raises:
         UserError: the checkpoint cannot be read.
@@ -45,7 +45,10 @@ def resolve_precision(cfg: DictConfig, checkpoint: str | None) -> None:
 
 
 def fastest_precision(devices: list[torch.device]) -> tuple[str, str]:
-    """Return `bf16-mixed` if all devices have bf16 in hardware, else `32-true`; and a reason that follows "since"."""
+    """Return `bf16-mixed` if all devices have bf16 in hardware, else `32-true`.
+
+    The second value is the reason, in words that follow "since".
+    """
     slow = [reason for fast, reason in map(fast_bf16, devices) if not fast]
     return ("32-true", slow[0]) if slow else ("bf16-mixed", fast_bf16(devices[0])[1])
 
@@ -55,7 +58,7 @@ def devices_of(cfg: DictConfig) -> list[torch.device]:
     if on_cpu(cfg):
         return [torch.device("cpu")]
     if not torch.cuda.is_available() or cfg.trainer.accelerator not in ("auto", "gpu", "cuda"):
-        return [torch.device("mps")]  # or none, which Lightning reports
+        return [torch.device("mps")]  # or no device, which Lightning reports
     asked, there = cfg.trainer.devices, torch.cuda.device_count()
     if isinstance(asked, int):
         numbers = list(range(min(asked, there) if asked > 0 else there))
@@ -65,7 +68,9 @@ def devices_of(cfg: DictConfig) -> list[torch.device]:
 
 
 def recorded_precision(checkpoint: str) -> str:
-    """Return the precision of a checkpoint; older ones have no entry, and were trained in float32.
+    """Return the precision of a checkpoint.
+
+    Older checkpoints have no entry. They were trained in float32.
 
     Raises:
         UserError: the checkpoint cannot be read, or has an unknown precision.

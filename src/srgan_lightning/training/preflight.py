@@ -91,7 +91,7 @@ def check_options(cfg: DictConfig, manual: bool) -> None:
 
 
 def check_sizes(data: SuperResolutionData, generator: SRModule) -> None:
-    """Raise UserError unless the generator has the scale of the data, and accepts LR of the crop's size."""
+    """Raise UserError unless the generator has the scale of the data, and accepts LR patches of the crop's size."""
     if generator.scale != data.scale:
         raise UserError(
             f"model.generator upscales by {generator.scale}, but the data are made for {data.scale}: set "
@@ -112,8 +112,8 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
 
     The estimate is a lower bound: batches that are refused could not work, but batches that pass may still be too
     large. For training it counts the two feature maps of HR's size that a step holds at once, in half precision. For
-    validation, which runs in tiles, it counts HR, SR and bicubic of the largest images. A generator without
-    `hr_features` counts with the three channels of SR.
+    validation, which runs in tiles, it counts HR, SR and bicubic of the largest images. For a generator without
+    `hr_features` it counts the three channels of SR.
 
     Args:
         data: the data module after `setup`.
@@ -127,7 +127,8 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
         if split == "train" and data.crop is not None:
             height = width = data.crop
         else:
-            try:  # sizes from headers; otherwise all images have one size, and one is read
+            # Sizes come from the files' headers. In a source without `sizes` all images have one size, so one is read.
+            try:
                 sizes = getattr(source, "sizes", None) or [source.read(0).shape[-2:]]
             except UserError:
                 continue  # the loader reports broken files

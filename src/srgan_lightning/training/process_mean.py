@@ -14,7 +14,8 @@ def process_mean(trainer: lightning.Trainer, tensors: dict[str, Tensor]) -> dict
         tensors: tensors with the same names and shapes on each process; only floating-point ones are used.
 
     Returns:
-        The means by name, each with its tensor's device, dtype and memory format. With one process, the tensors.
+        The means by name, each with its tensor's device, dtype and memory format. With one process, the tensors
+        themselves.
     """
     floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
     if trainer.world_size == 1 or not floats:

@@ -1,7 +1,7 @@
 """Count and start the processes of a run, and send them one configuration.
 
-torchrun or srun may have started the processes. Otherwise `launcher.launch` starts new ones besides this process, so
-that a job of a sweep leaves no process group, port or GPU memory to the next one. In each case only rank zero reads the
+torchrun or srun may have started the processes. Otherwise `launcher.launch` starts new ones, apart from this process.
+So a job of a sweep leaves no process group, port or GPU memory to the next one. In each case only rank zero reads the
 command line, and sends its configuration to the others. So all use the same run directory, whose name depends on the
 time, and none repeats a sweep.
 """
@@ -26,7 +26,7 @@ from srgan_lightning.training import launcher
 from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError
 
-SMALL_BATCH = 8  # images per process
+SMALL_BATCH = 8  # images per process; fewer give poor BatchNorm statistics
 
 
 def cluster() -> ClusterEnvironment | None:
@@ -62,15 +62,22 @@ def count(cfg: DictConfig) -> int:
 
 
 def needs_sync_batchnorm(cfg: DictConfig) -> bool:
-    """Check whether each process has too few images for BatchNorm statistics.
+    """Check whether each process has too few images for BatchNorm statistics, and SyncBatchNorm can be used.
 
-    SyncBatchNorm synchronises all processes twice in every layer of every step, and splits a compiled network.
+    SyncBatchNorm works only on GPUs. It synchronises all processes twice in every layer of every step, and splits a
+    compiled network.
     """
-    return cfg.data.batch_size < SMALL_BATCH and not cfg.model.compile and not on_cpu(cfg)  # it only works on GPUs
+    return cfg.data.batch_size < SMALL_BATCH and not cfg.model.compile and not on_cpu(cfg)
 
 
 def check_devices(cfg: DictConfig) -> None:
-    """Reject more CPU processes than twice the cores; Lightning checks GPUs, torchrun and srun their processes."""
+    """Reject more CPU processes than twice the number of cores.
+
+    Lightning checks the number of GPUs. torchrun and srun check the processes that they start.
+
+    Raises:
+        UserError: there are too many CPU processes.
+    """
     devices, cores = cfg.trainer.devices, usable_cores()
     if cluster() is None and on_cpu(cfg) and isinstance(devices, int) and devices > 2 * cores:
         raise UserError(
@@ -128,7 +135,8 @@ def receive_configuration() -> DictConfig | None:
             if first
             else 1
         )
-    store = rendezvous_store()  # rank zero opens it too, at once, so that waiting processes notice if it exits
+    # Rank zero opens the store too, and at once, so that the waiting processes notice if rank zero exits.
+    store = rendezvous_store()
     if there.global_rank() == 0:
         return None
     return from_json(store.get(key()))
@@ -154,13 +162,13 @@ def from_json(text: str | bytes) -> DictConfig:
 
 
 def key() -> str:
-    """Return the key of the configuration in the store, a new one when torchrun restarts its processes."""
+    """Return the key of the configuration in the store. After each restart by torchrun it is a new key."""
     return f"srgan_lightning/configuration/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
 
 
 @functools.cache
 def rendezvous_store() -> Store:
-    """Open the store at MASTER_ADDR and MASTER_PORT, which the process group uses afterwards."""
+    """Open the store at MASTER_ADDR and MASTER_PORT. The process group uses the same store afterwards."""
     there = cluster()
     assert there is not None
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = there.main_address, str(there.main_port)

@@ -14,7 +14,8 @@ def capture(device: torch.device) -> dict[str, Any]:
     """Return the states of Python's, NumPy's and torch's RNGs as plain values, which load with weights_only."""
     version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state(legacy=True)
-    state: dict[str, Any] = {  # as tensors, because pickling a thousand numbers takes longer than a small checkpoint
+    # Numbers are stored as tensors, because pickling a thousand of them takes longer than writing a small checkpoint.
+    state: dict[str, Any] = {
         "python": (version, torch.tensor(internal), gauss),
         "numpy": (name, torch.tensor(np.asarray(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),

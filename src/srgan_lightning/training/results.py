@@ -32,7 +32,9 @@ def interruption(trainer: lightning.Trainer) -> Interruption | None:
 
 
 def raise_if_stopped(trainer: lightning.Trainer) -> None:
-    """Raise on rank zero if the training was stopped. Others exit with 0, or their launcher would kill rank zero.
+    """Raise on rank zero if the training was stopped.
+
+    Other processes exit with 0, because their launcher would kill rank zero if they failed.
 
     Raises:
         UserError: NaN or infinity stopped the training.
@@ -57,11 +59,11 @@ def write_results(
         cfg: the run's configuration.
         run: the run directory.
         trainer: the Trainer after `fit`.
-        start: see `provenance.describe_start`; if this start saved no checkpoint, the one it resumed from is used.
+        start: see `provenance.describe_start`. If the training saved no checkpoint, the one in `start` is used.
         seconds: run time of this process.
 
     Returns:
-        The summary; empty on other ranks.
+        The summary; empty on other ranks than zero.
     """
     if not trainer.is_global_zero:
         return {}

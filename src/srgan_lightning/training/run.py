@@ -39,14 +39,14 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
 
     Args:
         cfg: the configuration of `conf/train.yaml` with its groups; everything is written to `run_dir`.
-        callbacks: further callbacks, after those of the configuration; processes started from here do not get them.
+        callbacks: further callbacks, after those of the configuration. Processes that `train` starts do not get them.
 
     Returns:
         The content of `summary.json`; empty on other ranks than zero.
 
     Raises:
-        UserError: configuration or data are invalid, before any training; or NaN or infinity stopped the training, and
-            everything is saved.
+        UserError: configuration or data are invalid, which is checked before any training; or NaN or infinity stopped
+            the training, after everything was saved.
         SystemExit: a signal stopped the run, after its checkpoint and results were written.
     """
     started = time.perf_counter()
@@ -82,8 +82,8 @@ def configure_runtime(cfg: DictConfig) -> None:
     silence_lightning()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
     keep_freed_memory()
-    # All processes use the same seed, so that networks start equal. Crops, flips and degradation are drawn from the
-    # epoch and the index of the image, and processes have different images.
+    # All processes use the same seed, so that their networks start equal. Their crops, flips and degradations still
+    # differ: these are drawn from the epoch and the index of the image, and each process has other images.
     check_seed(cfg.seed)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     processes.check_devices(cfg)

@@ -19,7 +19,7 @@ SHOWN = {
 
 
 class SampleRow(NamedTuple):
-    """LR (3, h, w), and bicubic, SR and HR (3, H, W), RGB in [0, 1] on the CPU.
+    """A validation image as LR (3, h, w), and bicubic, SR and HR (3, H, W): RGB in [0, 1] on the CPU.
 
     The pictures may be central crops, but the scores are those of the whole image (PSNR in dB).
     """

@@ -18,12 +18,12 @@ def make_schedule(factory: SchedulerFactory, optimizer: Optimizer, name: str) ->
 
     Args:
         factory: the configured class with its options.
-        optimizer: the optimiser whose learning rate it sets.
+        optimizer: the optimiser whose learning rate the schedule sets.
         name: name of the option, for error messages.
 
     Raises:
-        UserError: a cosine without a number of updates, as with `trainer.max_steps=-1`, a schedule that needs a score,
-            or options that the class does not have.
+        UserError: a cosine has no number of updates, as with `trainer.max_steps=-1`; the schedule needs a score; or the
+            class does not have these options.
     """
     try:
         scheduler = factory(optimizer)
@@ -53,7 +53,7 @@ def reapply_scheduler_options(scheduler: LRScheduler, configured: dict[str, Any]
 
     Args:
         scheduler: the schedule after Lightning restored its state.
-        configured: its state before that.
+        configured: the schedule's state before Lightning restored it, as configured.
     """
     restored = scheduler.state_dict()
     options = inspect.signature(type(scheduler)).parameters.keys() & configured.keys() - {"last_epoch"}

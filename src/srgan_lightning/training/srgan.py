@@ -20,18 +20,21 @@ from srgan_lightning.training.turns import Turns
 
 
 class SRGAN(SuperResolutionModule):
-    """Adversarial training: manual optimisation of the discriminator, then the generator, with one generator forward.
+    """Adversarial training, with manual optimisation.
+
+    In each batch the discriminator learns first, then the generator. Both use the same forward pass of the generator.
 
     `global_step` counts only generator updates. So do `trainer.max_steps`, checkpoints, schedules and logs.
 
     Args:
         generator: see `SuperResolutionModule`.
         discriminator: maps (B, 3, H, W) to logits of any shape, one per image or one per pixel.
-        loss: the generator's loss; its adversarial kind also gives the discriminator's.
+        loss: the generator's loss; its adversarial kind also sets the discriminator's loss.
         generator_optimizer: makes the generator's optimiser.
-        discriminator_optimizer: makes the discriminator's.
+        discriminator_optimizer: makes the discriminator's optimiser.
         generator_scheduler: makes the schedule of the generator's learning rate, stepped once per generator update.
-        discriminator_scheduler: makes the schedule of the discriminator's, also stepped once per generator update.
+        discriminator_scheduler: makes the schedule of the discriminator's learning rate, also stepped once per
+            generator update.
         generator_clip: largest norm of the generator's gradient; None does not clip.
         discriminator_clip: largest norm of the discriminator's gradient; None does not clip.
         accumulate_grad_batches: number of batches whose gradients are averaged for one update of each network.
@@ -85,7 +88,7 @@ class SRGAN(SuperResolutionModule):
 
     @property
     def accumulating(self) -> bool:
-        return self.turns.taken > 0  # also across epochs
+        return self.turns.taken > 0  # an accumulation may span two epochs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -122,7 +125,7 @@ class SRGAN(SuperResolutionModule):
         values: dict[str, Tensor | float] = {}
 
         with torch.set_grad_enabled(turn.generator_learns):
-            sr = self(lr)  # before `toggled_optimizer`, because its graph must reach the generator
+            sr = self(lr)  # before `toggled_optimizer`, because the graph of SR must reach the generator
         if turn.discriminator_learns:
             values |= self._train_discriminator(hr, sr.detach(), turn.discriminator_updates)
         elif playing and self.discriminator_paused:
@@ -138,7 +141,8 @@ class SRGAN(SuperResolutionModule):
                 self._backward("generator", loss, turn.generator_updates)
             values |= {"loss/generator": loss, **{f"loss/{name}": term for name, term in terms.items()}}
         if turn.generator_updates:
-            self.optimizers()[0].step()  # type: ignore[index]  # this one counts
+            # The step of LightningOptimizer, so that `global_step` counts it.
+            self.optimizers()[0].step()  # type: ignore[index]
             generator_optimizer.zero_grad()
             self._step_schedules()
             self.turns.taken = 0
@@ -170,7 +174,7 @@ class SRGAN(SuperResolutionModule):
                 config.scheduler.step()  # type: ignore[call-arg]
 
     def _opinion(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Return the mean probabilities of HR and SR to log."""
+        """Return the discriminator's mean probabilities for HR and SR, for the logs."""
         return dict(zip(("d_real", "d_fake"), self.loss.gan.probabilities(real, fake), strict=True))
 
     def _judge(self, images: Tensor) -> Tensor:
@@ -180,7 +184,7 @@ class SRGAN(SuperResolutionModule):
 
     def _backward(self, network: str, loss: Tensor, update: bool) -> None:
         self.synced = network if update else None
-        # Forward has chosen each dtype; autocast here would run float32 parts in half precision.
+        # The forward pass has chosen each dtype. Autocast here would run float32 parts in half precision.
         with torch.autocast(self.device.type, enabled=False):
             self.manual_backward(loss / self.accumulate_grad_batches)
 

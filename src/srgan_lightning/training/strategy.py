@@ -9,18 +9,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class PerNetworkDDP(DDPStrategy):
-    """A DDP strategy with one gradient reducer per network, so that a backward pass sends only its network's gradients.
+    """A DDP strategy with one gradient reducer per network.
+
+    A backward pass sends the gradients of one network only.
 
     Lightning's DDP has one reducer for the whole module. With two optimisers it sends the gradients of both networks in
-    each backward pass, with zeros for the other network, and also for every accumulated batch.
+    each backward pass, with zeros for the network that does not learn. It also sends them for every accumulated batch.
 
-    Before a backward pass, the module sets `synced` to the network whose gradients are then complete, or to None to
-    keep gradients local. Every parameter of that network must be used; otherwise set
+    Before a backward pass, the module sets `synced` to the name of the network whose gradients will be complete, or to
+    None to keep gradients local. Every parameter of that network must be used; otherwise set
     `trainer.strategy=ddp_find_unused_parameters_true`. Buffers are not broadcast: see `process_mean`.
     """
 
     def configure_ddp(self) -> None:
-        # The module is not wrapped, and forward passes do not use the wrappers: reducers hook into parameters.
+        # Reducers hook into parameters. So the module is not wrapped, and forward passes do not use the wrappers.
         assert self.model is not None
         self.reducers: dict[str, DistributedDataParallel] = {
             name: self._setup_model(network)

@@ -6,16 +6,21 @@ from srgan_lightning.utils.errors import UserError
 
 
 class Turn(NamedTuple):
-    """The networks that learn from one batch, and those that are updated after it."""
+    """The networks that learn from one batch, and those that are updated after it.
+
+    A network that learns gets gradients from the batch. A network that is updated also gets a step of its optimiser.
+    """
 
     discriminator_learns: bool
-    discriminator_updates: bool  #: after this batch
+    discriminator_updates: bool
     generator_learns: bool
     generator_updates: bool
 
 
 class Turns:
-    """The order of batches in a generator update: first for extra discriminator updates, then for both networks.
+    """The order of batches in a generator update.
+
+    The first batches are for extra discriminator updates, and the last ones for both networks.
 
     Args:
         batches: number of batches whose gradients are averaged for one update of a network.
@@ -46,7 +51,8 @@ class Turns:
             discriminator_trains: whether there is an adversarial term and the discriminator is not paused; the same for
                 all batches of one generator update.
         """
-        learns = discriminator_trains and (updates + 1) % self.interval == 0  # at multiples, like logging
+        # In updates whose number is a multiple of the interval, as in logging.
+        learns = discriminator_trains and (updates + 1) % self.interval == 0
         further = (self.updates - 1 if learns else 0) * self.batches
         self.taken += 1
         return Turn(

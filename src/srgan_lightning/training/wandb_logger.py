@@ -10,7 +10,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from srgan_lightning.runs.log import LOG
 
-#: Names for W&B, which groups panels by the part before a slash. metrics.csv keeps the names of old runs.
+#: Names of metrics in W&B, which groups panels by the part before a slash. metrics.csv keeps the names on the left, as
+#: in old runs.
 GROUPED = {
     "d_real": "discriminator/d_real",
     "d_fake": "discriminator/d_fake",
@@ -18,7 +19,7 @@ GROUPED = {
     "epoch": "progress/epoch",
     "images_per_second": "progress/images_per_second",
 }
-#: The value of a curve that W&B's table of runs shows besides the last one.
+#: The best value of a curve: its maximum or minimum. W&B's table of runs shows it next to the last value.
 BEST = {
     "val/psnr_y": "max",
     "val/ssim_y": "max",
@@ -51,7 +52,7 @@ class RunWandbLogger(WandbLogger):
 
     @rank_zero_only
     def alert(self, title: str, text: str) -> None:
-        """Send an alert by the e-mail or Slack of the user's W&B settings.
+        """Send an alert by e-mail or Slack, as the user's W&B settings say.
 
         Args:
             title: up to 63 characters; W&B sends alerts with the same title at most once a minute.
@@ -65,5 +66,5 @@ class RunWandbLogger(WandbLogger):
         """Report a failure of W&B and continue, because a display must not stop a training."""
         try:
             yield
-        except Exception as error:  # such as a dead W&B service or a full disk, with many types
+        except Exception as error:  # of many types, such as for a dead W&B service or a full disk
             LOG.info("W&B: the %s is not logged (%s: %s).", what, type(error).__name__, error)

@@ -14,8 +14,8 @@ class WarmupCosine(LRScheduler):
     Each rate is computed only from the initial rate and the count of updates, which checkpoints save.
 
     Args:
-        optimizer: the optimiser whose learning rate it sets.
-        T_max: number of updates of the rise and the cosine together; later updates use `eta_min`. Named as in torch.
+        optimizer: the optimiser whose learning rate the schedule sets.
+        T_max: number of updates of the rise and the cosine together; later updates use `eta_min`. The name is torch's.
         warmup: number of updates of the rise; 0 for a cosine only.
         eta_min: final rate.
 

@@ -44,6 +44,6 @@ def cpu_capabilities() -> Mapping[str, Any]:
     """Return the CPU features that PyTorch detects, by name."""
     if hasattr(torch.cpu, "get_capabilities"):
         return torch.cpu.get_capabilities()  # type: ignore[no-any-return]
-    # Older releases have a function for each.
+    # Older releases of PyTorch have one function per feature.
     functions = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_bf16": "_is_amx_tile_supported"}
     return {key: getattr(torch.cpu, name, bool)() for key, name in functions.items()}

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-#: Allowed beyond the tensors in the file: masks, index tables and temporary values.
+#: Bytes and calls allowed beyond those for the file's tensors, such as for masks, index tables and temporary values.
 SPARE_BYTES = 2**28
 SPARE_CALLS = 5_000
 
@@ -17,11 +17,11 @@ class TooLargeError(ValueError):
 
 
 class BuildLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Raise `TooLargeError` if the `with` block creates far more tensors than the file holds, before allocation.
+    """Raise `TooLargeError` before the `with` block allocates far more tensors than the file holds.
 
     A small file can describe a huge network by its tensor names or metadata: one small tensor called
-    `body.100000.weight` asks for 100,001 blocks. Building on the meta device would be cheaper. Many classes cannot be
-    built there, because their constructors read numbers from tensors.
+    `body.100000.weight` asks for 100,001 blocks. Building on the meta device would be cheaper, but many classes cannot
+    be built there, because their constructors read numbers from tensors.
 
     Args:
         stored: size of the weights file in bytes. The limit is 8 times that: float16 weights and initial values need

@@ -28,7 +28,7 @@ def share_of_cores(machine: int) -> int:
     Args:
         machine: the number of this process's machine.
     """
-    import torch.distributed as dist  # here: commands that need no torch count cores too
+    import torch.distributed as dist  # imported here, because commands without torch also count cores
 
     mine = (machine, affinity())
     if not (dist.is_available() and dist.is_initialized()):

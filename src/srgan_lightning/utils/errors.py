@@ -4,7 +4,8 @@ import re
 import unicodedata
 from typing import Final
 
-#: Longest message in characters. Text quoted from a file may be megabytes: the middle is cut, the end is kept.
+#: Longest message in characters. Text quoted from a file may have megabytes. Longer messages lose their middle, not
+#: their end.
 MAX_LENGTH: Final = 3000
 
 
@@ -28,10 +29,11 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        # A DataLoader worker's exception arrives with the worker's traceback in front of our sentence.
+        # A DataLoader worker's exception arrives with the worker's traceback in front of the message.
         if message.startswith("Caught ") and "UserError: " in message:
             message = message.rsplit("UserError: ", 1)[1]
         if len(message) > MAX_LENGTH:
             message = f"{message[: MAX_LENGTH - 800]} [...] {message[-700:]}"
-        # Quoted messages of other libraries may have line breaks; names in them must be escaped for the terminal.
+        # Quoted messages of other libraries may have line breaks, which become spaces. Other characters that a terminal
+        # does not show as text are escaped.
         super().__init__(printable(re.sub(r"\s*\n\s*", " ", message.strip())))

@@ -28,7 +28,7 @@ def replacing(path: Path, partial_name: str) -> Iterator[BinaryIO]:
 
     Args:
         path: the file; its folder must exist.
-        partial_name: name of the file until then. It is in the same folder, because a rename across disks is a copy.
+        partial_name: name of the new file until then. Both share a folder, because a rename across disks is a copy.
 
     Raises:
         OSError: see `write_atomically`.
@@ -43,7 +43,7 @@ def replacing(path: Path, partial_name: str) -> Iterator[BinaryIO]:
         if os.name == "posix":  # elsewhere a folder cannot be opened
             folder = os.open(path.parent, os.O_RDONLY)
             try:
-                os.fsync(folder)  # the new name itself
+                os.fsync(folder)  # saves the new name itself
             finally:
                 os.close(folder)
     except OSError as error:
@@ -65,4 +65,4 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file that an option such as `json=` names, and create its folders."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")  # not by renaming: it may be /dev/stdout
+    target.write_text(text, encoding="utf-8")  # not atomically, because the path may be /dev/stdout

@@ -1,13 +1,17 @@
-"""Find out whether a launcher started this process as one of several. Imports no torch, which takes seconds."""
+"""Find out whether a launcher started this process as one of several.
+
+This module does not import torch, because that takes seconds.
+"""
 
 import os
 import sys
 
-#: `python -m srgan_lightning.train --worker PARENT`: a process that `training.launcher.launch` started.
+#: First argument of a worker, which is a process that `training.launcher.launch` started:
+#: `python -m srgan_lightning.train --worker PARENT`, with the process id of the parent.
 WORKER = "--worker"
-#: Exit code of a worker that lost its connection to another one. The other one failed first, but may exit later.
+#: Exit code of a worker that lost its connection to another worker. That one failed first, but may exit later.
 LOST_CONNECTION = 76
-#: Environment variable of a worker with the command line that the user typed.
+#: Environment variable that gives a worker the command line that the user typed.
 COMMAND = "SRGAN_LIGHTNING_COMMAND"
 
 

@@ -3,6 +3,7 @@
 import logging
 import warnings
 
+#: Parts of the warnings to silence.
 NOISE = (
     "does not have many workers",
     "exists and is not empty",
@@ -12,7 +13,7 @@ NOISE = (
     "sync_dist=True",  # scores are gathered, and losses averaged, before they are logged
     "barebones",  # the benchmark's own choice
     "`__len__` could be inaccurate",  # litdata computes it exactly
-    "dataloader is not resumable",  # it is, by `data.datasets.SeededSampler`
+    "dataloader is not resumable",  # it can be resumed, by `data.datasets.SeededSampler`
 )
 
 

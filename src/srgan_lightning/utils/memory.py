@@ -28,7 +28,7 @@ def available_memory() -> int:
     with suppress(OSError, ValueError, KeyError):
         used = int(CGROUP_LIMIT.with_name("memory.current").read_text())
         counts = dict(line.split() for line in CGROUP_LIMIT.with_name("memory.stat").read_text().splitlines())
-        cached = int(counts["inactive_file"])  # the kernel frees it when memory is short
+        cached = int(counts["inactive_file"])  # file cache, which the kernel frees when memory is short
         left.append(int(CGROUP_LIMIT.read_text()) - used + cached)
     with suppress(AttributeError):  # `ulimit -v`; not on Windows
         process = psutil.Process()
@@ -54,11 +54,12 @@ def keep_freed_memory() -> bool:
     """Make glibc's malloc reuse freed memory instead of returning it to the system.
 
     A training step on a CPU frees and allocates the same gigabytes again and again. By default glibc returns each large
-    block to the kernel, which clears every page of the next one: 6 to 9% of a step's time. Has the effect of
-    `MALLOC_MMAP_MAX_=0` and `MALLOC_TRIM_THRESHOLD_=-1` in the environment, and lasts as long as the process.
+    block to the kernel. The kernel clears every page of the next block, which takes 6 to 9% of a step's time. This
+    function has the same effect as `MALLOC_MMAP_MAX_=0` and `MALLOC_TRIM_THRESHOLD_=-1` in the environment. The effect
+    lasts as long as the process.
 
     Returns:
-        Whether it took effect: False for another C library (macOS, Windows, musl).
+        Whether this had an effect: False for another C library (macOS, Windows, musl).
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -10,6 +10,7 @@ from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.optional import needs_extra
 
 MAX_BYTES = 2**31  # protobuf's limit
+#: Domains of the standard operators; both names mean the same domain.
 DOMAINS = ("", "ai.onnx")
 
 
@@ -68,7 +69,7 @@ def onnx_session(model: Any, setting: str) -> Any:
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no public base class
+    except Exception as error:  # onnxruntime's errors have no public base class
         raise UserError(f"{setting} cannot be run: {str(error)[:300]}") from error
 
 

@@ -9,9 +9,10 @@ from typing import IO, Any, Final, NamedTuple, TypeAlias
 
 import torch
 
-#: Maximum number of opcodes in one pickle, each of which may take 64 bytes. Checkpoints of SRGAN have about 20,000.
+#: Maximum number of opcodes in one pickle, each of which may take 64 bytes of memory. Checkpoints of SRGAN have
+#: about 20,000.
 MAX_OPCODES: Final = 1_000_000
-#: More dimensions than any weight has.
+#: Maximum number of dimensions of a tensor, which is more than any weight has.
 MAX_DIMENSIONS: Final = 16
 
 TENSORS: Final = tuple(f"torch._utils _rebuild_tensor{version}" for version in ("", "_v2", "_v3"))
@@ -31,6 +32,7 @@ class _Made(NamedTuple):
     name: str
 
 
+# Values on the simulated stack: a mark, a new object, and an object from the memo.
 _MARK, _FRESH, _RECALLED = object(), object(), object()
 _Stack: TypeAlias = list[Any]
 
@@ -39,7 +41,7 @@ def scan_pickle(pickle: bytes | IO[bytes], size: int) -> None:
     """Check one pickle in the order in which `torch.load` would run it, without creating any object.
 
     Args:
-        pickle: its bytes, or a file positioned at its start. The file is left positioned at its end.
+        pickle: the bytes, or a file positioned at the start of the pickle, which is left positioned at its end.
         size: size of the whole file in bytes; all storages and tensors must fit into it.
 
     Raises:
@@ -56,7 +58,7 @@ def scan_pickle(pickle: bytes | IO[bytes], size: int) -> None:
             if opcode.name in ("BINPUT", "LONG_BINPUT"):
                 memo[argument] = stack[-1]
             elif opcode.name in ("BINGET", "LONG_BINGET"):
-                # A container from the memo could be copied many times, for a few bytes of the file each time.
+                # A container from the memo could be copied many times. Each copy takes only a few bytes of the file.
                 value = memo[argument]
                 stack.append(_RECALLED if value is _FRESH or isinstance(value, _Made) else value)
             else:

@@ -10,7 +10,8 @@ import torch
 from srgan_lightning.utils.pickle_scan import scan_pickle
 
 ZIP = b"PK\3\4"
-#: Pickles at the start of a file from before PyTorch 1.6: magic number, version, system, object, keys of the storages.
+#: Number of pickles at the start of a file from before PyTorch 1.6. They hold magic number, version, system, object and
+#: keys of the storages.
 LEGACY_PICKLES = 5
 
 
@@ -23,7 +24,7 @@ def safe_torch_load(path: str | Path) -> Any:
         Exception: many types, if the file is damaged or hostile.
     """
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content[: len(ZIP)] == ZIP:  # the test of torch.load
+        if content[: len(ZIP)] == ZIP:  # torch.load tests the same bytes
             with zipfile.ZipFile(path) as archive:
                 # torch never compresses, but would unpack compressed members of any size.
                 if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):

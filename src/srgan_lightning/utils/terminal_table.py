@@ -45,11 +45,15 @@ def print_table(
 
 
 def without_root(paths: Sequence[str]) -> tuple[list[str], str]:
-    """Remove the common parent folder of the paths that have a folder; return the paths and that folder with `/`."""
+    """Remove the parent folder that all paths with a folder share.
+
+    Returns:
+        The paths without this folder, and the folder with a separator at its end; "" if there is none.
+    """
     deep = [path for path in paths if os.sep in path]
     try:
         root = os.path.commonpath([os.path.dirname(path) for path in deep]) if len(set(deep)) > 1 else ""
-    except ValueError:  # absolute and relative ones
+    except ValueError:  # absolute and relative paths have no common folder
         root = ""
     if not root.strip(os.sep):
         return list(paths), ""

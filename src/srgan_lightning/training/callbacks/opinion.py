@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-#: Number of images over which D(HR) and D(SR) are averaged, because the values of single batches vary much.
+#: Number of images over which D(HR) and D(SR) are averaged. Values of single batches vary too much.
 IMAGES = 256
 
 
@@ -11,18 +11,21 @@ class Opinion:
     """Running means of D(HR) and D(SR) over about the last `IMAGES` images, kept on the device.
 
     Attributes:
-        sums: (3,): both means times their accumulated weight, and this weight; None before the first batch.
+        sums: (3,): the two means, each multiplied by the accumulated weight; then this weight. None before the first
+            batch.
     """
 
     def __init__(self) -> None:
         self.sums: Tensor | None = None
 
     def add(self, real: Tensor, fake: Tensor, images: int) -> None:
-        """Add a batch to the means, without waiting for the device; a batch that is not finite is ignored.
+        """Add a batch to the means, without waiting for the device.
+
+        A batch with NaN or infinity is ignored.
 
         Args:
             real: the batch's mean D(HR), a scalar in [0, 1].
-            fake: the batch's mean D(SR), likewise.
+            fake: the batch's mean D(SR), also a scalar in [0, 1].
             images: number of images in the batch.
         """
         latest = torch.stack([real, fake, torch.ones_like(real)]).float()
@@ -31,7 +34,7 @@ class Opinion:
         self.sums = torch.where(latest.isfinite().all(), moved, before)
 
     def means(self) -> Tensor:
-        """Return the means of D(HR) and D(SR), a tensor of two; needs a batch first."""
+        """Return the means of D(HR) and D(SR), shape (2,). A batch must have been added before."""
         assert self.sums is not None
         return self.sums[:2] / self.sums[2]
 

@@ -5,10 +5,10 @@ from torch import Tensor
 
 
 class OwnShare:
-    """The images that a process counts in a validation: those with its share of the indices, each only once.
+    """The images that one process counts in a validation: its share of all indices, each only once.
 
-    Its batches can also hold images that must not count: a distributed sampler repeats images to give all processes
-    equally many, and on_error=skip replaces an unreadable image by another one.
+    The process's batches can also hold images that must not count. A distributed sampler repeats images to give all
+    processes equally many, and on_error=skip replaces an unreadable image by another one.
 
     Args:
         trainer: the Trainer, for rank and number of processes.

@@ -1,4 +1,4 @@
-"""Log metrics of trained networks at every validation; their weights are needed."""
+"""Log perceptual metrics at every validation. They need the weights of trained networks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,10 +21,10 @@ class PerceptualScores(Callback):
 
     Args:
         metrics: some of `vgg`, `lpips`, `dists`.
-        vgg: arguments of `losses.PerceptualLoss` for `vgg`.
+        vgg: arguments of `losses.PerceptualLoss`, for the metric `vgg`.
 
     Raises:
-        UserError: a name is unknown, or before training a network is unavailable.
+        UserError: a name is unknown; or, when training is set up, a network is unavailable.
     """
 
     def __init__(self, metrics: Sequence[str], vgg: Mapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ class PerceptualScores(Callback):
     ) -> None:
         if not self.metrics:
             return
-        for row in self.share.rows(batch["index"]):  # one by one, for their memory
+        for row in self.share.rows(batch["index"]):  # one by one, to limit the metrics' memory
             sr, hr = round_to_8_bits(outputs[row : row + 1].float()), batch["hr"][row : row + 1].float()
             for metric in self.metrics.values():
                 metric.update(sr, hr)

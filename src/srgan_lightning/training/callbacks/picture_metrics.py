@@ -1,4 +1,4 @@
-"""Log metrics of detail, grids and colours, which PSNR does not show, at every validation."""
+"""Log metrics of detail, grid patterns and colours at every validation. PSNR does not show these."""
 
 import math
 from typing import Any
@@ -13,17 +13,18 @@ from srgan_lightning.training.callbacks.health_log import log_health
 from srgan_lightning.training.callbacks.health_rules import picture_faults
 from srgan_lightning.training.callbacks.own_share import OwnShare
 
-#: With fewer windows, the ratio of two grids is wrong by more than 15% once in a few hundred times.
+#: Minimum number of windows for a warning of grids. With fewer windows, the ratio of two grid energies is wrong by
+#: more than 15% once in a few hundred times.
 MIN_WINDOWS = 250
 
 
 class PictureMetrics(Callback):
-    """A callback that logs metrics without weights, and warns of faults that two validations in a row show.
+    """A callback that logs metrics without networks, and warns of a fault that two validations in a row show.
 
-    `val/swd` and `val/bicubic_swd` (`SlicedWassersteinDistance`) are low if SR has detail like HR's. `val/grid` and
-    `val/hr_grid` (`GridEnergy`) are those of SR and HR, for images of at least 16 LR pixels per side.
-    `val/colour_shift` (`ColourShift`) is in levels of 255. Each warning is given once, and again only if its fault
-    disappeared in between.
+    `val/swd` and `val/bicubic_swd` (`SlicedWassersteinDistance`) compare SR and bicubic with HR. They are low if the
+    detail is like HR's. `val/grid` and `val/hr_grid` (`GridEnergy`) are the grid energies of SR and HR, for images of
+    at least 16 LR pixels per side. `val/colour_shift` (`ColourShift`) is in levels of 255. Each warning is given once,
+    and again only if its fault disappeared in between.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,7 @@ class PictureMetrics(Callback):
 
     @property
     def state_key(self) -> str:
-        """The key in checkpoints, which is that of release 0.1.0."""
+        """The callback's key in checkpoints, the same as in release 0.1.0."""
         return "PatchScore"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -76,7 +77,8 @@ class PictureMetrics(Callback):
         enough = trainer.world_size * int(self.grids["grid"].windows) >= MIN_WINDOWS
         grids = (values["grid"], values["hr_grid"]) if enough else None
         faults = {fault.name: fault for fault in picture_faults(values["colour_shift"], grids)}
-        lasting = self.present & faults.keys()  # a network may have faults for a while after its start
+        # A fault must be in two validations in a row, because a network may have faults for a while after its start.
+        lasting = self.present & faults.keys()
         for name in sorted(lasting - self.reported):
             log_health(trainer, name, faults[name].words)
         self.present, self.reported = set(faults), lasting

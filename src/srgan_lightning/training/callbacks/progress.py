@@ -12,18 +12,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from srgan_lightning.metrics.score_format import format_score
 from srgan_lightning.runs.log import LOG
 
-#: Logged metrics in the bar, with their formats.
+#: Logged metrics that the bar shows, with their formats.
 SHOWN = {
     "loss/generator": "G {:.4f}",
     "loss/discriminator": "D {:.3f}",
     "images_per_second": "{:.0f} img/s",
     "psnr_y": "{:.2f} dB",
 }
-READ_EVERY = 1.0  # seconds
+READ_EVERY = 1.0  # seconds between two readings of the metrics
 
 
 class RunProgress(ProgressBar):
-    """A progress bar for the whole run. Lightning's bars restart every epoch, every few seconds for a small folder."""
+    """A progress bar for the whole run. Lightning's bars restart every epoch, which may last only a few seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class RunProgress(ProgressBar):
         if not self.enabled:
             return
         self.bar.update(self.task, completed=trainer.global_step)
-        if time.monotonic() - self.read > READ_EVERY:  # reading values waits for the device
+        if time.monotonic() - self.read > READ_EVERY:  # not after every batch, because reading waits for the device
             self.read = time.monotonic()
             metrics = {**trainer.callback_metrics, **trainer.progress_bar_metrics, **pl_module.values}  # type: ignore[dict-item]
             shown = "  ".join(text.format(float(metrics[key])) for key, text in SHOWN.items() if key in metrics)  # type: ignore[arg-type]

@@ -16,10 +16,10 @@ class RunCheckpoint(ModelCheckpoint):
     """A `ModelCheckpoint` whose files and best score stay correct if a run is killed or its directory is moved."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the checkpoint that the run resumes from over the newest one, if the newest one is older.
+        """Copy the checkpoint that the run resumes from over the file of the newest one, if this file is behind.
 
-        A kill can come between writing the best and the newest checkpoint. The run is then resumed from the best one.
-        If it holds the last update, no validation follows that would write the newest one.
+        A kill can come after the best checkpoint is written, and before the newest one is. The run is then resumed
+        from the best one. If that is from the last update, no validation follows that would write the newest one.
         """
         if self.monitor is not None or trainer.ckpt_path is None or not trainer.is_global_zero:
             return
@@ -31,7 +31,8 @@ class RunCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the scores of the checkpoints in this run's directory.
 
-        Lightning deletes the files at these paths, and a stored path may lead anywhere. So only its file name is used.
+        Lightning stores a path with each score, and may delete the file there. A path from a checkpoint may lead
+        anywhere, so only its file name is used.
         """
         own = {path.name: str(path) for path in Path(str(self.dirpath)).glob("*.ckpt") if not path.is_symlink()}
 

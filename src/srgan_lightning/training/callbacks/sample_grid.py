@@ -14,7 +14,7 @@ from srgan_lightning.training.sample_row import SampleRow, make_row
 from srgan_lightning.training.wandb_images import log_samples, log_table
 from srgan_lightning.training.wandb_logger import RunWandbLogger
 
-#: LR is upsampled by bicubic interpolation.
+#: Titles of the columns. The LR column is upsampled by bicubic interpolation.
 TITLES = ("LR", "SR", "HR")
 #: Number of images with the lowest PSNR-Y at the top of W&B's table.
 WORST = 8
@@ -32,14 +32,14 @@ class SampleGrid(Callback):
     Args:
         directory: folder for the PNG files.
         images: number of rows.
-        size: larger images are cropped to a central square of that many pixels.
+        size: largest side in pixels; larger images are cropped to their centre.
     """
 
     def __init__(self, directory: str, images: int = 8, size: int = 256) -> None:
         self.directory, self.images, self.size = Path(directory), images, size
         self.rows: Rows = {}
         self.worst: Rows = {}
-        self.first = True  # nothing has been logged yet
+        self.first = True  # whether nothing has been logged yet
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows, self.worst = {}, {}
@@ -58,7 +58,7 @@ class SampleGrid(Callback):
         if min(indices) >= self.images and not tabled:
             return
         source = trainer.datamodule.sources["val"]  # type: ignore[attr-defined]
-        # The scores that the validation has just computed.
+        # The scores of this batch, which the module has just computed.
         scores = pl_module.scores.rows[-1].tolist()  # type: ignore[union-attr, index]
         for index, lr, sr, hr, row in zip(indices, batch["lr"], outputs, batch["hr"], scores, strict=True):
             bad = tabled and (len(self.worst) < WORST or row[0] < max(map(psnr, self.worst.values())))

@@ -15,8 +15,8 @@ RATES = ("lr", "initial_lr", "max_lr", "min_lr")
 class Snapshot:
     """A copy of weights and BatchNorm statistics of all networks, optimiser moments and the generator's EMA.
 
-    It is kept in CPU memory, and has about three times the size of the weights. Counters, schedules, the order of the
-    data and RNG states are left out, so that a training after a rollback does not repeat the same batches.
+    The copy is kept in CPU memory, and has about three times the size of the weights. Counters, schedules, the order
+    of the data and RNG states are left out, so that a training after a rollback does not repeat the same batches.
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -30,7 +30,7 @@ class Snapshot:
         pl_module.load_state_dict(self.weights)
         for optimizer, moments in zip(trainer.optimizers, self.moments, strict=True):
             groups = optimizer.state_dict()["param_groups"]
-            # A copy, because on a CPU the optimiser would write to these tensors.
+            # Load a copy, because on a CPU the optimiser would use and change the snapshot's own tensors.
             optimizer.load_state_dict({"state": _copy(moments), "param_groups": groups})
         for ema, average in zip(_averages(trainer), self.averages, strict=True):
             for name, value in average.items():

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 class Throughput(Callback):
     """A callback that logs `images_per_second` of all processes since the last log, without the time of validations.
 
-    `earlier` is the total time in seconds before a resume.
+    `earlier` is the run time in seconds up to the checkpoint that the run is resumed from.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Throughput(Callback):
         self._start_clock()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:  # it runs before the clock starts
+        if not trainer.sanity_checking:  # the sanity check runs before the clock starts
             self._stop_clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -42,7 +42,8 @@ class Throughput(Callback):
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self._stop_clock()
-            rate = torch.tensor(self.images / max(self.seconds, 1e-9))  # on the CPU; a float would be copied
+            # A tensor on the CPU, because Lightning would copy a float to the device.
+            rate = torch.tensor(self.images / max(self.seconds, 1e-9))
             pl_module.log("images_per_second", rate)
             self._add_to_total()
             self._start_clock()
