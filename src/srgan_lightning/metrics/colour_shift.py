@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 
-#: Sums are integers in units of 1 / UNIT levels, so that they do not depend on the order of addition.
+#: Sums are integers in units of 1 / UNIT levels, so that the score does not depend on the order of addition.
 UNIT = 2**16
 
 

@@ -9,11 +9,11 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import round_to_8_bits
 
-#: Smallest side of a window, in HR and in LR pixels.
+#: Minimum side of a window: SIDE in HR pixels, LR_SIDE in LR pixels.
 SIDE, LR_SIDE = 64, 16
 #: Distances in bins from a peak to its neighbours. The window spreads a peak over one bin on each side.
 NEAR, FAR = 3, 5
-#: Sums are integers in units of 1 / UNIT, so that they do not depend on the order of addition.
+#: Sums are integers in units of 1 / UNIT, so that the score does not depend on the order of addition.
 UNIT = 2**16
 
 

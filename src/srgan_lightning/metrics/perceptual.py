@@ -18,8 +18,9 @@ from srgan_lightning.metrics.pictures import Pictures
 from srgan_lightning.metrics.swd import SlicedWassersteinDistance
 from srgan_lightning.utils.errors import UserError
 
+#: Names of the metrics that can be chosen.
 PERCEPTUAL_NAMES = ("lpips", "dists", "fid", "kid", "vgg", "identity", "swd", "grid", "colour_shift")
-#: Names of scores; `grid` comes with HR's own score, `hr_grid`.
+#: Names of the scores in results: the metric `grid` also gives HR's own score, `hr_grid`.
 KNOWN = ("lpips", "dists", "fid", "kid", "vgg", "identity", "swd", "grid", "hr_grid", "colour_shift")
 OF_DISTRIBUTIONS = ("fid", "kid")  # these compare the feature distribution of all SR with that of all HR
 
@@ -79,7 +80,7 @@ def load_metric(name: str, otherwise: str) -> Metric:
 
     Args:
         name: `lpips`, `dists`, `fid` or `kid`.
-        otherwise: what to do if the weights cannot be loaded, for the error message.
+        otherwise: advice in the error message if the weights cannot be loaded.
 
     Raises:
         UserError: a package is missing, or the weights cannot be loaded.
@@ -116,7 +117,7 @@ class PerceptualMetrics:
             None: torch's cache, into which missing weights are downloaded.
         device: where the networks run.
         vgg: arguments of `losses.PerceptualLoss`.
-        otherwise: what to do if weights cannot be downloaded, for the error message.
+        otherwise: advice in the error message if weights cannot be loaded.
         scale: upscaling factor.
         identity: arguments of `FaceEmbedder`.
 

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 
+#: Number of filters, side of a filter in pixels, and step from one patch to the next in pixels.
 FILTERS, SIDE, STRIDE = 32, 7, 3
 BAND = 64  # rows of patches that are filtered at a time
 BINS, REACH = 4096, 1.0  # histograms have BINS bins from -REACH to REACH
@@ -20,8 +21,8 @@ class SlicedWassersteinDistance(Metric):
     This is only a cheap substitute for LPIPS. It measures whether SR has detail of HR's kind and amount, not whether
     each detail is in its place, so noise of the right strength scores well too. Random 7x7 filters are applied to the
     octaves that the degradation removed (two at scale 4). The responses of a filter over all images form one
-    distribution for SR and one for HR. Equal statistics give 0; bicubic has about 0.45. The paper normalises each set
-    by its own spread, which would hide blur; here distances are divided by the spread of HR's responses.
+    distribution for SR and one for HR. Equal statistics give 0; bicubic has about 0.45. The paper divides each set's
+    responses by their own spread, which would hide blur. Here distances are divided by the spread of HR's responses.
 
     Args:
         scale: upscaling factor.
@@ -38,7 +39,7 @@ class SlicedWassersteinDistance(Metric):
         filters = filters / filters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         self.filters: Tensor
         self.register_buffer("filters", filters, persistent=False)
-        # Histograms have a fixed size for any number of images, and those of several processes add up.
+        # Histograms have a fixed size for any number of images, and the histograms of several processes can be added.
         for name in ("sr", "hr"):
             self.add_state(name, torch.zeros(self.octaves, FILTERS, BINS, dtype=torch.long), dist_reduce_fx="sum")
 

@@ -187,7 +187,7 @@ def run_padded(generator: SRModule, lr: Tensor) -> Tensor:
     traits = traits_of(generator)
     height, width = lr.shape[-2:]
     padded = _pad(lr, *(_rounded_up(max(side, traits.min_side), traits.side_multiple) for side in (height, width)))
-    with _eager():  # otherwise torch.compile would run again for every size of photo
+    with _eager():  # otherwise torch.compile would run again for every image size
         sr = getattr(generator, "forward_lean", generator)(padded)
     check_size(generator, padded, sr)
     return sr.float()[..., : generator.scale * height, : generator.scale * width]  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from torch import Tensor
 from srgan_lightning.utils.errors import UserError
 
 POLICIES = ("color", "translation", "cutout")
-#: Fill value of cut-out and moved-in areas; corresponds to 0 for the paper's images in [-1, 1].
+#: Fill value of areas that `cutout` or `translation` empties; it corresponds to 0 in the paper's images in [-1, 1].
 GREY = 0.5
 
 

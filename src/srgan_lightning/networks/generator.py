@@ -75,7 +75,7 @@ class Generator(SRModule):
         }
         self.global_skip = global_skip
         self.lr_features = self.hr_features = channels
-        # Names of layers such as k9n64s1 are figure 4's: a 9x9 kernel, 64 feature maps, stride 1.
+        # Trailing comments name layers as in figure 4: k9n64s1 has a 9x9 kernel, 64 feature maps and stride 1.
         self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU())  # k9n64s1
         self.trunk = nn.Sequential(
             *[ResidualBlock(channels) for _ in range(blocks)],

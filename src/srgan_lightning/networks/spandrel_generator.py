@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 #: Prefix of the weights' names in checkpoints. Artifacts omit it, because spandrel and programs built on it recognise a
 #: network by the published names of its weights.
 PREFIX = "network."
-#: Hyperparameters with the size of attention windows, to which tiles must be aligned.
+#: Hyperparameters that hold the size of attention windows. Tiles must be aligned to these windows.
 WINDOWS = ("window_size", "split_size")
-#: Hyperparameters with the width of a network.
+#: Hyperparameters that hold the width of a network.
 WIDTHS = ("num_filters", "num_feat", "embed_dim")
 
 

@@ -82,7 +82,7 @@ def check_states(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Check that the states of callbacks and loops have the types of this run's states.
 
     Raises:
-        UserError: a state has a wrong type, on which training would fail later.
+        UserError: a state has a wrong type, with which training would fail later.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     ours = {callback.state_key: callback.state_dict() for callback in callbacks}
@@ -129,7 +129,7 @@ class _Begun(Callback):
 
 @contextmanager
 def restoring(trainer: Trainer, ckpt_path: str | None) -> Iterator[None]:
-    """Turn errors while a checkpoint is restored into a UserError about the checkpoint.
+    """Turn an error that occurs while a checkpoint is restored into a UserError about that checkpoint.
 
     Raises:
         UserError: restoring failed.

@@ -128,7 +128,7 @@ def hydra_directory(run_dir: str, now: str) -> str:
 
 @contextmanager
 def lock_run_directory(run: RunDirectory) -> Iterator[None]:
-    """Keep two runs from writing to one directory. Rank zero holds the lock, which ends with the process.
+    """Keep two runs from writing to one directory. Rank zero holds the lock; it ends even if the process dies.
 
     Raises:
         UserError: another process is training in the directory.
@@ -147,7 +147,7 @@ def lock_run_directory(run: RunDirectory) -> Iterator[None]:
                 "ckpt_path=last."
             ) from error
         except OSError:
-            pass  # a file system without locks
+            pass  # the file system does not support locks
         with keep_log(run.log):
             yield
 

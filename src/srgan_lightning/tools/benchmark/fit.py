@@ -14,7 +14,7 @@ from srgan_lightning.tools.benchmark.timing import Result, clock, result
 from srgan_lightning.training.build import build_data
 from srgan_lightning.training.trainer import build_trainer
 
-WARMUP = 3  # batches until workers run, the queue is full and everything is compiled
+WARMUP = 3  # untimed batches, until workers run, the queue is full and everything is compiled
 #: Name under which Lightning's profiler records how long the loop waits for a batch.
 FETCH = "[_TrainingEpochLoop].train_dataloader_next"
 

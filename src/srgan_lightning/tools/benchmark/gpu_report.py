@@ -24,7 +24,7 @@ TINY = (
     "model.generator.channels=8", "model.generator.blocks=1", "model.discriminator.channels=4",
     "model.discriminator.hidden=8", "loss.vgg.layer=relu1_2", "data.batch_size=2", "data.crop=64",
 )  # fmt: skip
-#: Overrides of the compared ways of training.
+#: Overrides for each way of training that the report compares.
 WAYS = {
     "float32": ("trainer.precision=32-true",),
     "bf16": ("trainer.precision=bf16-mixed",),
