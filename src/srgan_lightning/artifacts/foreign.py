@@ -59,7 +59,7 @@ def build_foreign(tensors: Mapping[str, Any], path: Path) -> SpandrelGenerator:
             generator = generator_of(tensors)
     except UserError as error:
         raise UserError(f"{path} was not written by srgan-lightning, and {error}") from error
-    except Exception as error:  # spandrel reads shapes and names without checks
+    except Exception as error:  # spandrel does not check shapes and names, so it may raise anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
             f"{path} looks like a network that spandrel knows, but cannot be built: {reason}. The file is damaged, or "

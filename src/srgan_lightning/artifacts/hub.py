@@ -24,7 +24,7 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
     """A `Generator` with the Hub's methods.
 
     `save_pretrained(folder)` writes the generator's arguments, its artifact and a model card. `from_pretrained(folder)`
-    loads it in eval mode. Both work offline; `push_to_hub(name)` and `from_pretrained(name)` need the network.
+    loads it in eval mode. Both work offline; `push_to_hub(name)` and `from_pretrained(name)` need the internet.
     """
 
     #: Metadata of the artifact besides the arguments: recipe, data, scores. `save_pretrained` writes them again.
@@ -88,7 +88,7 @@ def _find(name: str, file: str, download: dict[str, Any]) -> Path:
         return Path(name, file)
     try:
         return Path(hf_hub_download(repo_id=name, filename=file, **download))
-    except (OSError, ValueError) as error:  # errors of the network or the Hub, or an invalid name
+    except (OSError, ValueError) as error:  # errors of the connection or the Hub, or an invalid name
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"{name} is not a folder, and {file} of that name cannot be downloaded from the Hub: {reason}"

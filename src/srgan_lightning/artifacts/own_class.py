@@ -47,7 +47,7 @@ def build_own(architecture: str, arguments: Any, tensors: dict[str, Tensor], pat
     try:
         with with_working_directory():
             kind = get_class(architecture)
-    except Exception as error:  # whatever the user's module raises
+    except Exception as error:  # the user's module may raise anything
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"--architecture {architecture} cannot be imported: {reason}. Give module.Class, with the module in the "
@@ -60,7 +60,7 @@ def build_own(architecture: str, arguments: Any, tensors: dict[str, Tensor], pat
         with BuildLimit(path.stat().st_size, len(tensors)):
             generator = kind(**arguments)
         generator.load_state_dict(tensors)
-    except Exception as error:  # whatever the user's class raises
+    except Exception as error:  # the user's class may raise anything
         reason = " ".join(str(error).split())[:500] or type(error).__name__
         raise UserError(f"{path} does not hold the {architecture} that its metadata describe: {reason}") from error
     return validate_generator(generator.float().eval(), str(path))

@@ -46,7 +46,7 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
     from torch.distributed import DistError
 
     cause: BaseException | None = error
-    while cause is not None:  # Hydra wraps what an instantiated target raises
+    while cause is not None:  # Hydra wraps the error that an instantiated class raises
         if isinstance(cause, UserError | MisconfigurationException):
             return str(cause)
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -63,7 +63,7 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
             return f"{BROKEN_CONNECTION}; see the message of that process for the reason. ({cause})"
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
-        # Options that a class does not have, such as those of quickstart with model=srresnet.
+        # A class got options that it does not have, such as those of quickstart with model=srresnet.
         together = f"{' '.join(str(error).split())}: these groups or options do not work together."
         return (None if cfg is None else refused_option(error, cfg)) or together
     if isinstance(error, ConfigCompositionException | OverrideParseException):  # from benchmark, which calls compose()

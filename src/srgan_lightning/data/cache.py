@@ -187,7 +187,7 @@ def _build(source: ImageSource, folder: Path, workers: int, on_error: OnError) -
         loader = DataLoader(
             _Decoded(source, len(done), on_error),
             batch_size=None,
-            generator=torch.Generator(),  # the global RNG must not advance: it initialises the weights
+            generator=torch.Generator(),  # so that the global RNG, which initialises the weights, does not advance
             **worker_options(workers),
         )
         images = iter(loader)  # workers are forked before the progress bar starts its thread

@@ -92,7 +92,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.on_error: OnError = on_error
         self.skipped = 0  # broken images replaced by others in this process
         self.sources: dict[str, ImageSource] = {}
-        self.epoch, self.batches_seen = 0, 0  # where a resumed run continues
+        self.epoch, self.batches_seen = 0, 0  # the position at which a resumed run continues
         self.cores: int | None = None  # this process's share of the cores, known once all processes run
         if cache not in (None, "memmap"):
             raise UserError(f"data.cache={cache!r} is unknown: use null or memmap.")

@@ -25,7 +25,7 @@ class ImageFolder:
 
     def __init__(self, folder: str | Path, setting: str) -> None:
         self.root, self.paths = Path(folder), find_images(folder, setting)
-        self.sizes: list[Size] = []  # of each image, once `readable_sizes` has read the headers
+        self.sizes: list[Size] = []  # one per image; empty until `readable_sizes` has read the headers
 
     def __len__(self) -> int:
         return len(self.paths)

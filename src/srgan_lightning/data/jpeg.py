@@ -32,7 +32,7 @@ CHROMINANCE = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 8,) * 4,
 )
-#: From RGB to JFIF's YCbCr, and back.
+#: Matrices from RGB to JFIF's YCbCr, and back.
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 TO_RGB = ((1, 0, 1.402), (1, -0.344136286, -0.714136286), (1, 1.772, 0))
 MIDDLE = 128  # middle of the 8-bit range, which JPEG subtracts before the cosine transform
