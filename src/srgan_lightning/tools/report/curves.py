@@ -82,7 +82,7 @@ def _draw_panel(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: 
     if logarithmic and any(value > 0 for column in names for value in curves[column][1]):
         axes.set_yscale("log", nonpositive="mask")
     if len(names) > 1:
-        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}  # above curves
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}  # above the curves
         axes.legend(fontsize="x-small", ncols=LEGEND_COLUMNS, handlelength=1.5, columnspacing=1, **place)
     if "d_real" in names:
         axes.set_ylim(0, 1)

@@ -11,7 +11,7 @@ from srgan_lightning.data.synthetic.faces import draw_face
 #: Side of an example in pixels, and the factor by which the drawn face is downsampled to this side. An example is
 #: upscaled in about a second.
 SIDE, SCALE = 96, 4
-#: Names of the examples on the page: different inputs of the same face.
+#: Names of the examples on the page. They show the same face in different quality.
 EXAMPLES = ("Sharp face", "Blurred face", "JPEG face")
 
 

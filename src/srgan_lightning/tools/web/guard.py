@@ -115,6 +115,6 @@ def held(folder: Path) -> int:
                 shutil.rmtree(child) if child.is_dir() else child.unlink()
             else:
                 total += sum(file.stat().st_size for file in [child, *child.rglob("*")] if file.is_file())
-        except OSError:  # deleted meanwhile
+        except OSError:  # the file was deleted meanwhile
             continue
     return total

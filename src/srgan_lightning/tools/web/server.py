@@ -78,7 +78,7 @@ def serve(
     Raises:
         UserError: the port is unavailable.
     """
-    safehttpx.async_validate_url = fetch_nothing  # Gradio calls it before every download
+    safehttpx.async_validate_url = fetch_nothing  # Gradio calls this function before every download
     if threading.current_thread() is threading.main_thread():  # other threads cannot set handlers
         signal.signal(signal.SIGTERM, end)
     audience = Audience()

@@ -9,13 +9,13 @@ D_WINS = 0.95
 WINNING_SHARE = 0.8
 #: Largest norm of an update, divided by the norm of the weights. Adam with usable learning rates gives 1e-4 to 1e-2.
 EXPLODING = 0.3
-#: Largest gradient of a loss term relative to the sum of all others.
+#: Largest gradient of a loss term relative to the sum of all others, without a warning.
 DOMINATES = 1000.0
 #: Smallest gradient of the perceptual term relative to the sum of all others; below it, the term has no effect.
 NEGLIGIBLE = 1e-4
 #: Largest ratio of SR's `GridEnergy` to that of HR without a warning.
 GRID = 1.15
-#: Largest difference between the mean colours of SR and LR, in levels of 255.
+#: Largest difference between the mean colours of SR and LR without a warning, in levels of 255.
 TINT = 2.0
 
 

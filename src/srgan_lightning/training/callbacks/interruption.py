@@ -39,7 +39,7 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
-        self.signal: signal.Signals | None = None  # received by this process
+        self.signal: signal.Signals | None = None  # the stop signal that this process received
         self.stopped = False
         self.validation_due = False
         self.saved = False
@@ -58,7 +58,7 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
                 loop.on_run_end()
 
         loop.run = run_or_validate  # type: ignore[method-assign]
-        # A checkpoint counts its last batch as done, so the resumed run does not log this batch. Log before saving.
+        # A checkpoint counts its last batch as done, so the resumed run does not log this batch. So save after logging.
         lightning_internals.call_after_logging(trainer, lambda: self._after_batch(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -80,7 +80,7 @@ class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after al
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _should_stop(self, trainer: Trainer) -> bool:
-        if trainer.should_stop:  # the same in all processes
+        if trainer.should_stop:  # this value is the same in all processes
             return False
         return trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
 
