@@ -58,7 +58,7 @@ def where_kernels(chosen: Tensor, kernels: Tensor, others: Tensor | None = None)
 
 
 def filter_images(images: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve each image with its own kernel; the border is repeated.
+    """Convolve each image with its own kernel; its border pixels are repeated beyond the image.
 
     Args:
         images: (B, C, H, W).

@@ -54,7 +54,7 @@ def resize(
         antialias: widen the bilinear and bicubic kernels when shrinking, as PIL does.
 
     Returns:
-        (B, C, *canvas), not clamped; borders are repeated.
+        (B, C, *canvas), not clamped. The rest of the canvas repeats each image's last row and column.
     """
     down, across = (
         _weights(size[:, axis], new_size[:, axis], images.shape[axis - 2], canvas[axis], mode, antialias)

@@ -44,7 +44,7 @@ def blend(first: SRModule, second: SRModule, amount: float) -> SRModule:
     blended = copy.deepcopy(first).eval()
     others = second.state_dict()
     for name, tensor in blended.state_dict().items():  # the tensors share memory with the network
-        if tensor.is_floating_point():  # except BatchNorm's count of batches, which is not used at inference
+        if tensor.is_floating_point():  # all but BatchNorm's count of batches, which is not used at inference
             tensor.copy_(torch.lerp(tensor, others[name].to(tensor.device), amount))
     return blended
 

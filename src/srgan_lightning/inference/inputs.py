@@ -22,7 +22,7 @@ class Job:
 
 
 def list_jobs(inputs: Sequence[str], out: Path, suffix: str, form: str) -> list[Job]:
-    """List images to upscale and files for their results, in the given order; subfolders are kept.
+    """List images to upscale and files for their results, in the given order; results keep subfolders.
 
     Args:
         inputs: files, folders (searched recursively for image files) and globs.
