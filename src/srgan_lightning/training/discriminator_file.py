@@ -97,7 +97,7 @@ def load_discriminator_weights(discriminator: nn.Module, path: str) -> None:
 
 
 def _read(path: Path, setting: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the weights, and the file's metadata on class and arguments."""
+    """Return the weights, and the metadata with the discriminator's class and arguments."""
     if path.suffix == ".safetensors":
         weights, metadata = read_artifact(path, "discriminator")
         try:

@@ -38,7 +38,7 @@ from srgan_lightning.utils.launched import COMMAND, LOST_CONNECTION, WORKER
 FOLDER = "SRGAN_LIGHTNING_FOLDER"  # environment variable that gives a worker the path of the private folder
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # forwarded to workers; SIGHUP is not, so that nohup works
 TIME_TO_SAVE = 3600.0  # seconds from a signal to SIGKILL: time for a long update, compilation or a slow upload
-TIME_TO_FAIL = 10.0  # seconds after a lost connection to wait for the exit of the process that caused it
+TIME_TO_FAIL = 10.0  # seconds to wait, after a lost connection, for the exit of the process that caused this loss
 TIME_TO_END = 30.0  # seconds from a failure to SIGKILL of the other processes, which cannot finish their update
 
 
@@ -129,7 +129,7 @@ class Workers:
     def _tell(self, number: signal.Signals, seconds: float) -> None:
         self.deadline = min(self.deadline, time.monotonic() + seconds)
         for process in self.started:
-            # Do not signal the process's children: it may need torch.compile's workers to finish its update.
+            # Do not signal the process's children, such as torch.compile's workers: an unfinished update may need them.
             process.send_signal(number)
 
     def _kill(self) -> None:

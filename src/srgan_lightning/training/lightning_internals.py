@@ -11,7 +11,7 @@ from lightning import Trainer
 
 
 def accumulates(trainer: Trainer) -> bool:
-    """Check whether gradients are accumulating, in automatic optimisation."""
+    """Check whether gradients are accumulating; only for automatic optimisation."""
     return trainer.fit_loop._should_accumulate()
 
 
@@ -52,7 +52,7 @@ def call_after_logging(trainer: Trainer, function: Callable[[], None]) -> None:
 
 @contextmanager
 def batch_counted(trainer: Trainer, validation_due: bool) -> Iterator[None]:
-    """Count the current batch for the logs inside the `with`, as Lightning does after a validation."""
+    """Add the current batch to the step of the logs inside the `with`. Lightning adds it later, after a validation."""
     loop = trainer.fit_loop.epoch_loop
     logged = not validation_due and not loop._should_accumulate()
     loop._batches_that_stepped += logged

@@ -78,7 +78,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.schedules: list[dict[str, Any]] = []  # their states as configured, before a resume
         self.values: dict[str, Tensor | float] = {}  # scalars of the last training step, by name
         self.latest: dict[str, Tensor | float] = {}  # the last value of each name to log, also from earlier steps
-        self.scored_at = -1  # updates at the last validation
+        self.scored_at = -1  # number of generator updates at the last validation; -1 before the first one
         self.pretrained = init_from is not None
         if init_from is not None:
             load_generator_weights(generator, init_from)

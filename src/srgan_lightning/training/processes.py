@@ -106,7 +106,7 @@ def needs_launch(trainer: lightning.Trainer) -> bool:
         return False  # one device, or a strategy that forks
     environment = launcher.cluster_environment
     if environment.creates_processes_externally and not isinstance(environment, SLURMEnvironment):
-        return False  # another kind of cluster
+        return False  # another kind of cluster, which has started the processes
     if nodes > 1:
         raise UserError(
             f"trainer.num_nodes={nodes}: start the command on every machine, with srun or with `torchrun "

@@ -1,4 +1,4 @@
-"""Write the results of a run: network weights and `summary.json`; and determine its exit code."""
+"""Write the results of a run (network weights and `summary.json`), and determine its exit code."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def write_results(
         run: the run directory.
         trainer: the Trainer after `fit`.
         start: see `provenance.describe_start`. If the training saved no checkpoint, the one in `start` is used.
-        seconds: run time of this process.
+        seconds: run time of this process in seconds.
 
     Returns:
         The summary; empty on other ranks than zero.

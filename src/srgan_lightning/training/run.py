@@ -38,7 +38,7 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
     """Train by a composed configuration.
 
     Args:
-        cfg: the configuration of `conf/train.yaml` with its groups; everything is written to `run_dir`.
+        cfg: the configuration of `conf/train.yaml` with its groups; everything is written to its `run_dir`.
         callbacks: further callbacks, after those of the configuration. Processes that `train` starts do not get them.
 
     Returns:
@@ -97,7 +97,7 @@ def begin(
     Args:
         cfg: the run's configuration.
         run: the run directory.
-        trainer: the Trainer; its loggers continue at the checkpoint, or start from the beginning without one.
+        trainer: the Trainer. Its loggers continue at the checkpoint; without a checkpoint they start anew.
         data: the data module after `setup("fit")`.
         metadata: see `preflight.preflight`.
 

@@ -18,7 +18,7 @@ def log_samples(logger: RunWandbLogger, rows: Sequence[SampleRow], step: int, fi
 
     Args:
         logger: the run's logger.
-        rows: rows of the same images every time.
+        rows: one per image, of the same images in every call.
         step: number of generator updates.
         first: whether this is the first validation.
     """

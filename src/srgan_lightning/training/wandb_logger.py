@@ -27,11 +27,11 @@ BEST = {
     "val/ssim_rgb": "max",
     "val/swd": "min",
 }
-TITLE_LENGTH = 63  # W&B's limit for the title of an alert
+TITLE_LENGTH = 63  # characters: W&B's limit for the title of an alert
 
 
 class RunWandbLogger(WandbLogger):
-    """Lightning's `WandbLogger`, with its options, and the additions of this module."""
+    """Lightning's `WandbLogger` with the same options, and with panel groups, best values and alerts."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -37,7 +37,7 @@ class BuildLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.calls_left -= 1
-        if not any(output.alias_info for output in func._schema.returns):  # neither a view nor in place
+        if not any(output.alias_info for output in func._schema.returns):  # neither a view nor an in-place call
             self.bytes_left -= self._bytes_made(func, args, kwargs)
         if self.bytes_left < 0 or self.calls_left < 0:
             raise TooLargeError("it describes a network that is far larger than the tensors in it")

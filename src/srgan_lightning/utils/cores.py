@@ -18,7 +18,7 @@ def usable_cores() -> int:
 
 
 def share_of_cores(machine: int) -> int:
-    """Return this process's share of its cores; all of them if it is the only process.
+    """Return the number of cores that are this process's share. A single process gets all its cores.
 
     Each core is divided among the processes on the same machine that may run on it. Cores to which SLURM or torchrun
     binds one process alone are not divided.

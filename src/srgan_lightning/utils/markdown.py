@@ -21,7 +21,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Seq
 
     Args:
         head: column titles.
-        rows: cells.
+        rows: cells of each row.
         left: indices of the left-aligned text columns; the others hold numbers and are right-aligned.
 
     Returns:

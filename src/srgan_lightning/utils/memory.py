@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import torch
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of mallopt, from glibc's malloc.h
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # a container's limit in bytes; `max` means no limit
 
 

@@ -16,7 +16,7 @@ from srgan_lightning.training.wandb_logger import RunWandbLogger
 
 #: Titles of the columns. The LR column is upsampled by bicubic interpolation.
 TITLES = ("LR", "SR", "HR")
-#: Number of images with the lowest PSNR-Y at the top of W&B's table.
+#: Number of images with the lowest PSNR-Y, which W&B's table shows first.
 WORST = 8
 
 Rows = dict[int, SampleRow]  # by image index
