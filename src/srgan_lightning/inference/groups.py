@@ -28,7 +28,7 @@ def grouped(jobs: Sequence[Job], pixels: int) -> list[list[Job]]:
     The sizes are read from the files' headers.
 
     Returns:
-        All jobs, each once. Larger images and unreadable files form groups of one.
+        All jobs, each once. Images of more than `pixels` / 2 LR pixels and unreadable files form groups of one.
     """
     if not pixels:
         return [[job] for job in jobs]

@@ -25,7 +25,8 @@ class AdversarialLoss:
         label_smoothing: s in [0, 0.5): the discriminator's label of HR is 1 - s; the label of SR stays 0.
 
     Raises:
-        UserError: the kind is unknown, or the label smoothing is out of its range or not 0 for a kind without labels.
+        UserError: the kind is unknown; the label smoothing is out of its range; or it is not 0, but the kind has no
+            labels.
     """
 
     def __init__(self, kind: str = "bce", label_smoothing: float = 0.0) -> None:

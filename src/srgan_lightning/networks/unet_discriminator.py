@@ -10,8 +10,9 @@ from srgan_lightning.utils.errors import UserError
 class SpectralConv2d(nn.Module):
     """A convolution without bias whose weight is divided by its largest singular value (Miyato et al. 2018).
 
-    State-dict names and results are those of `torch.nn.utils.spectral_norm`, as in published files. That function
-    rounds the singular value to half precision under autocast, and its modules cannot be copied after a forward pass.
+    State-dict names and results are those of `torch.nn.utils.spectral_norm`, as in published files. That function is
+    not used for two reasons. Under autocast it rounds the singular value to half precision. A module to which it was
+    applied cannot be deep-copied after a forward pass.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:

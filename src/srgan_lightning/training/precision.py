@@ -20,7 +20,7 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 def resolve_precision(cfg: DictConfig, checkpoint: str | None) -> None:
     """Replace `auto` by a precision, and report the run's precision, the reason, and how to change it.
 
-    Rank zero does this before it starts other processes or sends them its configuration.
+    Only rank zero does this. The other processes receive its configuration later, with the precision resolved.
 
     Args:
         cfg: the run's configuration; `trainer.precision` is changed.
@@ -58,7 +58,7 @@ def devices_of(cfg: DictConfig) -> list[torch.device]:
     if on_cpu(cfg):
         return [torch.device("cpu")]
     if not torch.cuda.is_available() or cfg.trainer.accelerator not in ("auto", "gpu", "cuda"):
-        return [torch.device("mps")]  # or no device, which Lightning reports
+        return [torch.device("mps")]  # if there is no such device, Lightning reports it
     asked, there = cfg.trainer.devices, torch.cuda.device_count()
     if isinstance(asked, int):
         numbers = list(range(min(asked, there) if asked > 0 else there))

@@ -46,7 +46,7 @@ def make_row(name: str, lr: Tensor, sr: Tensor, hr: Tensor, scores: list[float],
         sr: (3, H, W), not necessarily in [0, 1].
         hr: (3, H, W).
         scores: the image's row of `PSNRSSIM.rows`.
-        size: largest side of HR in pixels.
+        size: maximum height and width of the HR crop in pixels.
     """
     bicubic = resize_bicubic(lr[None], (hr.shape[-2], hr.shape[-1]))[0]
     scale = hr.shape[-1] // lr.shape[-1]

@@ -11,8 +11,8 @@ class Opinion:
     """Running means of D(HR) and D(SR) over about the last `IMAGES` images, kept on the device.
 
     Attributes:
-        sums: (3,): the two means, each multiplied by the accumulated weight; then this weight. None before the first
-            batch.
+        sums: shape (3,), or None before the first batch. The third entry is the accumulated weight of all batches. The
+            first two are the means of D(HR) and D(SR), each multiplied by this weight.
     """
 
     def __init__(self) -> None:

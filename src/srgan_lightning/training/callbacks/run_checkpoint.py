@@ -16,10 +16,14 @@ class RunCheckpoint(ModelCheckpoint):
     """A `ModelCheckpoint` whose files and best score stay correct if a run is killed or its directory is moved."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the checkpoint that the run resumes from over the file of the newest one, if this file is behind.
+        """Replace the file of the newest checkpoint if it has less progress than the one the run is resumed from.
 
-        A kill can come after the best checkpoint is written, and before the newest one is. The run is then resumed
-        from the best one. If that is from the last update, no validation follows that would write the newest one.
+        The file becomes a copy of the one the run is resumed from, if both are in the same directory. Only the callback
+        without `monitor` does this.
+
+        A run can be killed after a validation has written the best checkpoint, but before it writes the newest one. The
+        run is then resumed from the best one. If that is from the last update of the training, no further validation
+        would write the newest one.
         """
         if self.monitor is not None or trainer.ckpt_path is None or not trainer.is_global_zero:
             return
