@@ -14,7 +14,7 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
     """Add --architecture, whose values go to `artifacts.own_class.allow_architectures`."""
-    text = "allow your own generator class, if the weights name it"
+    text = "allow weights to name this generator class of yours; can be repeated"
     parser.add_argument("--architecture", action="append", metavar="MODULE.CLASS", help=text)
 
 

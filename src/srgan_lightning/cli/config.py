@@ -36,7 +36,7 @@ for _name in ("run_directory", "hydra_directory"):
 
 #: The new name of each renamed choice of a group, and a remark for the user.
 RENAMED = {
-    "experiment=seed": ("celeba_blur", " Its runs are in outputs/celeba_blur; set name=seed to use older ones."),
+    "experiment=seed": ("celeba_blur", " New runs go to outputs/celeba_blur; set name=seed for those in outputs/seed."),
     "loss=seed": ("all_terms", ""),
 }
 

@@ -78,7 +78,7 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
 def log_failed_job(text: str | None) -> None:
     """Log the reason of a failed job in its run directory.
 
-    In a sweep also print the reason, because Hydra reports only one job.
+    In a sweep this also prints the reason, because Hydra reports only one failed job.
 
     Args:
         text: the paragraph of `user_error`; None logs the traceback of the current exception.
@@ -99,7 +99,7 @@ def log_failed_job(text: str | None) -> None:
 
 
 def say_which_failed(sweep: str) -> None:
-    """Print the last line of a sweep with failed jobs: their names, and the command that reports the others."""
+    """Print which jobs of a sweep failed, and the command that reports on the others."""
     try:
         runs = find_runs(Path(os.path.relpath(sweep)))
     except UserError:
