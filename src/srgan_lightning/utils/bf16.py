@@ -16,7 +16,7 @@ def fast_bf16(device: torch.device) -> tuple[bool, str]:
         device: a CPU, or an existing GPU.
 
     Returns:
-        The answer, and the reason in words that follow "since".
+        Whether the device has them, and the reason, phrased to follow the word "since".
     """
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)

@@ -24,8 +24,8 @@ class BuildLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
     be built there, because their constructors read numbers from tensors.
 
     Args:
-        stored: size of the weights file in bytes. The limit is 8 times that: float16 weights and initial values need
-            a factor of 4, and temporary values need the same again.
+        stored: size of the weights file in bytes. The limit is 8 times that: 4 times for the initial values
+            and the weights of a float16 file, built in float32, and 4 times for temporary values.
         tensors: number of tensors in the file.
     """
 

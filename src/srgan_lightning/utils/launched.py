@@ -9,7 +9,7 @@ import sys
 #: First argument of a worker, which is a process that `training.launcher.launch` started:
 #: `python -m srgan_lightning.train --worker PARENT`, with the process id of the parent.
 WORKER = "--worker"
-#: Exit code of a worker that lost its connection to another worker. That one failed first, but may exit later.
+#: Exit code of a worker that lost its connection to another worker. The other worker failed first, but may exit later.
 LOST_CONNECTION = 76
 #: Environment variable that gives a worker the command line that the user typed.
 COMMAND = "SRGAN_LIGHTNING_COMMAND"

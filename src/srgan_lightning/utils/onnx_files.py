@@ -40,15 +40,13 @@ def read_onnx(path: str | Path, setting: str) -> Any:
     except (DecodeError, ValueError, OSError) as error:
         raise UserError(f"{setting}={path} is not a complete ONNX model: {str(error)[:300]}. {again}") from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _messages(model, onnx.TensorProto)):
-        raise UserError(
-            f"{setting}={path} keeps weights in other files, which could be any file of this machine. {again}"
-        )
+        raise UserError(f"{setting}={path} keeps weights in other files, which for safety are not read. {again}")
     nodes = _messages(model, onnx.NodeProto)
     foreign = sorted({f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in DOMAINS})
     if foreign or model.functions:
         names = ", ".join(foreign) or "model-local functions"
         raise UserError(
-            f"{setting}={path} uses custom operators ({names[:300]}), which are not run for safety. {again}"
+            f"{setting}={path} uses custom operators ({names[:300]}), which for safety are not run. {again}"
         )
     try:
         onnx.checker.check_model(model)

@@ -58,7 +58,8 @@ def scan_pickle(pickle: bytes | IO[bytes], size: int) -> None:
             if opcode.name in ("BINPUT", "LONG_BINPUT"):
                 memo[argument] = stack[-1]
             elif opcode.name in ("BINGET", "LONG_BINGET"):
-                # A container from the memo could be copied many times. Each copy takes only a few bytes of the file.
+                # Copies of a container could fill the memory, and each takes only a few bytes of the file. So mark
+                # objects from the memo: `_call` rejects them as contents of a new container.
                 value = memo[argument]
                 stack.append(_RECALLED if value is _FRESH or isinstance(value, _Made) else value)
             else:
