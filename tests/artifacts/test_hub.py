@@ -183,8 +183,8 @@ def test_a_card_shows_metadata_as_text() -> None:
     ("metadata", "title", "named"),
     [
         ({}, "# SRGAN generator, x4", "the generator of SRGAN"),
-        ({"architecture": "SpandrelGenerator"}, "# SwinIR, x4", "of the architecture SwinIR, as the library spandrel"),
-        ({"architecture": "mine.MyNet"}, "# MyNet, x4", "of the class mine.MyNet, which `--architecture` has to name"),
+        ({"architecture": "SpandrelGenerator"}, "# SwinIR, x4", "of the architecture SwinIR, as implemented in"),
+        ({"architecture": "mine.MyNet"}, "# MyNet, x4", "of the class mine.MyNet, which needs `--architecture`"),
         ({"architecture": "a.<b>\n# c|`d`"}, r"# &lt;b&gt; # c\|\`d\`, x4", r"of the class a.&lt;b&gt; # c\|\`d\`,"),
     ],
 )

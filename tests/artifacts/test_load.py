@@ -82,7 +82,7 @@ def test_half_precision_files_load_as_float32(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["photo.jpg", "notes", "model.onnx", "w.ckpt", "w.PTH"])
 def test_an_unknown_file_is_told_what_weights_are(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0 something else")
-    with pytest.raises(UserError, match=r"cannot be read as a checkpoint: .* Weights are a \.safetensors") as error:
+    with pytest.raises(UserError, match=r"cannot be read as a checkpoint: .* Give a \.safetensors") as error:
         load_trained(tmp_path / name)
     assert "\n" not in str(error.value)
 

@@ -19,7 +19,7 @@ from srgan_lightning.utils.safe_load import safe_torch_load
 
 FORMAT = "srgan-lightning/1"
 #: End of the error message for a file of another kind.
-KINDS = "Weights are a .safetensors or .ckpt file of a run, or published ones (.safetensors, .pth, .pt)."
+KINDS = "Give a .safetensors or .ckpt file of a run, or published weights (.safetensors, .pth, .pt)."
 
 #: Prefix of a marker tensor whose name states the global skip of the generator. The skip has no weights, so without the
 #: marker, tools that see only tensors, such as spandrel, could not detect it. A generator without a skip has no marker.

@@ -41,7 +41,7 @@ def export(
 ) -> Differences:
     """Write a generator to a file, load the file, and compare its output with the generator's.
 
-    A file that fails the check is removed.
+    If the output differs too much, nothing is written, and an existing file stays.
 
     Args:
         trained: the generator on the CPU, and its metadata, which is stored in the file.
@@ -113,8 +113,8 @@ def check_differences(differences: Differences, tolerance: float, what: str) -> 
         if not difference < tolerance:  # `not <` also catches NaN
             raise UserError(
                 f"{what} the generator's output differs from torch's by {difference:.1e} for noise of {width}x{height} "
-                f"pixels, and {tolerance:.0e} is allowed. If the weights are finite, the network overflows in half "
-                "precision, or versions do not fit together: leave --precision out, or pip install -U '.[export]'."
+                f"pixels, and {tolerance:.0e} is allowed. Either the network overflows in half precision (leave "
+                "--precision out), or package versions do not match (pip install -U '.[export]')."
             )
     for photo in differences.photos:
         if not photo.greatest < 255 * tolerance:

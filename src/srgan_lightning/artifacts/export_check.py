@@ -101,8 +101,8 @@ def read_photos(folder: str, generator: SRModule) -> dict[str, Tensor]:
         generator: the exported generator, for its smallest or fixed side.
 
     Returns:
-        (1, 3, H, W) RGB in [0, 1], with sides of at most `PHOTO_SIDE`; small photos are padded by reflection to the
-        network's smallest side.
+        (1, 3, H, W) RGB in [0, 1], with sides of at most `PHOTO_SIDE`, or with the network's fixed side. Photos that
+        are too small are padded by reflection.
 
     Raises:
         UserError: the folder does not exist, has no image, or has an image that cannot be read.

@@ -54,7 +54,7 @@ def build_foreign(tensors: Mapping[str, Any], path: Path) -> SpandrelGenerator:
     indices = (int(part) for name in names for part in name.split(".") if part.isdecimal() and len(part) < 10)
     try:
         if len(names) > MAX_TENSORS or any(index > MAX_INDEX for index in indices):
-            raise ValueError(f"it names {len(names):,} tensors, or parts of a sequence beyond {MAX_INDEX}")
+            raise ValueError(f"it has more than {MAX_TENSORS:,} tensors, or a layer index above {MAX_INDEX}")
         with BuildLimit(path.stat().st_size, len(names)), torch.random.fork_rng(devices=[]):
             generator = generator_of(tensors)
     except UserError as error:

@@ -91,7 +91,7 @@ def _find(name: str, file: str, download: dict[str, Any]) -> Path:
     except (OSError, ValueError) as error:  # errors of the connection or the Hub, or an invalid name
         reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"{name} is not a folder, and {file} of that name cannot be downloaded from the Hub: {reason}"
+            f"{name} is not a folder, and {file} of a model with that name cannot be downloaded from the Hub: {reason}"
         ) from error
 
 

@@ -22,7 +22,7 @@ def load_generator_weights(generator: SRModule, path: str) -> None:
     """Load weights into a generator from an artifact, a checkpoint or a bundled model.
 
     Raises:
-        UserError: the file is unreadable, or has another architecture.
+        UserError: the file is unreadable, has another architecture, or has weights that are not finite.
     """
     metadata: dict[str, Any]
     path = str(find_weights(path, "model.init_from"))

@@ -105,7 +105,8 @@ def load_spandrel(weights: str | None) -> SpandrelGenerator:
         weights: the value of model.init_from; see `load_trained`.
 
     Raises:
-        UserError: `weights` is None, or holds no spandrel network.
+        UserError: `weights` is None, holds no spandrel network, or holds one that could not be loaded again after
+            training.
     """
     if weights is None:
         raise UserError(
@@ -129,7 +130,7 @@ def load_spandrel(weights: str | None) -> SpandrelGenerator:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read tensors by name and metadata; files of other projects have no metadata."""
+    """Return the tensors by name, and the metadata, which are empty for files of other projects."""
     if path.suffix in SUFFIXES:
         return read_foreign(path), {}
     if path.suffix != ".safetensors":

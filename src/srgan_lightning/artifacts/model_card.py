@@ -94,9 +94,9 @@ def network_of(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> tup
         return "SRGAN generator", "the generator of SRGAN (Ledig et al. 2017, arXiv 1609.04802)"
     if kind == SpandrelGenerator.__name__:
         name = markdown_text(arguments.get("architecture"))
-        return name, f"a network of the architecture {name}, as the library spandrel has it"
+        return name, f"a network of the architecture {name}, as implemented in the library spandrel"
     name = markdown_text(kind)
-    return markdown_text(kind.rpartition(".")[2]), f"a network of the class {name}, which `--architecture` has to name"
+    return markdown_text(kind.rpartition(".")[2]), f"a network of the class {name}, which needs `--architecture`"
 
 
 def model_card(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
@@ -193,7 +193,7 @@ def score_table(scores: Any, protocol: Any) -> str:
         values = [_number(scores.get(key)) for key in (name, f"bicubic_{name}")]
         rows.append([name, *("" if value is None else format_score(name, value) for value in values)])
     table = markdown_table(["", "model", "bicubic"], rows)
-    return f"{table}\n\nValidation images of the training run, scored so:\n\n{bullets(protocol)}"
+    return f"{table}\n\nScored on the validation images of the training run, by this protocol:\n\n{bullets(protocol)}"
 
 
 def by_kind_of_lr(scores: Any) -> str:
