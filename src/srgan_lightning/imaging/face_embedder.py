@@ -23,9 +23,9 @@ class FaceEmbedder:
     """An ONNX network that maps faces to vectors whose direction identifies a person, such as SFace or ArcFace.
 
     Args:
-        model: the file. Its first input is (N, 3, H, W), its first output (N, D).
+        model: the file. Its only input is float32 (N, 3, H, W), its first output (N, D).
         mean: subtracted from the image, on the scale 0 to 255. None: 127.5, or 0 if the network itself starts with a
-            subtraction and a multiplication, as SFace does (InsightFace's rule).
+            subtraction and a multiplication or division, as SFace does (InsightFace's rule).
         std: the divisor after the subtraction, on the scale 0 to 255. None: 127.5, or 1 for such networks.
         bgr: the network expects blue, green, red.
         crop: side of a central square, as a share of the face's shorter side. The square is treated as an aligned face.

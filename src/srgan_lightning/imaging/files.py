@@ -1,4 +1,4 @@
-"""Read and write image files, keeping depth, alpha and metadata where the format allows; files are written whole."""
+"""Read image files, and write them atomically, keeping depth, alpha and metadata where the format allows."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -64,8 +64,8 @@ def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
         max_pixels: maximum number of pixels, at most `MAX_PIXELS`; a larger image is not decoded.
 
     Raises:
-        UserError: the file is not an image, or is truncated.
-        TooManyPixelsError: the image has too many pixels.
+        UserError: the file is not an image, is truncated, or has more than `MAX_PIXELS`.
+        TooManyPixelsError: the image has more than `max_pixels`, but not more than `MAX_PIXELS`.
     """
     with opened(path, "it") as image:
         if image.width * image.height > max_pixels:

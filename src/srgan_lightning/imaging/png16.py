@@ -51,7 +51,8 @@ def _check_length(path: Path, count: int) -> None:
 
     Without this check, pypng would decompress all of them.
     """
-    # Enough for four channels of 16 bits, and for filter bytes: at most 15 / 8 per row, in interlaced files.
+    # 12 bytes per pixel are enough for four channels of 16 bits and the filter bytes, of which interlaced files have
+    # most: 15 / 8 per row.
     left = 12 * count + 2**10
     with path.open("rb") as file:
         chunks = png.Reader(file).chunks()

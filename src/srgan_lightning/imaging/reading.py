@@ -39,7 +39,7 @@ CONVERSIONS = {
     "I": "16 bits, rounded to 8",
     "I;16": "16 bits, rounded to 8",
     "I;16B": "16 bits, rounded to 8",
-    "F": "floating point, cut to 0..255",
+    "F": "floating point, clipped to 0..255",
 }
 ORIENTATION = 0x0112  # the EXIF tag
 Size = tuple[int, int]
