@@ -46,7 +46,7 @@ class GeneratorLoss(nn.Module):
         extra: weights of the terms that a subclass adds in its `forward`, by name.
 
     Raises:
-        UserError: a weight is negative, all are 0, a kind is unknown, or the VGG weights are unavailable.
+        UserError: a number is out of its range, all weights are 0, a kind is unknown, or VGG weights are unavailable.
     """
 
     def __init__(

@@ -9,11 +9,11 @@ WINDOW = 6
 def grid_error(sr: Tensor, hr: Tensor, period: int) -> Tensor:
     """Return the mean square of the pattern in SR - HR that repeats every `period` pixels, for (B, C, H, W); a scalar.
 
-    In a flat region a convolutional generator sees the same LR around every pixel, so it draws the same pattern at
-    every pixel. Texture that the perceptual or adversarial term rewards therefore appears as a grid in flat regions.
+    In a flat region all LR pixels have the same surroundings, so a convolutional generator draws the same pattern for
+    each of them. Texture that the perceptual or adversarial term rewards therefore appears as a grid in flat regions.
     The pattern is averaged over windows of 6 x 6 LR pixels, in which details of the photo cancel and a grid does not.
-    The windows start at the top left. A remainder narrower than a window is ignored, unless the image itself is
-    narrower.
+    The windows start at the top left. The rest of the image at the right and bottom, narrower than a window,
+    is ignored. An image narrower than a window gets a smaller window.
 
     Args:
         sr: image with gradient; each side is at least `period`.

@@ -13,7 +13,7 @@ DISTANCES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 
 class PerceptualLoss(nn.Module):
-    """Mean distance between the VGG features of SR and HR, summed over layers; the gradient reaches SR only.
+    """Mean distance between the VGG features of SR and HR, in a weighted sum over layers; the gradient reaches SR only.
 
     Args:
         layer: see `VGGFeatures`.

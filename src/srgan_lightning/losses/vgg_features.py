@@ -142,7 +142,7 @@ class VGGFeatures(nn.Module):
             raise UserError(f"loss.vgg.weights={weights} is damaged: it has NaN or infinity. Download it again.")
 
     def _normalize(self, weights: str) -> None:
-        """Rescale the filters so that every convolution's output has a root mean square of 1; then measure features.
+        """Rescale the filters so that every convolution's output has a root mean square of 1, and set `scales`.
 
         ReLU and pooling commute with a positive factor, so rescaled filters give the same features divided by a
         constant. All activations stay in the range of float16. The computation runs in float64, so that the scale does
