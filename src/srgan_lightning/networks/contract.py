@@ -125,7 +125,7 @@ def validate_generator(generator: nn.Module, setting: str = "model.generator") -
 
 
 def trial_image(generator: SRModule) -> Tensor:
-    """Return fixed noise (1, 3, H, W) in [0, 1], of about the smallest size that a generator accepts."""
+    """Return fixed noise (1, 3, H, W) in [0, 1] at least 16 pixels per side, in a size that the generator accepts."""
     traits = traits_of(generator)
     height = _rounded_up(max(TRIAL_SIDE, traits.min_side), traits.side_multiple)
     weight = next(generator.parameters())
@@ -134,7 +134,7 @@ def trial_image(generator: SRModule) -> Tensor:
 
 
 def _try(generator: SRModule, setting: str) -> None:
-    """Raise UserError unless the network makes a test image, which is not square, `scale` times as large."""
+    """Raise UserError unless the network upscales a test image, which is not square, by `scale`."""
     name, lr = type(generator).__name__, trial_image(generator)
     height, width = lr.shape[-2:]
     training = {module: module.training for module in generator.modules()}
@@ -187,7 +187,7 @@ def run_padded(generator: SRModule, lr: Tensor) -> Tensor:
     traits = traits_of(generator)
     height, width = lr.shape[-2:]
     padded = _pad(lr, *(_rounded_up(max(side, traits.min_side), traits.side_multiple) for side in (height, width)))
-    with _eager():  # otherwise torch.compile would run again for every image size
+    with _eager():  # otherwise torch.compile would recompile for every image size
         sr = getattr(generator, "forward_lean", generator)(padded)
     check_size(generator, padded, sr)
     return sr.float()[..., : generator.scale * height, : generator.scale * width]  # type: ignore[no-any-return]

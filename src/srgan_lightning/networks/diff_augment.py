@@ -30,8 +30,8 @@ class DiffAugment:
         unknown = [policies] if isinstance(policies, str) else [name for name in policies if name not in POLICIES]
         if unknown:
             raise UserError(
-                f"model.discriminator_augment: {unknown[0]!r} is not a list of {', '.join(POLICIES)}. Give a list in "
-                f"brackets, such as [{','.join(POLICIES)}]."
+                f"model.discriminator_augment: {unknown[0]!r} is invalid. Give a list of {', '.join(POLICIES)}, or "
+                f"some of them, in brackets, such as [{','.join(POLICIES)}]."
             )
         self.policies = [name for name in POLICIES if name in policies]
 

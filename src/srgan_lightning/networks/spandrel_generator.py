@@ -106,7 +106,7 @@ def generator_of(tensors: Mapping[str, Any]) -> SpandrelGenerator:
 
 
 def rrdb(scale: int = 4, channels: int = 64, blocks: int = 23) -> SpandrelGenerator:
-    """RRDBNet, the generator of ESRGAN and Real-ESRGAN (Wang et al. 2018, arXiv 1809.00219, section 3.1), untrained.
+    """Build an untrained RRDBNet, the generator of (Real-)ESRGAN (Wang et al. 2018, arXiv 1809.00219, section 3.1).
 
     Args:
         scale: 2, 4 or 8.
@@ -135,7 +135,7 @@ def rrdb(scale: int = 4, channels: int = 64, blocks: int = 23) -> SpandrelGenera
 
 
 def compact(scale: int = 4, channels: int = 64, convolutions: int = 16) -> SpandrelGenerator:
-    """SRVGGNetCompact, Real-ESRGAN's small network (Wang et al. 2021), untrained; all its layers have the size of LR.
+    """Build an untrained SRVGGNetCompact, Real-ESRGAN's small network (Wang et al. 2021); all layers have LR's size.
 
     Args:
         scale: 2, 3, 4 or 8.
