@@ -68,11 +68,11 @@ class IdentitySimilarity(MeanMetric):
 
 
 def load_vgg_distance(vgg: Mapping[str, Any], setting: str) -> FeatureDistance:
-    """Build a `FeatureDistance` from arguments of `PerceptualLoss`; errors start with `setting`."""
+    """Build a `FeatureDistance` from arguments of `PerceptualLoss`; errors name the options, `setting`."""
     try:
         return FeatureDistance(PerceptualLoss(**vgg))
     except UserError as error:
-        raise UserError(f"{setting} as loss.vgg in training: {error}") from error
+        raise UserError(f"{setting}, which are called loss.vgg in this error: {error}") from error
 
 
 def load_metric(name: str, otherwise: str) -> Metric:
@@ -131,7 +131,7 @@ class PerceptualMetrics:
         folder: str | None,
         device: torch.device,
         vgg: Mapping[str, Any],
-        otherwise: str = "set metric_weights=FOLDER, or leave it out of metrics",
+        otherwise: str = "set metric_weights=FOLDER, or leave the metric out",
         scale: int = 4,
         identity: Mapping[str, Any] | None = None,
     ) -> None:
