@@ -239,7 +239,7 @@ def test_what_is_no_run_is_told(sweep: Path, tmp_path: Path, capsys: pytest.Capt
         assert main([str(path)]) == 1
         assert words in capsys.readouterr().err
     assert main([str(sweep / "10")]) == 1
-    assert "no metrics.csv" in capsys.readouterr().err
+    assert "no readable metrics.csv" in capsys.readouterr().err
     for number in (0, 1):
         (sweep / str(number) / "summary.json").unlink()
     assert main([str(sweep)]) == 0

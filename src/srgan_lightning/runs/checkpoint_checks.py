@@ -79,10 +79,10 @@ def first_misfit(ours: dict[str, Tensor], theirs: dict[str, Any]) -> str | None:
 
 
 def check_states(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """Check that the states of callbacks and loops have the types of this run's states.
+    """Check the types in the states of callbacks and loops, and the number of optimiser states.
 
     Raises:
-        UserError: a state has a wrong type, with which training would fail later.
+        UserError: a type or the number differs from that of this run, so that training would fail later.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     ours = {callback.state_key: callback.state_dict() for callback in callbacks}

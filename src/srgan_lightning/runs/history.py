@@ -12,7 +12,7 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
 
     Returns:
         The names of the columns, and an iterator of the complete rows, as dicts by column. Rows that a kill cut off,
-        and rows without a number of updates as `step`, are left out.
+        and rows whose `step` is not a number of updates, are left out.
     """
     rows = (row for line in text.replace("\0", "").splitlines() for row in _cells(line))
     head = next(rows, [])
@@ -21,7 +21,7 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
 
 
 def _cells(line: str) -> list[list[str]]:
-    """Parse one line separately, so that a quote which is never closed ends with the line."""
+    """Parse one line separately, so that an unclosed quote cannot swallow the following lines."""
     try:
         return list(csv.reader([line]))
     except csv.Error:

@@ -96,7 +96,7 @@ class RunDirectory:
 
     @property
     def hydra(self) -> Path:
-        """Hydra's record of the configuration; later starts have subfolders."""
+        """Hydra's record of the configuration; each later start has a subfolder."""
         return self.path / HYDRA
 
     @property
@@ -110,7 +110,7 @@ class RunDirectory:
         return self.hydra / "overrides.yaml"
 
     def logs(self) -> list[Path]:
-        """Return Hydra's logs, `train.log` and `health.log`."""
+        """Return all log files: `train.log`, `health.log`, and others that Hydra writes."""
         return sorted(self.path.glob("*.log"))
 
     def wandb_runs(self) -> list[Path]:

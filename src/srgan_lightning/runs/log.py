@@ -1,4 +1,4 @@
-"""Write messages of a run to the terminal, and with the time to `train.log` in the run directory."""
+"""Write messages of a run to the terminal and, with a time stamp, to `train.log` in the run directory."""
 
 import io
 import logging

@@ -83,7 +83,7 @@ class Run:
 
     @cached_property
     def failure(self) -> str:
-        """The reason of a failure, from its log; empty if the log has none."""
+        """The reason why the run failed, from its logs; empty if they have none."""
         for log in self.files.logs():
             try:
                 lines = read_text(log, LOG_BYTES).splitlines()
@@ -144,16 +144,16 @@ class Run:
         return {key: value for key, _, value in pairs}
 
     def curves(self) -> dict[str, tuple[list[int], list[float]]]:
-        """Return updates and values of each column of `metrics.csv`, without lines and numbers that a kill cut off.
+        """Return updates and values of each column of `metrics.csv`, without incomplete rows and unreadable numbers.
 
         Raises:
-            UserError: the file is missing or has no values.
+            UserError: the file is missing, unreadable or too large, or has no values.
         """
         path = self.files.history
         try:
             text = read_text(path, CURVE_BYTES)
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path} has no metrics.csv for drawing curves: {printable(error)}.") from error
+            raise UserError(f"{self.path} has no readable metrics.csv: {printable(error)}.") from error
         columns: dict[str, tuple[list[int], list[float]]] = {}
         for row in parse_history(text)[1]:
             for key, cell in row.items():

@@ -44,7 +44,7 @@ def _dated(checkpoints: Iterable[Path]) -> list[tuple[int, Path]]:
 
 
 def newest_run(runs: Path) -> Path | None:
-    """Return the run below a folder with the newest valid checkpoint, by modification time."""
+    """Return the run whose valid checkpoint is the newest by modification time, of all runs below a folder."""
     dated = _dated(
         path for folder in runs.glob(f"*/{CHECKPOINTS}") for path in RunDirectory(folder.parent).checkpoints()
     )
@@ -128,7 +128,7 @@ def hydra_directory(run_dir: str, now: str) -> str:
 
 @contextmanager
 def lock_run_directory(run: RunDirectory) -> Iterator[None]:
-    """Keep two runs from writing to one directory. Rank zero holds the lock; it ends even if the process dies.
+    """Keep two runs from writing to one directory. Rank zero holds the lock, which is released even if it dies.
 
     Raises:
         UserError: another process is training in the directory.
