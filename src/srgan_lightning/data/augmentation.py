@@ -19,7 +19,7 @@ def draw_augmentation(
     Args:
         rng: the sample's random generator.
         hflip: mirror half of the images.
-        rotate: rotate by random right angles; only by 0 or 180 degrees if the image is not square.
+        rotate: rotate by 0, 90, 180 or 270 degrees; only by 0 or 180 if the image is not square.
         shuffle_channels: put red, green and blue in random order.
         square: whether the image is square.
 

@@ -235,7 +235,7 @@ class CelebAData(SuperResolutionData):
         root: folder with `img_align_celeba/` or `img_align_celeba.zip`, and `list_eval_partition.txt`.
         size: (height, width) of HR.
         fit: see `CelebA`.
-        download: download the set to `root` with torchvision if it is missing.
+        download: download the set to `root/celeba` with torchvision if it is missing.
         **loader: see `SuperResolutionData`.
     """
 

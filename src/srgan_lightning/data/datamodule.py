@@ -113,7 +113,7 @@ class SuperResolutionData(lightning.LightningDataModule):
 
     @property
     def min_lr_side(self) -> int:
-        """Smallest side of LR in pixels."""
+        """Smallest side of LR in pixels that the degradation accepts."""
         return self.degradation.min_lr_side
 
     def min_side(self, split: Split) -> int:
@@ -211,8 +211,8 @@ class SuperResolutionData(lightning.LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             drop_last=train,  # batch normalisation needs full batches
             persistent_workers=train and self.workers > 0,
-            # Without its own generator, the loader would draw from the global RNG in every epoch.
-            # Checkpoints save the state of the global RNG.
+            # Without its own generator, the loader would draw from the global RNG at each start of an epoch and each
+            # resume, so a resumed run would get other random numbers than an uninterrupted one.
             generator=torch.Generator().manual_seed(self.seed),
             **worker_options(self.workers),
         )

@@ -15,13 +15,15 @@ from srgan_lightning.imaging.reading import ImageSource
 from srgan_lightning.utils.errors import UserError
 
 Sample = dict[str, Any]
-"""`hr`: uint8 (3, H, W); `lr`: likewise, if the set has LR images; `index`: int; `degradation_u`: float32 in [0, 1];
-`skipped`: number of broken images that this sample replaces; for training also the entries of `draw_augmentation`."""
+"""A dictionary of one image: `hr`, uint8 RGB (3, H, W); `lr`, uint8 RGB (3, H / scale, W / scale), only if the source
+has LR images; `index`, the image's index in the source; `degradation_u`, a float32 in [0, 1] that determines the
+degradation; `skipped`, the number of broken images that this image replaces. Training samples also have the entries of
+`draw_augmentation`."""
 
 OnError = Literal["raise", "skip"]
 
 GOLDEN = 0.6180339887498949
-TRIES = 20  # after that many broken images in a row, training stops even with on_error=skip
+TRIES = 20  # replacements tried for a broken image; if all are broken too, training stops even with on_error=skip
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
@@ -50,7 +52,8 @@ class SourceView(Dataset[Sample]):
     Args:
         source: the images.
         scale: upscaling factor.
-        on_error: `raise` raises the UserError of a broken image; `skip` warns once per process and uses another image.
+        on_error: `raise` raises the UserError of a broken image; `skip` uses another image; each process warns once per
+            broken image.
     """
 
     def __init__(self, source: ImageSource, scale: int, on_error: OnError = "raise") -> None:

@@ -31,9 +31,9 @@ class Bicubic(nn.Module):
 
     def __init__(self, scale: int = 4, jpeg: tuple[int, int] | None = None, jpeg_probability: float = 1.0) -> None:
         super().__init__()
-        # Generators have a scale of 2, 4 or 8, but bicubic interpolation can be scored at any scale.
+        # Generators support few scales, but bicubic interpolation can be evaluated at any scale.
         if not isinstance(scale, int) or not 1 <= scale <= 64:
-            raise UserError(f"scale={scale} is not possible: give a whole number, 2, 4 or 8 for a generator.")
+            raise UserError(f"scale={scale} is not possible: give a whole number from 1 to 64, such as 4.")
         if jpeg is not None and (len(jpeg) != 2 or not 1 <= jpeg[0] <= jpeg[1] <= 100):
             raise UserError(f"degradation.jpeg={jpeg}: give two qualities between 1 and 100, the lower first, or null.")
         if not 0 <= jpeg_probability <= 1:

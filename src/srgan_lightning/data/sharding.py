@@ -50,7 +50,7 @@ def finished_shards(source: EncodedSource, folder: str | Path, shard_size: str, 
     Args: see `write_shards`.
 
     Raises:
-        UserError: the folder holds other data than `write_shards` would write with these arguments.
+        UserError: the folder exists, but `write_shards` did not write it with these arguments.
     """
     folder = Path(folder)
     if not folder.exists():

@@ -48,7 +48,7 @@ SERIALIZERS = {"pickle": _Refused()}
 
 
 class Shards:
-    """The images in a folder of shards, by index. Used by validation, which reads images in order.
+    """The images in a folder of shards, by index. Validation and test `read` them; training uses `ShardStream`.
 
     Args:
         url: a folder, or a URL in an object store such as s3://bucket/shards/val.

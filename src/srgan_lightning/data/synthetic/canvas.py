@@ -56,7 +56,23 @@ def ring(u: float, v: float, ru: float, rv: float, power: float = 1.0) -> Array:
 
 @dataclass
 class Portrait:
-    """A picture in progress. Points are (u, v): a unit is half the width of the face, and the eyes are at v = 0."""
+    """A picture in progress.
+
+    Points are (u, v) in local units: 1 is half the width of the face, v points down, and the eyes are at v = 0.
+
+    Args:
+        rng: the picture's random generator.
+        image: the picture.
+        centre: (x, y) of the local origin in pixels.
+        scale: pixels per local unit.
+        tilt: rotation of the head in radians.
+        yaw: sideways shift of the features by a turn of the head, in local units.
+        light: where the light comes from, negative for left and positive for right.
+        skin: colour of the skin.
+        hair: colour of the hair.
+        style: hairstyle, such as long, curly or bald.
+        feminine: whether the person has feminine features and clothes.
+    """
 
     rng: np.random.Generator
     image: Image.Image

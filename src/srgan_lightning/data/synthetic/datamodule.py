@@ -63,5 +63,5 @@ class SyntheticData(SuperResolutionData):
             )
 
     def source(self, split: Split) -> LazyFaces:
-        kind = DrawnFaces if self.cache is None else LazyFaces  # drawing takes about 20 ms per face
+        kind = DrawnFaces if self.cache is None else LazyFaces  # drawn once (20 ms each), in memory or in the cache
         return kind(self.counts[split], self.size, seed=list(self.counts).index(split))
