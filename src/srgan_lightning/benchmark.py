@@ -22,15 +22,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=positive, help="timed calls of each function (default: 5)")
     parser.add_argument("--quick", action="store_true", help="few rounds and small images")
     parser.add_argument(
-        "--scaling", action="store_true", help="also measure the step's speed by batch size and HR size"
+        "--scaling", action="store_true", help="also measure the training step by batch size and HR size"
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures to this file")
     parser.add_argument(
         "--gpu-report",
         metavar="DIR",
         type=Path,
-        help="run tests, steps in each precision, compiled and with CUDA graphs, DDP, input, inference and training, "
-        "each in its own process, within eight minutes; with --quick a dry run, also on a CPU",
+        help="instead write a report on this GPU to DIR, within eight minutes: tests, training steps (each precision, "
+        "compiled, with CUDA graphs), DDP, input pipeline, inference and training; with --quick a dry run, which also "
+        "works on a CPU",
     )
     return parser
 

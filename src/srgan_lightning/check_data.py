@@ -24,7 +24,7 @@ def check_data(cfg: DictConfig) -> dict[str, Any]:
         The content of the `json=` file.
 
     Raises:
-        UserError: the data are missing, or an option is invalid whatever the data.
+        UserError: the data are missing, an option is invalid, or this kind of data set has no files to check.
     """
     # Imported here, so that --help does not wait for torch.
     from srgan_lightning.tools.data_check.checkup import check_dataset

@@ -16,23 +16,23 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 def make_parser() -> argparse.ArgumentParser:
     parser = command_parser("demo", "Upscale photos on a web page.")
     add = parser.add_argument
-    add("--weights", nargs="+", default=[], metavar="PATH", help="files to choose from, beside the bundled models")
+    add("--weights", nargs="+", default=[], metavar="PATH", help="files to offer in addition to the bundled models")
     add_architecture(parser)
     add_device(parser)
     add(
         "--precision",
         choices=("auto", "32", "bf16"),
         default=DEFAULT_PRECISION,
-        help="chosen on the page at first: of the convolutions; auto: bf16 where the device is fast in it "
+        help="precision of the convolutions that the page proposes; auto: bf16 if the device has it in hardware "
         "(default: %(default)s)",
     )
-    add("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: %(default)s)")
-    add("--port", type=int, default=7860, metavar="N", help="(default: %(default)s)")
-    add("--max-megapixels", type=positive, default=4, metavar="N", help="of a photo (default: %(default)s)")
-    add("--max-megabytes", type=positive, default=32, metavar="N", help="of an uploaded file (default: %(default)s)")
-    add("--max-total-megabytes", type=positive, default=2000, metavar="N", help="of all files (default: %(default)s)")
-    add("--auth", metavar="USER:PASSWORD", help=f"ask for these; {PASSWORD} keeps them out of the list of processes")
-    add("--allow-host", action="append", default=[], metavar="NAME", help="a further name that the page is called by")
+    add("--host", default="127.0.0.1", help="address to serve on; 0.0.0.0: all networks (default: %(default)s)")
+    add("--port", type=int, default=7860, metavar="N", help="port of the server (default: %(default)s)")
+    add("--max-megapixels", type=positive, default=4, metavar="N", help="limit for a photo (default: %(default)s)")
+    add("--max-megabytes", type=positive, default=32, metavar="N", help="limit for an upload (default: %(default)s)")
+    add("--max-total-megabytes", type=positive, default=2000, metavar="N", help="limit in total (default: %(default)s)")
+    add("--auth", metavar="USER:PASSWORD", help=f"ask for this login; the variable {PASSWORD} hides it from `ps`")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="another host name for the page; repeatable")
     return parser
 
 

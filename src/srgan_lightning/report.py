@@ -29,7 +29,7 @@ def report(path: Path, output: Path, choice: "Choice", limit: int, console: Cons
     Args:
         path: the directory of a run, or of a sweep with several runs.
         output: folder for the files.
-        choice: the measure of perception.
+        choice: the perceptual measure.
         limit: maximum number of validation images for this measure.
         console: where to print the table and the notes of a sweep.
 
@@ -75,14 +75,15 @@ def make_parser() -> argparse.ArgumentParser:
         "--perception",
         choices=MEASURES,
         default="auto",
-        help="measure of a sweep: lpips, fid, kid (extra `metrics`), vgg (--vgg-weights), or swd, which training has "
-        "logged and needs no weights; auto (default) uses vgg if its weights are given, else lpips, else swd",
+        help="perceptual measure of a sweep: lpips, fid or kid (need the extra `metrics`), vgg (needs --vgg-weights) "
+        "or swd (needs no weights, because training has logged it); auto (default): vgg if its weights are given, else "
+        "lpips, else swd",
     )
     parser.add_argument("--metric-weights", metavar="DIR", help="weights of lpips, fid, kid (default: torch's cache)")
     parser.add_argument("--vgg-weights", metavar="FILE", help="VGG19 weights, .pth or .safetensors")
     parser.add_argument("--vgg-layer", default="relu2_2", help="layer of VGG19 (default: relu2_2)")
     parser.add_argument(
-        "--images", type=positive, default=64, metavar="N", help="maximum number of validation images (default: 64)"
+        "--images", type=positive, default=64, metavar="N", help="maximum number of images to measure (default: 64)"
     )
     add_architecture(parser)
     add_device(parser)

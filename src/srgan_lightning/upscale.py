@@ -43,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="average over eight flips and rotations: slightly better, 8 times the work",
     )
-    add("--tile", type=int, default=512, metavar="N", help="LR pixels per side (default: %(default)s; 0: whole image)")
+    add("--tile", type=int, default=512, metavar="N", help="tile side in LR pixels (default: %(default)s; 0: no tiles)")
     add("--overlap", type=int, metavar="N", help="overlap of tiles in LR pixels (default: the receptive radius)")
     add_device(parser)
     add(
@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=DEFAULT_PRECISION,
         help="precision for 8-bit images; auto: bf16 if the device has it in hardware (default: %(default)s)",
     )
-    add("--format", choices=("same", "png", "jpg", "webp", "tif"), default="same", help="(default: as the input)")
+    add("--format", choices=("same", "png", "jpg", "webp", "tif"), default="same", help="default: as the input")
     add(
         "--alpha",
         choices=("bicubic", "generator", "drop"),
