@@ -80,7 +80,7 @@ def test_a_small_file_of_a_huge_picture_is_refused_with_the_figure(tmp_path: Pat
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     assert "1 of 2 images written" in result.stdout
-    assert "with its result of 36000x36000 it takes 9.3 GB of memory, and " in result.stderr
+    assert "the image and its result of 36000x36000 take 9.3 GB of memory, and " in result.stderr
     assert int(result.stderr.split("peak ")[1]) < 1.5 * 10**9
     assert [path.name for path in (tmp_path / "out").glob("*_x4*")] == ["small_x4.png"]
 

@@ -105,7 +105,7 @@ def test_refusals(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[st
     out = tmp_path / "out"
     assert "would both be written" in refusal(capsys, *start, out, "--format", "png")
     assert "is also an input" in refusal(capsys, *start, tmp_path / "in")
-    assert "is one file" in refusal(capsys, *start, tmp_path / "out.png")
+    assert "is not a single existing file" in refusal(capsys, *start, tmp_path / "out.png")
     for ending in ("gif", "JPGG", "heic"):
         told = refusal(capsys, "--weights", weights, tmp_path / "in/a.png", "-o", tmp_path / f"out.{ending}")
         assert f".{ending} is not a format that can be written: use .png, .jpg, " in told

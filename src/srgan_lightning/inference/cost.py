@@ -18,7 +18,7 @@ ROUNDS = 3
 
 
 class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no annotations
-    """A context that records the peak size in bytes of all living tensors created inside it.
+    """A context manager that records the peak size in bytes of all living tensors created inside it.
 
     The memory of the whole process would be too large: it includes memory that the allocator kept from earlier work.
     """
@@ -49,7 +49,7 @@ class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
 
 
 def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
-    """Return the peak memory in bytes of the tensors that a call creates; on CUDA, its allocator counts them."""
+    """Return the peak memory in bytes of the tensors that a call creates; on CUDA, PyTorch's allocator counts them."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)

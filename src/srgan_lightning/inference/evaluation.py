@@ -62,7 +62,7 @@ class EvaluationSet:
             yield name, lr, hr
 
     def remarks(self) -> list[str]:
-        """Describe conversions of images that are not 8-bit RGB, or whose size is not a multiple of the scale.
+        """Describe conversions to 8-bit RGB, rotations by EXIF orientation, and cuts to a multiple of the scale.
 
         Each conversion is one line, with the name of its first image and the number of the others.
         """

@@ -16,7 +16,7 @@ class Finish:
     """Options for the colours and size of results.
 
     Args:
-        outscale: factor for width and height, any number above 0; None for the generator's scale.
+        outscale: factor for width and height, above 0 and up to 64; None for the generator's scale.
         size: width and height in pixels of a box into which the result fits with its aspect ratio; None for no box.
         match_colours: give the result the low frequencies of the input.
 

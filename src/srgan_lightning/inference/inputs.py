@@ -44,7 +44,7 @@ def list_jobs(inputs: Sequence[str], out: Path, suffix: str, form: str) -> list[
         )
     if to_file:
         if len(inputs) != 1 or not os.path.isfile(inputs[0]):
-            raise UserError(f"-o {out} is one file, but the input is more than one file: give a folder.")
+            raise UserError(f"-o {out} is a file, but the input is not a single existing file: give a folder with -o.")
         if form != "same" and FORMATS[out.suffix.lower()] is not FORMATS[f".{form}"]:
             raise UserError(f"-o {out} and --format {form} contradict each other: remove one of them.")
         jobs = [Job(Path(inputs[0]), out)]

@@ -14,7 +14,7 @@ from srgan_lightning.utils.memory import available_memory, gigabytes
 
 
 def check_room(source: Path, target: Path, scale: int, share: int = 1, finish: Finish = Finish()) -> None:  # noqa: B008
-    """Refuse an image that cannot be upscaled, before any work on it.
+    """Check that an image can be upscaled and its result written, before the image is decoded.
 
     Args:
         source: the image file.
@@ -42,7 +42,7 @@ def check_room(source: Path, target: Path, scale: int, share: int = 1, finish: F
     if needed > (available := available_memory() // share):
         advice = f" Writing PNG takes {gigabytes(as_png)}: use --format png." if as_png < available else ""
         raise UserError(
-            f"it has {width}x{height} pixels: with its result of {result[1]}x{result[0]} it takes "
+            f"it has {width}x{height} pixels: the image and its result of {result[1]}x{result[0]} take "
             f"{gigabytes(needed)} of memory, and {gigabytes(available)} are available.{advice} Free some memory, lower "
             "--jobs, or crop the image."
         )

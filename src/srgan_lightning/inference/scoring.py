@@ -35,7 +35,7 @@ from srgan_lightning.utils.files import write_text
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Evaluate by a composed configuration.
+    """Run the evaluation that a composed configuration describes.
 
     Args:
         cfg: the configuration of `conf/evaluate.yaml`.
@@ -126,7 +126,7 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
 
 
 def _costs(upscalers: Mapping[str, Upscaler], device: torch.device, scale: int) -> dict[str, dict[str, float]]:
-    """Return each generator's costs: by name, a value for each key of `metrics.tables.COSTS`."""
+    """Return the costs of each generator by its name, with the keys of `metrics.tables.COSTS`."""
     costs = measure_costs(upscalers, device, scale)
     return {
         name: {"weights_count": 0 if name == "bicubic" else count_weights(load_trained(name).generator), **cost}

@@ -39,7 +39,7 @@ def super_resolve(generator: SRModule, lr: Tensor) -> Tensor:
 
 
 def tile_multiple(generator: SRModule) -> int:
-    """Return a number of LR pixels; tiles begin at its multiples."""
+    """Return a number of LR pixels; tiles must begin at multiples of this number."""
     traits = traits_of(generator)
     return traits.tile_multiple or traits.side_multiple
 

@@ -130,7 +130,10 @@ class TiledUpscaler:
 
     @torch.inference_mode()
     def iter_upscale(self, picture: Picture) -> Progress[Picture]:
-        """Run `upscale` step by step, for progress bars and cancelling; yield the finished share after each tile."""
+        """Run `upscale` step by step, for progress bars and cancelling.
+
+        Yield the finished share after each tile, first of the alpha channel if there is one, and then of the colours.
+        """
         height, width, channels = picture.shape
         sizes = {(self.scale * height, self.scale * width), self.finish.size_of(height, width, self.scale)}
         result = sum(map(math.prod, sizes)) * channels * picture.colour.itemsize
