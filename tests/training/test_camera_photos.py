@@ -66,7 +66,9 @@ def test_the_largest_photo_is_what_must_fit(
     monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 3 * 3 * 4 * 200 * 100)
     check_batches_fit(data, model, on_cpu=True)
     monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 3 * 3 * 4 * 200 * 100 - 1)
-    with pytest.raises(UserError, match=r"val_batch_size=1: 1 images of 100x200 .* or crop its largest images"):
+    with pytest.raises(
+        UserError, match=r"val_batch_size=1: 1 images of 100x200 .* or crop the largest validation images"
+    ):
         check_batches_fit(data, model, on_cpu=True)
 
 

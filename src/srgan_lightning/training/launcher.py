@@ -72,7 +72,7 @@ def launch(cfg: DictConfig, processes: int) -> dict[str, Any]:
             raise SystemExit(code)
         how = f"exited with code {code}; its message is above"
         if code < 0:
-            how = f"was killed by {signal.Signals(-code).name}, which the system also sends when memory is short"
+            how = f"was killed by {signal.Signals(-code).name}, perhaps because memory ran out"
         raise UserError(f"Process {rank} of {processes} {how}. The others were stopped.")
     summary: dict[str, Any] = json.loads(RunDirectory(Path(cfg.run_dir)).summary.read_text(encoding="utf-8"))
     return summary
@@ -142,8 +142,8 @@ class Workers:
         """Wait for all processes; stop all when one fails.
 
         Returns:
-            Rank and exit code of the process that failed first (the negative signal number if it was killed); None if
-            all succeeded.
+            Rank and exit code (the negative signal number if it was killed) of the process that most likely caused the
+            failure; None if all succeeded.
         """
         failure, patience = None, math.inf
         while any(process.poll() is None for process in self.started):

@@ -40,7 +40,7 @@ class SuperResolutionModule(lightning.LightningModule):
         generator: any nn.Module that follows the contract of `networks.contract.SuperResolver`.
         loss: the generator's loss.
         optimizer: makes the generator's optimiser from its parameters.
-        scheduler: makes the schedule of its learning rate, stepped once per generator update; None keeps it constant.
+        scheduler: makes the learning rate schedule, stepped once per generator update; None for a constant rate.
         init_from: source of the generator's initial weights: an artifact (.safetensors), a checkpoint (.ckpt) or the
             name of a bundled model, such as `srresnet-x4`.
         channels_last: use the channels-last memory format for weights and images, in which convolutions are fastest.

@@ -140,7 +140,7 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
             narrower = "channels" in model.generator.arguments
             advice = ", data.crop or model.generator.channels." if narrower else " or data.crop."
             if split == "val":
-                advice = ", or crop its largest images."
+                advice = ", or crop the largest validation images."
             raise UserError(
                 f"data.{option}={size}: {images} images of {width}x{height} need more than {gigabytes(needed)} of "
                 f"memory, and there is {gigabytes(there)}. Lower data.{option}" + advice

@@ -1,9 +1,9 @@
 """Count and start the processes of a run, and send them one configuration.
 
-torchrun or srun may have started the processes. Otherwise `launcher.launch` starts new ones, apart from this process.
-So a job of a sweep leaves no process group, port or GPU memory to the next one. In each case only rank zero reads the
-command line, and sends its configuration to the others. So all use the same run directory, whose name depends on the
-time, and none repeats a sweep.
+torchrun or srun may have started the processes. Otherwise `launcher.launch` starts new ones, and this process only
+waits for them. So a job of a sweep leaves no process group, port or GPU memory to the next one. In each case only one
+process reads the command line, and sends its configuration to the others. So all use the same run directory, whose
+name depends on the time, and none repeats a sweep.
 """
 
 import functools
@@ -184,5 +184,5 @@ def images_per_update(cfg: DictConfig, processes: int) -> str:
     further = f", {updates} times as many for the discriminator" if updates > 1 else ""
     return (
         f"{cfg.data.batch_size * processes * accumulate} images per update (data.batch_size {cfg.data.batch_size}, "
-        f"processes {processes}, accumulated {accumulate}){further}. Learning rates are not scaled with it."
+        f"processes {processes}, accumulated {accumulate}){further}. Learning rates do not scale with this number."
     )

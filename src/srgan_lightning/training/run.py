@@ -35,7 +35,7 @@ __all__ = ["build_trainer", "objective", "train"]
 
 
 def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict[str, Any]:
-    """Train by a composed configuration.
+    """Run the training that a composed configuration describes.
 
     Args:
         cfg: the configuration of `conf/train.yaml` with its groups; everything is written to its `run_dir`.

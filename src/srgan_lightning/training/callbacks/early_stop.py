@@ -13,7 +13,7 @@ from srgan_lightning.utils.errors import UserError
 class EarlyStop(EarlyStopping):
     """Lightning's `EarlyStopping`, checked after every validation, with a message when it stops a run.
 
-    A resumed run continues to count validations from its checkpoint, but with its current patience.
+    A resumed run continues the count of validations in its checkpoint, but uses the configured patience.
 
     Args:
         monitor: the score, such as `val/swd`.

@@ -19,7 +19,7 @@ def _generator(pl_module: LightningModule) -> nn.Module:
 class GeneratorEMA(Callback):
     """A callback with an EMA of the generator only, updated once per generator update.
 
-    Validation, the scores of checkpoints and artifacts use the EMA weights. Lightning's `EMAWeightAveraging` is not
+    Validation, checkpoint scores and artifacts use the EMA weights. Lightning's `EMAWeightAveraging` is not
     used, because it copies discriminator and VGG too, and misses updates in manual optimisation.
 
     Args:

@@ -64,7 +64,7 @@ class Health(Callback):
                     f"The {name} is frozen: none of its weights has requires_grad, so it cannot learn. Unfreeze it, or "
                     "turn the adversarial term off with loss.adversarial=0."
                 )
-        # Drop weights from the checkpoint of a run whose options gave it other networks.
+        # Drop the weights in the checkpoint if its run measured other networks, as without the adversarial term.
         kept = self.before if self.before.keys() == self.networks.keys() else {}
         self.before = {name: [weight.to(pl_module.device) for weight in weights] for name, weights in kept.items()}
         self.scaler = getattr(trainer.precision_plugin, "scaler", None)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 D_WINS = 0.95
 #: A warning is given if the discriminator wins in at least this share of the measurements of `patience` updates.
 WINNING_SHARE = 0.8
-#: Largest norm of an update, divided by the norm of the weights. Adam with usable learning rates gives 1e-4 to 1e-2.
+#: Largest norm of an update relative to the norm of the weights, without a warning. Adam with usable learning rates
+#: gives 1e-4 to 1e-2.
 EXPLODING = 0.3
 #: Largest gradient of a loss term relative to the sum of all others, without a warning.
 DOMINATES = 1000.0

@@ -16,7 +16,7 @@ from srgan_lightning.training.validation import validate_now
 
 NOTICE = b"\nStopping after this update, with a checkpoint. Press Ctrl-C again to stop at once.\n"
 
-AGREE_EVERY = 10  # batches between checks for a signal on several GPUs, because they wait for each other at a check
+AGREE_EVERY = 10  # batches between checks for a signal on several GPUs, which wait for each other at every check
 
 
 class Stopped(Exception):  # noqa: N818  # not an error
