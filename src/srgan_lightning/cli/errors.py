@@ -52,7 +52,7 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return (
                 f"{cause.filename or 'A file'} cannot be written: {os.strerror(cause.errno)}. Existing files are not "
-                "damaged. Free some space and run the command again; add ckpt_path=last to resume a training."
+                "damaged. Free some space and run the command again; add ckpt_path=last to resume training."
             )
         if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             return (

@@ -10,8 +10,8 @@ import torch
 from srgan_lightning.utils.pickle_scan import scan_pickle
 
 ZIP = b"PK\3\4"
-#: Number of pickles at the start of a file from before PyTorch 1.6. They hold magic number, version, system, object and
-#: keys of the storages.
+#: Number of pickles at the start of a file from before PyTorch 1.6. They hold a magic number, the format's version,
+#: system information, the saved object, and the keys of the storages.
 LEGACY_PICKLES = 5
 
 
