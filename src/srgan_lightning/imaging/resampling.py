@@ -1,7 +1,7 @@
 """Resize batches of images of different sizes, each image by its own factor.
 
 Each image lies at the top left of a common canvas. The rest of the canvas repeats the image's last row and column, as
-filters and JPEG do at a border. So the rest does not change the image.
+filters and JPEG extend an image. So the result for an image does not depend on the size of the canvas.
 """
 
 import torch

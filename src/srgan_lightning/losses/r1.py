@@ -31,7 +31,7 @@ class R1:
         self.weight, self.interval = float(weight), interval
 
     def due(self, updates: int) -> bool:
-        """Check whether the update that follows the first `updates` updates includes the penalty."""
+        """Check whether the next update, after `updates` finished ones, includes the penalty."""
         return self.weight > 0 and (updates + 1) % self.interval == 0
 
     def __call__(self, discriminator: Callable[[Tensor], Tensor], hr: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class Ramp:
         self.start, self.length, self.kind = start, length, kind
 
     def __call__(self, updates: int) -> float:
-        """Return the factor in [0, 1] for the update that follows the first `updates` updates."""
+        """Return the factor in [0, 1] for the next update, after `updates` finished ones."""
         if updates < self.start:
             return 0.0
         progress = min(1.0, (updates - self.start + 1) / max(self.length, 1))

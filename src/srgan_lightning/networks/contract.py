@@ -140,7 +140,7 @@ def _try(generator: SRModule, setting: str) -> None:
     training = {module: module.training for module in generator.modules()}
     generator.eval()
     try:
-        # The check must change neither the random numbers of a training nor what the training compiles.
+        # The check must change neither the random numbers of a training run nor what torch.compile does in it.
         with torch.no_grad(), torch.random.fork_rng(devices=[]), _eager():
             sr = generator(lr)
     except UserError:

@@ -16,7 +16,7 @@ class DiffAugment:
     """Augment HR and SR before the discriminator, so that it cannot memorise a small training set.
 
     Every call draws new random values for each image, from torch's RNG of the images' device. Checkpoints save this
-    RNG's state. All processes of a training have the same state and draw the same values. Gradients pass through to SR.
+    RNG's state. All processes of a run have the same state and draw the same values. Gradients pass through to SR.
 
     Args:
         policies: `color` (brightness by up to 0.25, saturation times 0 to 2, contrast times 0.5 to 1.5), `translation`

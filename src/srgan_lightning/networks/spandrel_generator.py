@@ -101,7 +101,7 @@ def generator_of(tensors: Mapping[str, Any]) -> SpandrelGenerator:
         names = ", ".join(str(name)[:60] for name in list(tensors)[:3])
         raise UserError(
             f"it holds no network that spandrel {spandrel.__version__} knows ({len(tensors)} entries such as {names}). "
-            "It may be a video network, a part of a training, or an architecture that is too new or too rare."
+            "It may be a video network, discriminator, optimizer state, or an architecture that is too new or too rare."
         ) from error
 
 
