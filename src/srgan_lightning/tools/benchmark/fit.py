@@ -46,7 +46,8 @@ def fit(cfg: DictConfig, device: torch.device, steps: int, rounds: int) -> Resul
         rounds: number of timed runs of `Trainer.fit`, and of the bare steps.
 
     Returns:
-        Images per second, and the share of the time in which the loop waited for data.
+        Images per second; `overhead`, the extra time relative to that of the bare steps; and `waited_for_data`, the
+        share of the time in which the loop waited for data.
     """
     module, data = build_module(cfg), build_data(cfg)
     cfg.trainer.limit_val_batches = 0

@@ -13,7 +13,7 @@ from srgan_lightning.tools.data_check.listing import list_items
 from srgan_lightning.utils.cores import usable_cores
 
 Seen = Callable[[int, int], None]
-"""Called with the number of checked files, and of all files."""
+"""Callback for the progress, called with the number of files checked so far and the number of all files."""
 
 
 def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) -> tuple[list[Item], list[Finding]]:
@@ -22,7 +22,7 @@ def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) ->
     Args:
         data: the data module of a configuration.
         workers: number of threads; None for one per core. Threads suffice, because decoding releases the GIL.
-        seen: called after each file, with the progress.
+        seen: called after each file; see `Seen`.
 
     Returns:
         The files, and all findings.

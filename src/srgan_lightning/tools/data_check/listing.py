@@ -87,7 +87,7 @@ def _pairs(data: PairedData, findings: list[Finding]) -> Iterator[Item]:
         for path in _images(lr_dir, f"data.{split}_lr_dir", split, findings):
             key = pair_key(path, data.scale)
             if key in partners:
-                detail = f"{partners[key]} and this LR are both of {key}"
+                detail = f"{partners[key]} and this LR both belong to {key}"
                 findings.append(Finding("pair_missing", split, (str(path),), detail))
             partners[key] = path
         matched: dict[str, Path] = {}
@@ -96,7 +96,7 @@ def _pairs(data: PairedData, findings: list[Finding]) -> Iterator[Item]:
             partner = partners.pop(key, None)
             lr = None if partner is None else Item(split, str(partner), partial(Path, partner))
             if lr is None:
-                detail = f"{matched[key]} and this HR are both of {key}" if key in matched else "no LR of its name"
+                detail = f"{matched[key]} and this HR both belong to {key}" if key in matched else "no LR of its name"
                 findings.append(Finding("pair_missing", split, (str(path),), detail))
             else:
                 matched[key] = path

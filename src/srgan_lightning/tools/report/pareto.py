@@ -7,7 +7,10 @@ Point = tuple[float, float]
 
 
 def pareto_front(points: Sequence[Point]) -> list[int]:
-    """Return the indices of points that no other beats in both coordinates, by descending first coordinate.
+    """Return the indices of the points on the Pareto front, by descending first coordinate.
+
+    A point is left out if another is better in one coordinate and not worse in the other. Of equal points, only the
+    first is returned.
 
     Args:
         points: distortion score (higher is better) and perceptual distance (lower is better) of each run.

@@ -29,7 +29,7 @@ WITHOUT_LPIPS = (
 
 @dataclass
 class Perception:
-    """The name of the measure, and distances by run name, also that of `bicubic`. A lower distance is better."""
+    """The name of the measure, and the distance of each run and of `bicubic`, by name. A lower distance is better."""
 
     measure: str
     distances: dict[str, float]
@@ -54,8 +54,8 @@ class Choice:
 def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> Perception:
     """Measure every run on the same images.
 
-    `auto` uses VGG if weights are given, else LPIPS if its weights are on this machine, else the logged swd. So nothing
-    is downloaded unless requested.
+    `auto` uses VGG if VGG weights are given, else LPIPS if its weights are on this machine, else the logged swd. So
+    nothing is downloaded unless requested.
 
     Args:
         runs: finished runs of the same scale.

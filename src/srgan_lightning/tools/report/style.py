@@ -1,4 +1,4 @@
-"""The style of all figures. They have a background of their own colour, to suit both dark and light pages."""
+"""The style of all figures. Their background has a fixed colour, which suits both dark and light pages."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ STYLE: dict[str, Any] = {
 
 
 def styled() -> Any:
-    """Return a context in which figures have this style."""
+    """Return a context manager in which figures have this style."""
     return matplotlib.rc_context(STYLE)  # type: ignore[arg-type]
 
 

@@ -19,7 +19,7 @@ LEFT = (0, 1, 5, 6)
 
 
 def front_of(runs: list[Run], perception: Perception) -> list[Run]:
-    """Return the finished runs that neither another run nor bicubic beats in both scores, by descending PSNR-Y."""
+    """Return the finished runs on the Pareto front of all runs and bicubic, by descending PSNR-Y."""
     if not runs:
         return []
     # Bicubic comes first, so that a run that only equals it is left out.

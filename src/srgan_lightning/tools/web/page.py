@@ -32,9 +32,9 @@ SCROLL = """() => {
 }"""
 
 PRECISIONS = ("auto", "32", "bf16")
-SECOND = "From faithful to sharp in steps: two models of one architecture, such as srresnet-x4 and srgan-faces-x4."
-OUTSCALE = "For a size that you need: times as wide and high, such as 2.5. 0: as the network, 4 for bundled models."
-PRECISION = "32 is exact. bf16 is for devices that are fast in it, some levels of 255 off. auto is bf16 on those alone."
+SECOND = "Blends two models of one architecture, such as srresnet-x4 (faithful) and srgan-faces-x4 (sharp)."
+OUTSCALE = "Factor for width and height, such as 2.5. 0 uses the network's own factor, which is 4 for bundled models."
+PRECISION = "32 is exact. bf16 is faster on some devices, but off by a few levels of 255. auto uses bf16 only on those."
 OWN = "generator.safetensors, or published weights that spandrel knows"
 
 
