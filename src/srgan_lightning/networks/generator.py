@@ -8,6 +8,7 @@ from srgan_lightning.imaging.ops import resize_bicubic
 from srgan_lightning.imaging.tiles import run_tiled
 from srgan_lightning.networks.contract import SRModule
 from srgan_lightning.networks.icnr import equal_phases
+from srgan_lightning.networks.prelu import PReLU
 from srgan_lightning.utils.errors import UserError
 
 #: Side of `forward_lean`'s tiles in LR pixels. Features of SR's size take most memory, so they are computed in tiles.
@@ -23,7 +24,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
-            nn.PReLU(),
+            PReLU(),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
@@ -76,7 +77,7 @@ class Generator(SRModule):
         self.global_skip = global_skip
         self.lr_features = self.hr_features = channels
         # Trailing comments name layers as in figure 4: k9n64s1 has a 9x9 kernel, 64 feature maps and stride 1.
-        self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU())  # k9n64s1
+        self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), PReLU())  # k9n64s1
         self.trunk = nn.Sequential(
             *[ResidualBlock(channels) for _ in range(blocks)],
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),  # k3n64s1
@@ -88,7 +89,7 @@ class Generator(SRModule):
             if icnr:
                 equal_phases(convolution)
             self.upsampler.append(nn.PixelShuffle(2))
-            self.upsampler.append(nn.PReLU())
+            self.upsampler.append(PReLU())
         self.tail = nn.Conv2d(channels, 3, 9, padding=4)  # k9n3s1
         if global_skip == "bicubic":
             nn.init.zeros_(self.tail.weight)

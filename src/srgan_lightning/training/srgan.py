@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from srgan_lightning.losses import GeneratorLoss
 from srgan_lightning.networks import DiffAugment
 from srgan_lightning.networks.contract import SRModule
+from srgan_lightning.training.autocast_cache import shared_casts
 from srgan_lightning.training.discriminator_file import describe_discriminator, load_discriminator_weights
 from srgan_lightning.training.module import Batch, OptimizerFactory, SuperResolutionModule
 from srgan_lightning.training.schedules import SchedulerFactory, make_schedule
@@ -153,7 +154,8 @@ class SRGAN(SuperResolutionModule):
 
     def _train_discriminator(self, hr: Tensor, sr: Tensor, update: bool) -> dict[str, Tensor | float]:
         """Backpropagate the loss on HR and SR through the discriminator; step if `update`. Return values to log."""
-        real, fake = self._judge(hr), self._judge(sr)
+        with shared_casts(self.device):
+            real, fake = self._judge(hr), self._judge(sr)
         loss = logged = self.loss.gan.discriminator(real, fake)
         if self.loss.r1.due(self.discriminator_steps):
             penalty = self.loss.r1(self._judge, hr)
