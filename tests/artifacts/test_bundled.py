@@ -37,7 +37,7 @@ def test_the_files_are_the_published_ones() -> None:
         assert tensors["tail.weight"].dtype == torch.float16
 
 
-def test_the_discriminator_that_is_kept_is_the_published_one() -> None:
+def test_the_discriminator_in_the_repository_is_the_published_one() -> None:
     path = Path(__file__).parents[2] / "models/srgan-faces-x4-discriminator.safetensors"
     digest = "2eaa39fc9847c8a7f32bd2fdf742c5974b9f775e3313d1d74c461c4ee65dac89"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
@@ -48,7 +48,7 @@ def test_the_discriminator_that_is_kept_is_the_published_one() -> None:
     lr = Bicubic(4)(hr, torch.zeros(2))
     with torch.inference_mode():
         logits = [discriminator.eval()(images).mean((1, 2, 3)) for images in (hr, load_generator(DEFAULT)(lr))]
-    assert (logits[0] > logits[1]).all()  # faces rather than what its generator makes of them
+    assert (logits[0] > logits[1]).all()  # it prefers HR to its generator's SR
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_they_beat_bicubic_on_drawn_faces(name: str, degradation: Bicubic, margi
 
 
 @pytest.mark.parametrize("name", HASHES)
-def test_their_cards_tell_how_they_were_made(name: str) -> None:
+def test_their_cards_describe_their_training(name: str) -> None:
     trained = load_trained(name)
     card = model_card(trained.generator.arguments, trained.metadata)
     for fact in ("Public domain", "updates", "seconds", "device", "curve", "final_losses", "psnr_y"):

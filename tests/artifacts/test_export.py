@@ -58,7 +58,7 @@ def test_parity_at_odd_sizes(tmp_path: Path, form: str, scale: int, global_skip:
 
 
 @pytest.mark.slow
-def test_onnx_tells_what_it_is(tmp_path: Path) -> None:
+def test_onnx_metadata_describe_the_model(tmp_path: Path) -> None:
     needs("onnx")
     import onnx
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_becomes_an_artifact(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(metadata["recipe"]) == ABOUT["recipe"]
 
 
-def test_exporting_an_artifact_again_keeps_its_bytes_of_meaning(tmp_path: Path) -> None:
+def test_exporting_an_artifact_again_keeps_weights_and_metadata(tmp_path: Path) -> None:
     path = tiny_artifact(tmp_path, global_skip="bicubic")
     export(load_trained(path), "safetensors", tmp_path / "again.safetensors")
     (tensors, metadata), (same, as_before) = read_artifact(path), read_artifact(tmp_path / "again.safetensors")
@@ -104,7 +104,7 @@ def test_exporting_an_artifact_again_keeps_its_bytes_of_meaning(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_fails_the_check_is_not_left_behind(tmp_path: Path, form: str) -> None:
+def test_a_file_that_fails_the_check_is_removed(tmp_path: Path, form: str) -> None:
     needs(form)
     generator = tiny_generator(blocks=0)
     generator.tail.bias.data[0] = torch.nan  # type: ignore[union-attr]

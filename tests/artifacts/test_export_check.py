@@ -25,7 +25,7 @@ def export_cli(*words: object) -> int:
 
 
 @pytest.mark.slow
-def test_half_precision_is_inside_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_precision_is_only_inside_the_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
     artifact = tiny_artifact(tmp_path, blocks=1, global_skip="bicubic")
     for precision in ("32", "fp16"):
@@ -67,7 +67,9 @@ def test_what_overflows_in_half_precision_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_where_half_precision_has_no_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_precision_is_refused_for_other_formats_and_networks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     artifact = tiny_artifact(tmp_path)
     words = ("--weights", artifact, "-o", tmp_path / "m.safetensors", "--precision", "fp16")
     assert export_cli(*words, "--format", "safetensors") == 1
@@ -128,7 +130,7 @@ def test_every_format_is_run_on_photos(
     assert re.search(r"Photos \(2\): (0|\S+e-\d+|0\.0\d+) levels .*, 100.0000% of values", capsys.readouterr().out)
 
 
-def test_a_file_that_differs_on_photos_alone_is_not_left(
+def test_a_file_that_differs_only_on_photos_is_removed(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained = load_trained(tiny_artifact(tmp_path, blocks=0))
@@ -162,7 +164,7 @@ def test_totals_weigh_photos_by_their_values() -> None:
     assert in_levels([small, large]) == "3 levels of 255 from torch at most, 70.0000% of values within 1"
 
 
-def test_what_photos_become(tmp_path: Path) -> None:
+def test_photos_are_sampled_and_fitted_to_the_network(tmp_path: Path) -> None:
     for number in range(2 * MAX_PHOTOS + 1):
         Image.new("RGB", (3, 2), (number, 0, 0)).save(tmp_path / f"{number:02d}.png")
     taken = read_photos(str(tmp_path), tiny_generator())

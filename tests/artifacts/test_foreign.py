@@ -68,8 +68,8 @@ def test_esrgan_of_the_first_names_in_the_first_format_of_torch_and_in_safetenso
     ("network", "side"),
     [
         (lambda: made.compact(upscale=3), 16),
-        (lambda: made.esrgan(4, in_nc=12, shuffle_factor=2), 9),  # Real-ESRGAN's x2: sides that 4 divides
-        (lambda: made.swinir(), 7),  # 16 pixels at least
+        (lambda: made.esrgan(4, in_nc=12, shuffle_factor=2), 9),  # Real-ESRGAN's x2: sides are multiples of 4
+        (lambda: made.swinir(), 7),  # at least 16 pixels
     ],
 )
 def test_others_and_their_sizes(tmp_path: Path, network: Callable[[], nn.Module], side: int) -> None:

@@ -77,7 +77,7 @@ def test_a_folder_that_contradicts_itself_is_refused(folder: Path) -> None:
         HubGenerator.from_pretrained(folder)
 
 
-def test_the_card_tells_recipe_data_scores_licence_and_limits(folder: Path) -> None:
+def test_the_card_lists_recipe_data_scores_licence_and_limits(folder: Path) -> None:
     card = huggingface_hub.ModelCard.load(folder / "README.md")
     assert card.data.library_name == "srgan-lightning"
     for said in (
@@ -128,21 +128,21 @@ def test_the_card_names_the_licence_of_the_data(data: object, licence: str) -> N
     ],
     ids=range(14),
 )
-def test_config_json_is_not_believed(folder: Path, config: str | bytes) -> None:
+def test_config_json_is_not_trusted(folder: Path, config: str | bytes) -> None:
     from srgan_lightning.artifacts.hub import HubGenerator
 
     (folder / "config.json").write_bytes(config if isinstance(config, bytes) else config.encode())
     start = time.process_time()
     with pytest.raises(UserError, match=r"config\.json") as caught:
         HubGenerator.from_pretrained(folder)
-    assert time.process_time() - start < 3  # building the first took 37 s and 8 GB
+    assert time.process_time() - start < 3  # once, building the first network took 37 s and 8 GB
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("become", [str, Path.mkdir, os.mkfifo, Path.touch], ids=["none", "folder", "pipe", "empty"])
-def test_hub_folders_with_other_things_for_files_are_refused(folder: Path, name: str, become: Any) -> None:
+def test_hub_folders_with_missing_or_irregular_files_are_refused(folder: Path, name: str, become: Any) -> None:
     from srgan_lightning.artifacts.hub import HubGenerator
 
     (folder / name).unlink()
@@ -151,7 +151,7 @@ def test_hub_folders_with_other_things_for_files_are_refused(folder: Path, name:
         HubGenerator.from_pretrained(folder)
 
 
-def test_no_folder_is_told() -> None:
+def test_a_missing_folder_raises_user_error() -> None:
     from srgan_lightning.artifacts.hub import HubGenerator
 
     with pytest.raises(UserError, match="is not a folder"):
@@ -188,7 +188,7 @@ def test_a_card_shows_metadata_as_text() -> None:
         ({"architecture": "a.<b>\n# c|`d`"}, r"# &lt;b&gt; # c\|\`d\`, x4", r"of the class a.&lt;b&gt; # c\|\`d\`,"),
     ],
 )
-def test_the_card_says_which_network_it_is(metadata: dict[str, str], title: str, named: str) -> None:
+def test_the_card_names_the_network(metadata: dict[str, str], title: str, named: str) -> None:
     card = huggingface_hub.ModelCard(model_card({"architecture": "SwinIR", "scale": 4}, ABOUT | metadata))
     assert card.text.strip().splitlines()[0] == title
     assert named in card.text

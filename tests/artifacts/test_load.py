@@ -52,7 +52,7 @@ def test_an_artifact_comes_back_whole(tmp_path: Path, global_skip: str) -> None:
         assert torch.equal(trained.generator(lr), generator(lr))
 
 
-def test_the_marker_of_the_skip_is_in_the_file_alone(tmp_path: Path) -> None:
+def test_the_marker_of_the_skip_is_only_in_the_file(tmp_path: Path) -> None:
     path = tiny_artifact(tmp_path, global_skip="bicubic")
     assert read_artifact(path)[0].keys() == tiny_generator().state_dict().keys()
     assert load_file(path).keys() - tiny_generator().state_dict().keys() == {SKIP_MARKER + "bicubic"}
@@ -80,14 +80,14 @@ def test_half_precision_files_load_as_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "notes", "model.onnx", "w.ckpt", "w.PTH"])
-def test_an_unknown_file_is_told_what_weights_are(tmp_path: Path, name: str) -> None:
+def test_an_unknown_file_raises_user_error_with_the_kinds_of_weights(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0 something else")
     with pytest.raises(UserError, match=r"cannot be read as a checkpoint: .* Give a \.safetensors") as error:
         load_trained(tmp_path / name)
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_name_is_told_the_bundled_ones() -> None:
+def test_an_unknown_name_raises_user_error_with_the_bundled_names() -> None:
     with pytest.raises(UserError, match=r"weights=faces-x99: no such file .* no bundled model of that name") as error:
         load_trained("faces-x99")
     assert all(path.stem in str(error.value) for path in BUNDLED.glob("*.safetensors"))
@@ -95,7 +95,7 @@ def test_an_unknown_name_is_told_the_bundled_ones() -> None:
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("srgan-face", "srgan-faces-x4"), ("bicubc", "bicubic")])
-def test_a_misspelt_name_is_told_the_nearest(typed: str, meant: str) -> None:
+def test_a_misspelt_name_gets_a_suggestion(typed: str, meant: str) -> None:
     with pytest.raises(UserError, match=rf"Did you mean {meant}\?$"):
         load_trained(typed)
 
@@ -168,7 +168,7 @@ def test_code_in_a_file_does_not_run(tmp_path: Path, name: str, zipped: bool) ->
         ({"arguments": json.dumps(ARGUMENTS | {"hidden": 1})}, "hidden"),
     ],
 )
-def test_metadata_that_lie_are_refused(tmp_path: Path, metadata: dict[str, str], said: str) -> None:
+def test_false_metadata_are_refused(tmp_path: Path, metadata: dict[str, str], said: str) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(save(Generator(**ARGUMENTS).state_dict(), describe("Generator", ARGUMENTS, {}) | metadata))
     with pytest.raises(UserError, match=said):
@@ -247,7 +247,7 @@ def test_bicubic_is_a_generator_like_the_others() -> None:
 
 
 @pytest.mark.parametrize("arguments", [None, "no JSON", "[" * 10_000, "3"])
-def test_init_from_refuses_artifacts_that_do_not_say_what_they_hold(tmp_path: Path, arguments: str | None) -> None:
+def test_init_from_refuses_artifacts_without_a_description(tmp_path: Path, arguments: str | None) -> None:
     metadata = {"format": "srgan-lightning/1"} | ({} if arguments is None else {"arguments": arguments})
     save_file(tiny_generator().state_dict(), tmp_path / "odd.safetensors", metadata)
     with pytest.raises(UserError, match="does not describe its generator"):

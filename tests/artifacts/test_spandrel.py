@@ -17,7 +17,7 @@ def registered() -> None:
     from srgan_lightning.artifacts.spandrel_arch import install
 
     install()
-    install()  # harmless
+    install()  # a second call is harmless
 
 
 @pytest.mark.parametrize("global_skip", ["none", "bicubic"])
