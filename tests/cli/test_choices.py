@@ -54,7 +54,7 @@ def test_a_loss_alone_is_that_loss(configure: Configure) -> None:
     assert {name for name, weight in instantiate(cfg.loss).weights.items() if weight} == {"pixel"}
 
 
-def test_data_alone_are_trained_by_the_whole_network(configure: Configure) -> None:
+def test_a_data_group_alone_trains_the_default_networks(configure: Configure) -> None:
     cfg = configure("data=folder", "data.train_dir=a", "data.val_dir=b")
     assert (cfg.model.generator.channels, cfg.model.generator.blocks, cfg.data.crop) == (64, 16, 96)
     assert cfg.model.discriminator.channels == 64
@@ -104,7 +104,7 @@ def test_a_seed_below_zero_is_refused(configure: Configure) -> None:
 
 
 @pytest.mark.slow
-def test_choices_are_still_found_by_their_names_of_before(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_are_still_found_by_their_old_names(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["-m", "experiment=seed,quickstart", "loss=seed", "seed=seed", "model=srgan"]
     now = with_new_names(given)
     assert now == ["-m", "experiment=celeba_blur,quickstart", "loss=all_terms", "seed=seed", "model=srgan"]

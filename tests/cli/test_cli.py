@@ -104,7 +104,7 @@ def assert_one_paragraph(code: int, text: str, *words: str) -> None:
 
 
 @pytest.mark.slow
-def test_bad_settings_are_told_before_training(
+def test_bad_settings_are_reported_before_training(
     command: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     good = f"data.train_dir={photos('good', 4)}", f"data.val_dir={photos('good', 4)}"
@@ -162,7 +162,7 @@ def test_bad_settings_are_told_before_training(
 
 
 @pytest.mark.slow
-def test_flags_of_the_other_commands_are_told(command: Callable[..., Any]) -> None:
+def test_flags_of_the_other_commands_are_reported(command: Callable[..., Any]) -> None:
     code, text = command("--weights", "a.safetensors")
     assert code == 2
     assert text.endswith("write weights=... without dashes.\n")
@@ -170,7 +170,7 @@ def test_flags_of_the_other_commands_are_told(command: Callable[..., Any]) -> No
 
 
 @pytest.mark.slow
-def test_flags_are_taken_anywhere(
+def test_flags_are_accepted_anywhere(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine/experiment").mkdir(parents=True)
@@ -188,19 +188,21 @@ def test_flags_are_taken_anywhere(
     assert (code, "unrecognized arguments: --nonsense" in text) == (2, True)
 
 
-def test_inputs_are_taken_on_both_sides_of_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inputs_are_accepted_on_both_sides_of_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert upscale(["none.png", "-o", "out", "neither.png"]) == 1
     assert "none.png" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_gpus_that_are_not_there_are_told(command: Callable[..., Any]) -> None:
+def test_missing_gpus_are_reported(command: Callable[..., Any]) -> None:
     assert_one_paragraph(*command(*TINY_SRGAN, *TINY_FACES, "trainer.accelerator=gpu", "trainer.devices=2"), "gpu")
 
 
 @pytest.mark.slow
-def test_vgg_without_network_is_told(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vgg_download_without_network_is_reported(
+    command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("network is unreachable")
 
@@ -210,7 +212,7 @@ def test_vgg_without_network_is_told(command: Callable[..., Any], monkeypatch: p
 
 
 @pytest.mark.slow
-def test_a_resumed_run_takes_hostile_checkpoints_for_errors(command: Callable[..., Any], tmp_path: Path) -> None:
+def test_hostile_checkpoints_are_reported_and_not_run(command: Callable[..., Any], tmp_path: Path) -> None:
     class Exploit:
         def __reduce__(self) -> Any:
             return (Path(tmp_path / "exploited").touch, ())
@@ -223,7 +225,7 @@ def test_a_resumed_run_takes_hostile_checkpoints_for_errors(command: Callable[..
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_says_why_in_its_log_too(command: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_log_of_a_failed_run_has_the_error(command: Callable[..., Any], tmp_path: Path) -> None:
     code, text = command(*TINY_SRGAN, *TINY_FACES, "data.batch_size=99", "hydra.run.dir=outputs/quickstart/failed")
     assert code == 1
     (run,) = find_runs(tmp_path / "outputs/quickstart")

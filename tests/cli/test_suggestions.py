@@ -27,12 +27,14 @@ from srgan_lightning.cli.suggestions import suggest
         (["loss.pixel=0.1,1", "data=folder,pairs", "scale=3", "=", "[", "qqq=1"], []),
     ],
 )
-def test_the_nearest_option_is_named(arguments: list[str], said: list[str]) -> None:
+def test_the_nearest_option_is_suggested(arguments: list[str], said: list[str]) -> None:
     assert list(suggest(config_dir(), "train", arguments)) == said
 
 
 @pytest.mark.slow
-def test_the_command_says_it_for_hydra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_suggestion_instead_of_hydras_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     GlobalHydra.instance().clear()
     monkeypatch.setattr(sys, "argv", ["train", "trainer.max_stepz=3"])
     with pytest.raises(SystemExit) as stop:
@@ -49,7 +51,7 @@ def test_the_command_says_it_for_hydra(monkeypatch: pytest.MonkeyPatch, capsys: 
         ("data=celebaa", ["did you mean data=celeba?", "celeba_native"]),
     ],
 )
-def test_hydra_has_its_say_where_that_does_not_say_all(
+def test_hydras_error_follows_where_a_suggestion_is_not_enough(
     argument: str, said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     GlobalHydra.instance().clear()
