@@ -13,7 +13,7 @@ from srgan_lightning.utils.errors import UserError
 
 
 class Ramp:
-    """One image whose red grows by 1 and green by 0.5 a pixel to the right: shrinking steepens both."""
+    """One image whose red grows by 1 and green by 0.5 per pixel to the right: shrinking steepens both."""
 
     def __len__(self) -> int:
         return 1

@@ -76,7 +76,7 @@ def test_a_cache_is_built_once_and_follows_its_source(mixed: ImageFolder, tmp_pa
     assert len(folders(root)) == 2
 
 
-def test_transform_arguments_make_caches_of_their_own(shared: Callable[[str], Path], tmp_path: Path) -> None:
+def test_other_transform_arguments_make_another_cache(shared: Callable[[str], Path], tmp_path: Path) -> None:
     for size, fit in (((64, 64), "square"), ((64, 64), "squash"), ((48, 48), "square")):
         source = CelebA(shared("data/celeba_sample"), "val", size, fit)  # type: ignore[arg-type]
         assert torch.equal(cached(source, tmp_path, 0).read(1), source.read(1))
@@ -85,7 +85,7 @@ def test_transform_arguments_make_caches_of_their_own(shared: Callable[[str], Pa
 
 def build(source: ImageFolder, root: Path, dies_at: int | None) -> None:
     """Cache a source image by image in another process, which is killed before one of them."""
-    cache.FLUSH, cache._check_space = 1, lambda *_: None  # which reads some images
+    cache.FLUSH, cache._check_space = 1, lambda *_: None  # the check would read some images
     original = ImageFolder.read
 
     def read(self: ImageFolder, index: int) -> torch.Tensor:
@@ -97,7 +97,7 @@ def build(source: ImageFolder, root: Path, dies_at: int | None) -> None:
     cached(source, root, 0)
 
 
-def test_a_killed_build_goes_on_where_it_was(mixed: ImageFolder, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_killed_build_continues_where_it_stopped(mixed: ImageFolder, tmp_path: Path, monkeypatch: Any) -> None:
     root = tmp_path / "cache"
     killed = FORK.Process(target=build, args=(mixed, root, 5))
     killed.start()
@@ -126,7 +126,7 @@ def test_lost_pixels_are_decoded_again(mixed: ImageFolder, tmp_path: Path) -> No
     (folder,) = folders(root)
     partial = folder.rename(folder.with_suffix(".partial"))
     with (partial / "pixels.bin").open("r+b") as pixels:
-        pixels.truncate(20000)  # of the size in the index, as after a power cut
+        pixels.truncate(20000)  # the index promises more, as after a power cut
     source = cached(mixed, root, 0)
     source.verify()
     assert torch.equal(source.read(8), mixed.read(8))
@@ -152,7 +152,9 @@ def test_a_flipped_bit_is_found(mixed: ImageFolder, tmp_path: Path) -> None:
         cached(mixed, tmp_path / "cache", 0).verify()
 
 
-def test_a_full_disk_is_told_before_and_during(mixed: ImageFolder, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_full_disk_is_reported_before_and_during_the_build(
+    mixed: ImageFolder, tmp_path: Path, monkeypatch: Any
+) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12 - 1000, 1000))
     with pytest.raises(UserError, match=r"needs about 0\.0 GB .*data\.cache_dir"):

@@ -75,18 +75,18 @@ def test_x8_goes_from_16_to_128_pixels_and_scores_the_test_split(celeba: Path, c
     assert summary["test_bicubic_psnr_y"] == pytest.approx(10 * float(torch.log10(255**2 / error)), abs=0.02)
 
 
-def test_missing_celeba_says_where_and_how(tmp_path: Path) -> None:
+def test_missing_celeba_raises_user_error_with_advice(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"looked in .*data\.download=true.*experiment=quickstart"):
         CelebA(tmp_path, "train", (64, 64), "square")
 
 
-def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_invalid_options_are_refused(tmp_path: Path) -> None:
     for size, fit, words in (((64, 64), "sqare", r"data\.fit='sqare'"), ((64,), "square", "give two numbers")):
         with pytest.raises(UserError, match=words):
             CelebAData(str(tmp_path), size, fit, degradation=Bicubic(4))  # type: ignore[arg-type]
 
 
-def test_failed_download_says_what_to_place_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_raises_user_error_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("quota exceeded")
 

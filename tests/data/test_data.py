@@ -114,7 +114,7 @@ def test_a_workers_error_stays_one_sentence(photos: Photos) -> None:
     assert "Traceback" not in str(caught.value)
 
 
-def test_samples_follow_from_their_seed_alone(photos: Photos) -> None:
+def test_samples_depend_only_on_their_seed(photos: Photos) -> None:
     folder = photos("train", 6)
 
     def epoch(number: int, workers: int) -> list[dict[str, torch.Tensor]]:

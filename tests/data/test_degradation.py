@@ -35,7 +35,7 @@ def test_each_image_has_the_sigma_of_its_draw() -> None:
     blur = Blur(4, 25, (0.1, 2.0))
     lr = blur(hr, torch.tensor([0.0, 0.5, 0.999]))
     plain = Bicubic(4)(hr[:1], torch.zeros(1))
-    assert torch.equal(lr[0], plain[0])  # a sigma of 0.1 pixels touches nothing
+    assert torch.equal(lr[0], plain[0])  # a sigma of 0.1 pixels changes nothing
     assert lr[0].std() > lr[1].std() > lr[2].std()
     alone = blur(hr[:1], torch.tensor([0.5]))
     assert torch.equal(alone[0], lr[1])  # independent of the rest of the batch
@@ -61,8 +61,8 @@ def test_jpeg_is_pils(quality: int) -> None:
         assert not torch.equal(compressed, plain)
 
 
-def test_jpeg_follows_from_each_images_draw_alone() -> None:
-    """JPEG's share is drawn independently of the blur's, and its quality from the same draw as its share."""
+def test_jpeg_depends_only_on_each_images_draw() -> None:
+    """Whether JPEG is applied does not depend on whether blur is. The same draw also decides the quality."""
     hr = torch.rand(1, 3, 64, 64).expand(400, -1, -1, -1)
     draws = torch.rand(400)
     arguments = {"kernel": 5, "sigma": (1.0, 1.0), "probability": 0.5}
@@ -71,7 +71,7 @@ def test_jpeg_follows_from_each_images_draw_alone() -> None:
     compressed = (lr != plain).flatten(1).any(dim=1)
     for share in (compressed[draws < 0.5], compressed[draws >= 0.5]):
         assert 0.2 < share.float().mean() < 0.4
-    assert len({image.numpy().tobytes() for image in lr[compressed]}) > 40  # qualities, twice
+    assert len({image.numpy().tobytes() for image in lr[compressed]}) > 40  # many qualities, blurred or not
     assert torch.equal(Blur(4, **arguments, jpeg=(40, 90), jpeg_probability=0.3)(hr[:5], draws[:5]), lr[:5])
 
 

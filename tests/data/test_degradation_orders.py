@@ -58,7 +58,7 @@ def test_lr_of_any_size_is_8_bits_in_range(name: str, size: tuple[int, int], sca
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lr_follows_from_hr_and_draw_alone(name: str) -> None:
+def test_lr_depends_only_on_hr_and_draw(name: str) -> None:
     """LR does not depend on the rest of the batch, the memory format or the number of calls."""
     degradation, hr, draw = build(name), pictures(8), torch.rand(8)
     state = torch.get_rng_state()
@@ -74,7 +74,7 @@ def test_lr_follows_from_hr_and_draw_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_device_that_is_not_asked_gets_the_same_images(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_canvas_does_not_change_the_images(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare with kernels on a canvas of the largest possible size, as on a GPU."""
     degradation, hr, draw = build(name), pictures(8), torch.rand(8)
     lr = degradation(hr, draw)
@@ -177,7 +177,7 @@ def test_a_resumed_loader_gives_the_images_of_one_that_was_not_cut(name: str) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_words_say_what_is_done(name: str) -> None:
+def test_the_description_names_the_stages(name: str) -> None:
     texts = build(name, "clean_probability=0.3").describe(torch.rand(60))
     assert {"bicubic"} < set(texts)
     words = " ".join(texts)

@@ -78,7 +78,7 @@ def test_normal_numbers_have_the_moments_of_white_noise() -> None:
     plateau=st.booleans(),
     side=st.integers(3, 10).map(lambda half: 2 * half + 1),
 )
-def test_bells_follow_their_formula(
+def test_bell_kernels_follow_their_formula(
     sigma: tuple[float, float], angle: float, beta: float, plateau: bool, side: int
 ) -> None:
     ours = bell_kernels(
@@ -161,7 +161,7 @@ def test_poisson_noise_has_poissons_moments() -> None:
     counts = poisson_noise(image, normal)[0, 0] * 256
     mean = torch.arange(256) * (256 / 255)
     assert torch.equal(counts[0], torch.zeros(4000))
-    assert counts.mean(dim=1).abs().max() < 1.2  # of a deviation of 16
+    assert counts.mean(dim=1).abs().max() < 1.2  # the standard deviation of the brightest row is 16
     bright = mean >= 4
     torch.testing.assert_close(counts.var(dim=1)[bright], mean[bright], rtol=0.1, atol=0.5)
     skewness = (counts**3).mean(dim=1) / counts.var(dim=1) ** 1.5
@@ -187,7 +187,7 @@ def test_the_arithmetic_is_libjpegs(quality: int) -> None:
         assert not torch.equal(mine.round().byte(), one)
 
 
-def test_jpeg_leaves_images_of_no_quality_and_sees_no_canvas() -> None:
+def test_jpeg_skips_quality_0_and_ignores_the_canvas() -> None:
     pixels = drawn_faces(3, 64, 64) / 255
     size, quality = torch.tensor([[37, 41], [64, 64], [64, 64]]), torch.tensor([50.0, 0.0, 80.0])
     padded = repeat_border(pixels, size)

@@ -116,7 +116,7 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # litdata subtracts places
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # litdata subtracts damaged offsets
 @pytest.mark.parametrize("address", ["{}", "local:{}"], ids=["folder", "address"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_damaged_shards_get_one_paragraph(shards: Path, damage: Damage, address: str) -> None:
@@ -144,7 +144,7 @@ def test_names_that_lead_out_of_the_cache_are_refused(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_address_is_asked_for_its_index_once(shards: Path) -> None:
+def test_the_index_of_an_address_is_read_once(shards: Path) -> None:
     """A server may answer differently the second time."""
     source = Shards(f"local:{shards}", "x", None, "square")
     index("chunks", 0, "filename", value="../../x")(shards)

@@ -49,7 +49,7 @@ def test_validation_images_must_be_scorable(photos: Photos, pairs: Callable[...,
     for data in (folder, pairs(48, side, crop=32)):
         with pytest.raises(UserError, match=rf"photo0\.png is {side}x{side} pixels.*20 pixels per side") as caught:
             data.setup("fit")
-        assert "data.crop" not in str(caught.value)  # which changes nothing here
+        assert "data.crop" not in str(caught.value)  # that option has no effect here
 
 
 @pytest.mark.parametrize("crop", [None, 16])
@@ -64,7 +64,7 @@ def test_sizes_by_option_must_be_scorable(celeba: Path, crop: int | None) -> Non
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_the_least_side_is_the_metrics_own(photos: Photos, scale: int) -> None:
+def test_the_minimum_side_is_that_of_the_metrics(photos: Photos, scale: int) -> None:
     least = FolderData(None, None, degradation=Bicubic(scale)).min_side("val")
 
     def scored(side: int) -> torch.Tensor:

@@ -62,7 +62,7 @@ def test_two_processes_share_an_epoch_without_overlap(shards: Path, monkeypatch:
     assert sorted(seen["0"] + seen["1"]) == list(range(24))
 
 
-def test_samples_follow_from_seed_epoch_and_number_alone(shards: Path) -> None:
+def test_samples_depend_only_on_seed_epoch_and_index(shards: Path) -> None:
     def epochs(workers: int) -> list[dict[int, torch.Tensor]]:
         loader = litdata.StreamingDataLoader(stream_of(shards / "train"), batch_size=2, num_workers=workers)
         return [
@@ -84,7 +84,7 @@ def quick(shards: Path, *more: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stop", "workers"), [(5, 2), (12, 0)])  # within an epoch of twelve batches, at its end
-def test_resume_goes_on_where_the_shards_stood(
+def test_resume_continues_within_the_shards(
     configure: Callable[..., DictConfig], shards: Path, stop: int, workers: int
 ) -> None:
     more = (f"data.num_workers={workers}", "degradation=blur", "degradation.kernel=5")
@@ -136,7 +136,7 @@ def test_broken_images_end_the_writing_or_are_left_out(photos: Photos, tmp_path:
     assert [litdata.StreamingDataset(str(out))[i]["index"] for i in range(3)] == [0, 1, 2]
 
 
-def test_what_cannot_be_is_refused(photos: Photos, tmp_path: Path) -> None:
+def test_invalid_options_are_refused(photos: Photos, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.train_dir=nowhere: no shards"):
         Shards("nowhere", "data.train_dir", None, "square")
     with pytest.raises(UserError, match=r"data\.train_dir is not set"):
@@ -154,7 +154,7 @@ def test_what_cannot_be_is_refused(photos: Photos, tmp_path: Path) -> None:
         write_shards(ImageFolder(hr, "x"), "s3://bucket/x", "1MB", None, 0, "raise")
 
 
-def test_shards_too_small_to_score_are_told(photos: Photos, tmp_path: Path) -> None:
+def test_shards_too_small_to_score_are_reported(photos: Photos, tmp_path: Path) -> None:
     write_shards(ImageFolder(photos("tiny", 1, (16, 16)), "x"), tmp_path / "out", "1MB", None, 0, "raise")
     data = StreamingData(None, str(tmp_path / "out"), degradation=Bicubic(4), crop=32, num_workers=0)
     data.setup("validate")

@@ -31,7 +31,9 @@ def test_workers_may_be_spawned(photos: Callable[..., Path], tmp_path: Path, cac
     assert initialise is ignore_signals_in_worker
 
 
-def test_the_default_of_the_process_is_not_taken(monkeypatch: pytest.MonkeyPatch, photos: Callable[..., Path]) -> None:
+def test_the_default_start_method_of_the_process_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, photos: Callable[..., Path]
+) -> None:
     def never(*_: object) -> None:
         raise AssertionError("started by the process's own default")
 
@@ -44,12 +46,12 @@ def test_the_default_of_the_process_is_not_taken(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_workers_outlive_the_signals_of_a_whole_job(number: int) -> None:
-    """Workers ignore signals, as pkill sends them: the training process still needs their remaining batches."""
+    """Workers ignore signals to a whole job, such as pkill's: the training process still needs their batches."""
     loader = DataLoader(list(range(40)), **worker_options(1))
     batches = iter(loader)
     next(batches)
     (worker,) = batches._workers
-    subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)  # not by their parent
+    subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)  # from another process than their parent
     assert len(list(batches)) == 39
 
 
