@@ -1,4 +1,4 @@
-"""What README and docs/ name exists: links, headings, tests, extras, options of groups."""
+"""Everything that README and docs/ name exists: links, headings, tests, extras, options of groups."""
 
 import importlib
 import re
@@ -61,7 +61,7 @@ def test_extras_exist() -> None:
     named |= set(re.findall(r"extra\s+`(\w+)`", text))
     (table,) = re.findall(r"^\| extra \|.*\n((?:\|.*\n)+)", PAGES["docs/getting-started.md"], flags=re.MULTILINE)
     listed = set(re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE))
-    assert listed == extras.keys() - {"dev"}  # the tools of development, by make
+    assert listed == extras.keys() - {"dev"}  # `make` installs the tools of development
     assert named
     assert named <= extras.keys()
 

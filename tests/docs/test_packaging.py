@@ -26,7 +26,7 @@ def test_constraints_name_every_requirement() -> None:
         assert required().keys() <= pinned(name).keys(), name
 
 
-def test_the_floors_that_are_tried_are_those_that_are_declared() -> None:
+def test_the_tested_minimum_versions_are_the_declared_ones() -> None:
     for name, version in pinned("min").items():
         floor = re.search(r">=([0-9.]+)", required()[name])
         assert floor is not None, name

@@ -117,7 +117,7 @@ def tiny(line: str) -> list[str]:
         options += ["data.size=[64,64]"]
     else:
         options += ["data.train_images=4", "data.val_images=2", "data.size=64"]
-    if "init_from=sr" in line or "generator=own" in line or "generator=spandrel" in line:  # these in their own size
+    if "init_from=sr" in line or "generator=own" in line or "generator=spandrel" in line:  # these have a fixed size
         options = [option for option in options if not option.startswith("model.generator")]
     if "models/" in line:
         options = [option for option in options if not option.startswith("model.discriminator")]
@@ -183,7 +183,7 @@ def test_others(line: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", BENCHMARKS)
 def test_benchmarks_compose(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check only the options; tests/test_benchmark.py runs them."""
+    """Check only the options; tests/tools/test_benchmark.py runs them."""
     seen = []
 
     def compose(
