@@ -98,7 +98,7 @@ def test_the_planted_ghostscript_would_be_started(ghostscript: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [*FORMATS, "MPO"])
-def test_the_formats_that_are_meant_are_read(tmp_path: Path, form: str) -> None:
+def test_the_allowed_formats_are_read(tmp_path: Path, form: str) -> None:
     (tmp_path / "photo.any").write_bytes(saved(form))
     assert to_tensor(open_image(tmp_path / "photo.any", "photo")).shape == (3, 64, 64)
     assert read_picture(tmp_path / "photo.any").colour.shape == (64, 64, 3)
@@ -126,7 +126,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("kind", STRANGE)
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".16.png"])
-def test_a_strange_orientation_is_upright(tmp_path: Path, suffix: str, kind: str) -> None:
+def test_an_invalid_orientation_is_ignored(tmp_path: Path, suffix: str, kind: str) -> None:
     """The photo is read completely even if the orientation is text, out of range or damaged."""
     path = tmp_path / f"photo{suffix}"
     exif = STRANGE[kind]
