@@ -63,7 +63,7 @@ def test_auto_is_bf16_where_the_device_is_fast_in_it(monkeypatch: pytest.MonkeyP
     assert [choose_precision(name, CPU) for name in ("auto", "32", "bf16", "16")] == ["32", "32", "bf16", "16"]
 
 
-def test_commands_and_python_take_auto_and_share_a_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_commands_and_python_accept_auto_and_share_a_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bf16, "cpu_capabilities", lambda: {"avx512_bf16": True})
     smooth().save(tmp_path / "a.png")
     generator, results = tiny_generator(global_skip="bicubic"), {}
@@ -79,7 +79,7 @@ def test_commands_and_python_take_auto_and_share_a_default(monkeypatch: pytest.M
     assert len(list_jobs([str(tmp_path / "out")], tmp_path / "again", "_x4", "same")) == 1
 
 
-def test_a_fingerprint_knows_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_includes_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = tiny_generator()
     prints = {name: TiledUpscaler(generator, precision=name).fingerprint() for name in ("32", "bf16", "16")}
     assert len({*prints.values()}) == 3

@@ -33,7 +33,7 @@ def test_blend_refuses() -> None:
         blend(tiny_generator(), tiny_generator(), 1.5)
 
 
-def test_upscaling_in_steps_can_be_left() -> None:
+def test_iter_upscale_can_be_stopped() -> None:
     upscaler, picture = TiledUpscaler(tiny_generator(), tile=16), from_pil(smooth(size=(40, 30)))
     steps = list(upscaler.iter_upscale(picture))
     assert steps == [pytest.approx(done / 6) for done in range(1, 7)]

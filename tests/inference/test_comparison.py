@@ -19,7 +19,7 @@ from tests.inference.test_evaluate import evaluate  # noqa: F401  # a fixture
 CPU = torch.device("cpu")
 
 
-def test_the_peak_counts_what_is_alive_at_one_time() -> None:
+def test_the_peak_counts_tensors_that_exist_at_the_same_time() -> None:
     image = torch.rand(1000, 250)  # a megabyte
 
     def work() -> Tensor:

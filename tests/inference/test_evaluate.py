@@ -129,7 +129,7 @@ def test_grids_of_equal_names_are_kept_apart(
     assert sorted(path.name for path in tmp_path.glob("g_*.png")) == names
 
 
-def test_every_grid_has_a_file_of_its_own() -> None:
+def test_every_grid_has_its_own_file() -> None:
     def names(sets: list[str], weights: list[str]) -> list[str]:
         return [str(path) for path in grid_files("out/g.png", sets, weights)]
 
@@ -140,7 +140,7 @@ def test_every_grid_has_a_file_of_its_own() -> None:
     assert len(set(names(["x", "x"], ["bicubic"]))) == 2
 
 
-def test_every_kind_of_image_is_read_and_said(evaluate: Callable[..., Any], tmp_path: Path) -> None:
+def test_every_kind_of_image_is_read_and_its_conversion_reported(evaluate: Callable[..., Any], tmp_path: Path) -> None:
     folder = tmp_path / "kinds"
     folder.mkdir()
     ramp = np.linspace(0, 255, 48 * 40).reshape(48, 40).astype(np.uint8)
@@ -180,7 +180,7 @@ def test_self_ensemble_averages_eight_views() -> None:
 
 
 @pytest.mark.slow
-def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path) -> None:
+def test_mistakes_are_reported(evaluate: Callable[..., Any], photos: Callable[..., Path], tmp_path: Path) -> None:
     good, tiny = photos("good", 2, (48, 48)), photos("tiny", 1, (16, 16))
     save_artifact(tmp_path / "x2.safetensors", Generator(4, 1, scale=2), {})
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "x2.safetensors").read_bytes()[:500])
@@ -206,7 +206,7 @@ def test_mistakes_are_told(evaluate: Callable[..., Any], photos: Callable[..., P
     assert not (tmp_path / "never.json").exists()
 
 
-def test_perceptual_metrics_without_weights_are_an_error_and_no_zero(
+def test_perceptual_metrics_without_weights_raise_user_error(
     evaluate: Callable[..., Any], photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

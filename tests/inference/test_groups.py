@@ -1,4 +1,4 @@
-"""On accelerators, small images of equal size are upscaled in batches, with the results of one at a time."""
+"""On accelerators, small images of equal size are upscaled in batches, with the same results as one at a time."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def test_groups_are_of_one_size_and_bounded(tmp_path: Path) -> None:
     assert grouped(jobs, 0) == [[each] for each in jobs]
 
 
-def test_accelerators_alone_get_batches() -> None:
+def test_only_accelerators_get_batches() -> None:
     assert [group_pixels(torch.device(name)) for name in ("cpu", "cuda", "cuda:1", "mps")] == [0, *[GPU_PIXELS] * 3]
 
 
@@ -74,8 +74,8 @@ def test_a_folder_of_all_kinds_is_that_of_one_by_one(
     write_png16(tmp_path / "in/deep.png", deep)
     (tmp_path / "in/cut.png").write_bytes((tmp_path / "in/00.png").read_bytes()[:300])
     weights = str(tiny_artifact(tmp_path, global_skip="bicubic"))
-    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights) == 1  # of cut.png
-    # deep, grey, wide, tall; all others are of one kind, RGBA's colours too
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights) == 1  # because of cut.png
+    # deep, grey, wide and tall are upscaled alone. All others are one group, with the colours of alpha.png.
     assert sorted(passes) == ([1, 1, 1, 1, 11] if together else [1] * 15)
     results = {path.name: path for path in (tmp_path / "out").glob("*_x4.png")}
     assert len(results) == len(images) + 1
@@ -88,7 +88,7 @@ def test_a_folder_of_all_kinds_is_that_of_one_by_one(
 
 
 @pytest.mark.parametrize("options", [{}, {"alpha": "generator", "ensemble": True}])
-def test_pictures_together_are_as_alone(options: dict[str, Any]) -> None:
+def test_images_in_a_batch_are_upscaled_as_alone(options: dict[str, Any]) -> None:
     pictures = [from_pil(face.convert("RGBA")) for face in faces(5)]
     upscaler = TiledUpscaler(GENERATOR, **options)
     for together, picture in zip(upscaler.upscale_all(pictures), pictures, strict=True):
@@ -96,7 +96,7 @@ def test_pictures_together_are_as_alone(options: dict[str, Any]) -> None:
         assert np.abs(together.stacked().astype(int) - alone.stacked()).max() <= 1
 
 
-def test_out_of_memory_halves_the_number_and_no_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_halves_the_batch_and_not_the_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     original, passes = TiledUpscaler._forward, []
 
     def small(self: TiledUpscaler, lr: torch.Tensor) -> torch.Tensor:
@@ -115,7 +115,7 @@ def test_out_of_memory_halves_the_number_and_no_tile(monkeypatch: pytest.MonkeyP
     assert max(np.abs(a.astype(int) - b).max() for a, b in zip(results, expected, strict=True)) <= 1
 
 
-def test_one_that_fails_leaves_the_others(
+def test_an_image_that_fails_does_not_affect_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], batches: None
 ) -> None:
     """Test a generator that gives NaN, and a file that cannot be written."""
@@ -143,7 +143,7 @@ def test_one_that_fails_leaves_the_others(
 
 
 def test_large_results_are_written_before_the_next_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their memory is counted for one image at a time."""
+    """The memory check counts one large image at a time."""
     pending: list[int] = []
     finish = ImageWriter._finish
 

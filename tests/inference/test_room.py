@@ -116,9 +116,7 @@ def test_png_is_advised_where_it_fits(tmp_path: Path, monkeypatch: pytest.Monkey
         check_room(tmp_path / "a.jpg", tmp_path / "b.png", 4, share=4)
 
 
-def test_a_containers_limit_counts_without_what_the_kernel_gives_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_containers_memory_limit_ignores_reclaimable_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "memory.max").write_text("3000\n")
     (tmp_path / "memory.current").write_text("2000\n")
     (tmp_path / "memory.stat").write_text("anon 1500\ninactive_file 400\n")
@@ -128,7 +126,7 @@ def test_a_containers_limit_counts_without_what_the_kernel_gives_up(
     assert available_memory() > 10**6
 
 
-def test_jpeg_ends_where_libjpeg_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_jpeg_has_libjpegs_maximum_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("L", (65500, 1)).save(io.BytesIO(), "JPEG")
     with pytest.raises(OSError, match="broken data stream"):
         Image.new("L", (65501, 1)).save(io.BytesIO(), "JPEG")

@@ -87,7 +87,7 @@ def test_scores_see_the_untiled_image(global_skip: str, monkeypatch: pytest.Monk
         torch.testing.assert_close(super_resolve(generator, lr), generator(lr), atol=1e-5, rtol=1e-5)
 
 
-def test_too_small_an_overlap_shows() -> None:
+def test_too_small_an_overlap_changes_the_image() -> None:
     """With less overlap, the images of the test above do differ."""
     generator, pixels = tiny_generator(), noise(60, 60)
     tiled = TiledUpscaler(generator, tile=16, overlap=0).upscale(Picture(pixels))
@@ -95,7 +95,7 @@ def test_too_small_an_overlap_shows() -> None:
 
 
 def test_a_trained_generator_in_tiles() -> None:
-    """Return the newest full-size generator trained in this checkout, if any."""
+    """Test the newest full-size generator that was trained in this checkout, if any."""
     trained = sorted(Path(__file__).parents[2].glob("outputs/srresnet_celeba/*/generator.safetensors"))
     if not trained:
         pytest.skip("no outputs/srresnet_celeba/*/generator.safetensors: none has been trained here")
@@ -114,7 +114,7 @@ def test_folding_batchnorm_changes_nothing(global_skip: str) -> None:
         torch.testing.assert_close(folded(lr), generator(lr), atol=1e-5, rtol=1e-5)
 
 
-def test_half_precision_is_near() -> None:
+def test_half_precision_is_close_to_float32() -> None:
     """Upscale with bf16 convolutions and a float32 image."""
     generator, pixels = tiny_generator(global_skip="bicubic"), noise(40, 40)
     with torch.no_grad():

@@ -68,7 +68,7 @@ def test_broken_files_do_not_stop_a_folder(tmp_path: Path, weights: str, capsys:
     assert "maximum of 89,478,485" in told.err
 
 
-def test_resume_skips_what_is_there(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_skips_existing_results(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     for name in "abc":
         smooth().save(tmp_path / f"in/{name}.png")

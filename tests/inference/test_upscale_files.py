@@ -135,7 +135,7 @@ def test_bad_names_and_folders_do_not_end_a_run(
     assert not list((tmp_path / "out").glob(".*.partial"))
 
 
-def test_names_that_cannot_be_are_refused(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_names_are_refused(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
     smooth().save(tmp_path / "a.png")
     (tmp_path / "big").write_text("a file")
     start = ("--weights", weights, "-o")

@@ -178,7 +178,7 @@ def test_metadata_across_formats(tmp_path: Path, weights: str, form: str) -> Non
             assert result.getexif().get_ifd(0x8769)[0x9003] == "2020:01:01 00:00:00"
 
 
-def test_cmyk_becomes_rgb_and_says_so(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cmyk_becomes_rgb_and_is_reported(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
     smooth("CMYK").save(tmp_path / "print.jpg", icc_profile=SRGB)  # a profile that is not for CMYK
     assert upscale(tmp_path / "print.jpg", "-o", tmp_path / "out", "--weights", weights) == 0
     assert "CMYK is converted to RGB" in capsys.readouterr().err

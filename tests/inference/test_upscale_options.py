@@ -125,7 +125,7 @@ def a_trous(difference: torch.Tensor) -> torch.Tensor:
     return F.conv2d(F.conv2d(difference, line, groups=channels), line.mT, groups=channels)
 
 
-def test_match_colours_puts_back_the_low_frequencies_alone() -> None:
+def test_match_colours_restores_only_the_low_frequencies() -> None:
     rng = np.random.default_rng(0)
     lr = rng.integers(60, 180, (40, 44, 3)).astype(np.uint16) * 257
     sr = np.repeat(np.repeat(lr, 4, 0), 4, 1)
@@ -160,7 +160,7 @@ def test_match_colours_is_an_option_of_the_command(tmp_path: Path) -> None:
     assert np.abs(same - mean).max() < 1.5
 
 
-def test_resume_knows_the_options(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_compares_the_options(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
     smooth().save(tmp_path / "a.png")
     start = (tmp_path / "a.png", "-o", tmp_path / "out.png", "--weights", weights)
     assert upscale(*start, "--outscale", "4") == 0
@@ -250,7 +250,7 @@ def test_a_pipe_at_one_end(tmp_path: Path, weights: str, monkeypatch: pytest.Mon
         (Stream(encoded("PNG")), ["-", "-o", "out", "--resume"], "--resume needs file names"),
     ],
 )
-def test_nothing_comes_out_of_a_bad_pipe(
+def test_a_bad_pipe_gets_no_output(
     content: Stream,
     arguments: list[str],
     words: str,
@@ -264,14 +264,16 @@ def test_nothing_comes_out_of_a_bad_pipe(
     assert "srgan-pipe" not in err
 
 
-def test_a_pipe_has_an_end(weights: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_input_from_a_pipe_is_limited(
+    weights: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("srgan_lightning.inference.pipes.MAX_BYTES", 100)
     assert piped(monkeypatch, Stream(encoded("PNG")), "-", "-o", "-", "--weights", weights)[0] == 1
     assert "the limit for a picture" in capfd.readouterr().err
 
 
 @pytest.mark.slow
-def test_a_real_pipe_gets_the_picture_alone(tmp_path: Path, weights: str) -> None:
+def test_a_real_pipe_gets_only_the_image(tmp_path: Path, weights: str) -> None:
     command = [sys.executable, "-m", "srgan_lightning.upscale", "-", "-o", "-", "--weights", weights, "--device", "cpu"]
     result = subprocess.run(command, input=encoded("PNG"), capture_output=True, cwd=tmp_path, timeout=240)
     assert result.returncode == 0, result.stderr
@@ -280,7 +282,7 @@ def test_a_real_pipe_gets_the_picture_alone(tmp_path: Path, weights: str) -> Non
     assert list(tmp_path.iterdir()) == [Path(weights)]
 
 
-def test_a_finish_of_other_pictures_keeps_what_travels_along() -> None:
+def test_finishing_keeps_alpha_profile_and_notes() -> None:
     picture = from_pil(smooth("LA"))
     picture.icc, picture.notes = b"profile", ["a note"]
     result = TiledUpscaler(GENERATOR, finish=Finish(size=(30, 30), match_colours=True)).upscale(picture)
