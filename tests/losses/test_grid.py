@@ -23,7 +23,7 @@ def test_it_is_the_energy_at_the_frequencies_of_the_lr_grid(period: int) -> None
     torch.testing.assert_close(grid_error(hr + error, hr, period), expected.float(), rtol=1e-3, atol=0)
 
 
-def test_a_grid_counts_as_it_is_and_a_photos_own_pattern_not_at_all() -> None:
+def test_the_term_is_the_variance_of_a_grid_and_0_for_hrs_own_pattern() -> None:
     pattern = torch.rand(4, 4)
     dots = repeated(pattern, 24)
     hr = torch.rand(1, 3, 96, 96)
@@ -49,7 +49,7 @@ def test_any_size_that_holds_one_period(height: int, width: int) -> None:
     torch.testing.assert_close(grid_error(sr, torch.zeros_like(sr), 4), pattern.var(correction=0))
 
 
-def test_it_takes_the_grid_from_a_network_that_texture_was_asked_of() -> None:
+def test_it_removes_the_grid_of_a_network_trained_for_texture() -> None:
     """Learn one value per sub-pixel of a flat image, with a loss that asks for as much detail as in HR."""
     torch.manual_seed(0)
     hr = 0.5 + 0.05 * torch.randn(4, 3, 48, 48)

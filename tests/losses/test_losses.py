@@ -28,7 +28,7 @@ def test_adversarial_bce_is_binary_cross_entropy() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_both_players_want_the_opposite(kind: str) -> None:
+def test_both_networks_have_opposite_gradients(kind: str) -> None:
     game = AdversarialLoss(kind)
     fake = torch.full((4, 1), 0.1, requires_grad=True)
     (towards_real,) = torch.autograd.grad(game.generator(fake, torch.zeros(4, 1)), fake)
@@ -114,7 +114,7 @@ def test_bad_loss_arguments_are_refused(arguments: dict[str, object]) -> None:
 
 @pytest.mark.slow
 def test_vgg_is_torchvisions_with_its_normalisation(tmp_path: Path) -> None:
-    """The truncated network, fed [0, 1], equals torchvision's whole one fed through its own published transform."""
+    """The truncated network on [0, 1] equals torchvision's whole network after its published transform."""
     torch.manual_seed(1)
     whole = vgg19(weights=None).features.eval()
     torch.save({f"features.{name}": value for name, value in whole.state_dict().items()}, tmp_path / "vgg.pth")
@@ -143,7 +143,7 @@ def test_partial_vgg_weights(shared: Callable[[str], Path], tmp_path: Path) -> N
         VGGFeatures("relu5_4", str(path))
 
 
-def test_bad_vgg_weights_are_told(tmp_path: Path) -> None:
+def test_bad_vgg_weights_raise_user_error(tmp_path: Path) -> None:
     (tmp_path / "noise.pth").write_bytes(b"noise")
     save_file({"features.0.weight": torch.zeros(1), "features.0.bias": torch.zeros(64)}, tmp_path / "odd.safetensors")
     for weights, words in (
@@ -157,7 +157,7 @@ def test_bad_vgg_weights_are_told(tmp_path: Path) -> None:
         VGGFeatures("relu9_9", "random")
 
 
-def test_failed_vgg_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_vgg_download_raises_user_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("network is unreachable")
 
@@ -173,7 +173,7 @@ class Charbonnier(GeneratorLoss):
         super().__init__(**others, extra={"charbonnier": charbonnier})
 
 
-def test_a_loss_of_ones_own_is_in_the_recipe() -> None:
+def test_a_users_loss_is_in_the_recipe() -> None:
     only = {"pixel": 0, "perceptual": 0, "adversarial": 0}
     recipe = Charbonnier(0.5, **only).recipe
     assert recipe == {"charbonnier": 0.5, "class": f"{__name__}.Charbonnier"}

@@ -64,14 +64,14 @@ def test_smoothed_labels_are_those_of_the_library() -> None:
         ({"label_smoothing": 0.1, "adversarial_kind": "hinge"}, "adversarial_kind=hinge does not"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: dict[str, object], words: str) -> None:
+def test_invalid_ramps_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         GeneratorLoss(1, 0, 1e-3, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 def test_the_discriminator_waits_for_its_start(configure: Configure) -> None:
-    """Until then, the discriminator is neither run nor measured, and Health does not warn about it."""
+    """Before its start, the discriminator is neither run nor measured, and Health does not warn about it."""
     options = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, *LATE, "loss.label_smoothing=0.1"]
     options += ["callbacks.health.interval=1", "trainer.val_check_interval=2", "trainer.max_steps=5"]
     options += ["model.accumulate_grad_batches=2"]

@@ -37,7 +37,7 @@ def test_both_sides_are_half_the_cross_entropies_of_relative_logits(shape: tuple
     torch.testing.assert_close(game.generator(fake, real), expected)
 
 
-def test_what_is_added_to_all_logits_changes_nothing() -> None:
+def test_a_constant_added_to_all_logits_changes_nothing() -> None:
     real, fake = torch.randn(5, 1), torch.randn(5, 1)
     game = AdversarialLoss("relativistic")
     torch.testing.assert_close(game.discriminator(real + 7, fake + 7), game.discriminator(real, fake))
@@ -91,7 +91,7 @@ def test_the_generators_step_sees_the_stepped_discriminators_logits_of_hr(
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("discriminator", NETWORKS)
-def test_it_trains_and_is_watched(configure: Configure, precision: str, discriminator: str) -> None:
+def test_it_trains_and_is_monitored(configure: Configure, precision: str, discriminator: str) -> None:
     spy = Spy()
     options = ["trainer.max_steps=3", "trainer.val_check_interval=6", "callbacks.health.interval=1"]
     options += ["model.accumulate_grad_batches=2", f"trainer.precision={precision}"]
