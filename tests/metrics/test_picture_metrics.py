@@ -78,14 +78,14 @@ def test_a_planted_grid_is_found(scale: int) -> None:
     assert 0.75 < whole < 1.15
     assert grid([dots(detail(), scale)], scale) > 1.5 * whole
     assert grid([checkerboard(detail())], scale) > 1.5 * whole
-    assert grid([dots(detail(), 11)], scale) == pytest.approx(whole, rel=0.1)  # a period that no part of it has
+    assert grid([dots(detail(), 11)], scale) == pytest.approx(whole, rel=0.1)  # a period of 11 is not the grid's
 
 
-def test_plain_ground_is_no_grid() -> None:
+def test_flat_images_have_no_grid() -> None:
     plain = torch.full((1, 3, 128, 128), 0.5)
     assert grid([plain]) == 1
     assert grid([dots(plain, 4)]) > 100
-    assert torch.tensor(grid([torch.rand(1, 3, 63, 128)])).isnan()  # no room for a window
+    assert torch.tensor(grid([torch.rand(1, 3, 63, 128)])).isnan()  # too small for a window
 
 
 @pytest.mark.parametrize("metric", [GridEnergy(4), ColourShift()])
@@ -142,7 +142,7 @@ def test_a_tint_is_found(scale: int) -> None:
     assert not list(picture_faults(shift(sr), None))
 
 
-def test_a_grid_is_judged_by_the_truths() -> None:
+def test_a_grid_is_compared_with_hrs() -> None:
     assert not list(picture_faults(0.0, (1.6, 1.5)))
     (fault,) = picture_faults(0.0, (1.2, 1.0))
     assert (
@@ -152,7 +152,7 @@ def test_a_grid_is_judged_by_the_truths() -> None:
 
 
 @pytest.mark.faults
-def test_pictures_are_watched_in_training(
+def test_picture_metrics_are_logged_in_training(
     configure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, fault_counts: Callable[..., None]
 ) -> None:
     """A generator's tint and grid are logged at every validation, and reported once, at the second one."""
@@ -172,7 +172,7 @@ def test_pictures_are_watched_in_training(
     assert log.count("update 2: SR has other colours") == log.count("SR has other colours than LR") == 1
 
 
-def test_evaluate_has_them_without_weights() -> None:
+def test_evaluate_computes_them_without_weights() -> None:
     names = ["swd", "grid", "colour_shift"]
     metrics = PerceptualMetrics(names, None, torch.device("cpu"), {}, scale=4)
     hr = detail(128)
@@ -188,4 +188,4 @@ def test_evaluate_has_them_without_weights() -> None:
     assert head[-4:] == ["SWD", "grid", "HR grid", "colour shift"]
     assert rows[1][-2:] == [f"{scores['hr_grid']:.2f}", f"{scores['colour_shift']:.2f}"]
     metrics.update(Pictures("small", lr[..., :8, :8], hr[..., :32, :32], hr[..., :32, :32]))
-    assert metrics.compute(1).keys() == {"swd", "colour_shift"}  # no room for a window of `grid`
+    assert metrics.compute(1).keys() == {"swd", "colour_shift"}  # too small for a window of `grid`

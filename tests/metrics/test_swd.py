@@ -22,7 +22,7 @@ def distance(change: Callable[[torch.Tensor], torch.Tensor]) -> float:
     return float(metric.compute())
 
 
-def test_patch_distance_grows_with_every_fault_that_people_see() -> None:
+def test_swd_grows_with_every_visible_fault() -> None:
     def blur(side: int) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda x: torch.nn.functional.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
 
@@ -45,7 +45,7 @@ def test_patch_distance_grows_with_every_fault_that_people_see() -> None:
         [[2, 0, 2], [5, 2, 3]],  # in any order
     ],
 )
-def test_patch_scores_count_an_image_once(shares: list[list[int]]) -> None:
+def test_swd_counts_an_image_once(shares: list[list[int]]) -> None:
     hr, sr = torch.rand(6, 3, 32, 32), torch.rand(6, 3, 32, 32) * 0.9
     lr, whole, metrics = torch.rand(6, 3, 8, 8), SlicedWassersteinDistance(4), []
     whole.update(sr[[0, 2, 3, 5]], hr[[0, 2, 3, 5]])
@@ -65,7 +65,7 @@ def test_patch_scores_count_an_image_once(shares: list[list[int]]) -> None:
     assert torch.equal(whole_counts[1], whole.hr)
 
 
-def test_patch_distance_of_processes_adds_up() -> None:
+def test_swd_adds_up_over_processes() -> None:
     hr, sr = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32) * 0.9
     whole, parts = SlicedWassersteinDistance(2), [SlicedWassersteinDistance(2), SlicedWassersteinDistance(2)]
     whole.update(sr, hr)

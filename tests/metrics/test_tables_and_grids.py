@@ -93,7 +93,7 @@ def drawn(figure: Figure) -> Figure:
     return figure
 
 
-def test_the_figure_of_a_sweep_overlaps_nothing_and_says_its_span() -> None:
+def test_the_figure_of_a_sweep_has_no_overlaps_and_gives_its_span() -> None:
     points = {str(number): (28.001 + 0.001 * (number % 5), 0.2 + 0.001 * (number % 4)) for number in range(14)}
     figure = drawn(draw_sweep(points, ["4", "3"], (28.0, 0.1), "swd", {}))
     (axes,) = figure.axes
