@@ -53,7 +53,7 @@ def noise(height: int, width: int) -> Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(3))
 
 
-def test_one_that_keeps_the_contract_is_left_as_it_was() -> None:
+def test_a_valid_generator_is_unchanged() -> None:
     generator = nn.Sequential(OwnRRDB(), nn.BatchNorm2d(3)).train()
     generator.scale, generator.arguments = 4, {}
     generator[0].eval()
@@ -80,14 +80,14 @@ def test_one_that_keeps_the_contract_is_left_as_it_was() -> None:
         (Small(min_side=2.5), r"min_side=2.5"),
     ],
 )
-def test_one_that_lacks_it_gets_one_paragraph(generator: nn.Module, words: str) -> None:
+def test_an_invalid_generator_raises_user_error(generator: nn.Module, words: str) -> None:
     with pytest.raises(UserError, match=words) as raised:
         validate_generator(generator)
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith("model.generator: ") or "docs/networks.md" in str(raised.value)
 
 
-def test_one_without_weights_is_refused() -> None:
+def test_a_generator_without_weights_is_refused() -> None:
     generator = nn.Upsample(scale_factor=2)
     generator.scale, generator.arguments = 2, {}
     with pytest.raises(UserError, match="Upsample has no weights"):
@@ -160,7 +160,7 @@ def test_tiles_give_the_untiled_image(generator: Any, monkeypatch: pytest.Monkey
         assert np.abs(upscaled - expected).max() <= 0.51
 
 
-def test_one_that_looks_at_the_whole_image_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_depends_on_the_whole_image_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     generator: Any = Small(lambda x: x + x.mean((2, 3), keepdim=True))
     monkeypatch.setattr(tiling, "TILE", 20)
     lr = noise(40, 50)
@@ -177,7 +177,7 @@ def test_a_size_that_is_wrong_for_larger_images_only_is_refused() -> None:
         TiledUpscaler(validate_generator(generator)).upscale(Picture(np.zeros((9, 40, 3), np.uint8)))
 
 
-def test_half_precision_that_it_does_not_work_in_is_refused() -> None:
+def test_unsupported_half_precision_is_refused() -> None:
     generator: Any = Small(supports_half=0)
     with pytest.raises(UserError, match=r"does not work in float16. Use bf16 or 32"):
         TiledUpscaler(generator, precision="16")
@@ -201,7 +201,7 @@ def test_layers_that_are_used_in_another_order_are_not_folded() -> None:
         torch.testing.assert_close(folded(lr), generator(lr), rtol=0, atol=0)
 
 
-def test_upscale_image_takes_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upscale_image_accepts_any_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 
     assert upscale_image(Image.new("RGB", (5, 7)), OwnRRDB(2).eval()).size == (10, 14)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def test_each_policy_is_the_papers(policy: str, size: tuple[int, int]) -> None:
         torch.testing.assert_close(result, torch.from_numpy(expected).float(), atol=1e-5, rtol=1e-5)
 
 
-def test_the_order_is_the_papers_and_nothing_else_is_done() -> None:
+def test_policies_are_applied_in_the_papers_order() -> None:
     images = torch.rand(4, 3, 16, 16)
     torch.manual_seed(1)
     expected = images
@@ -99,13 +99,13 @@ def test_half_precision_is_altered_in_float32() -> None:
 
 
 @pytest.mark.parametrize("policies", ["color", ["color", "flip"], ["colour"]])
-def test_what_is_no_policy_is_refused(policies: list[str]) -> None:
+def test_unknown_policies_are_refused(policies: list[str]) -> None:
     with pytest.raises(UserError, match=r"model\.discriminator_augment: .*color, translation, cutout"):
         DiffAugment(policies)
 
 
 @pytest.mark.slow
-def test_hr_and_sr_get_draws_of_their_own(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hr_and_sr_get_different_random_values(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each update augments three times: HR, SR for the discriminator, and SR for the generator, with gradient."""
     shown = []
     original = DiffAugment.__call__

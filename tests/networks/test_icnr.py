@@ -35,7 +35,7 @@ def test_a_convolution_and_shuffle_start_as_nearest_neighbour_enlargement() -> N
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_plain_ground_stays_plain_through_the_fast_tail(scale: int) -> None:
+def test_flat_images_stay_flat_through_the_fast_tail(scale: int) -> None:
     """Compare away from the border, which shows padding. The usual initialisation's grid is far above rounding."""
 
     def unevenness(icnr: bool) -> float:
@@ -78,7 +78,7 @@ def test_nothing_else_of_the_network_changes() -> None:
 
 
 @pytest.mark.slow
-def test_a_training_begins_with_it_and_its_phases_part(configure: Configure) -> None:
+def test_training_starts_with_equal_kernels_that_then_differ(configure: Configure) -> None:
     spy = Spy()
     cfg = configure(
         "experiment=quickstart", *TINY_SRGAN, *TINY_FACES, "model.generator.icnr=true", "trainer.max_steps=3"

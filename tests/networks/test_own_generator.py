@@ -51,7 +51,7 @@ def trained(configure: Configure) -> Path:
 
 
 @pytest.mark.slow
-def test_both_stages_train_it_and_go_on_with_it(trained: Path, configure: Configure) -> None:
+def test_both_stages_train_it_and_resume(trained: Path, configure: Configure) -> None:
     start, metadata = read_artifact(trained / "generator.safetensors")
     assert metadata["architecture"] == "tests.helpers.own_generator.Espcn"
     assert json.loads(metadata["arguments"]) == {"width": 4, "scale": 4}
@@ -97,7 +97,7 @@ def test_other_commands_name_the_class_and_the_option(
         ("tests.helpers.own_generator.Generator", r"does not hold the .*Generator that .*unexpected keyword.*'rank'"),
     ],
 )
-def test_a_named_class_that_is_none_or_other(
+def test_a_class_that_does_not_fit_the_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ) -> None:
     monkeypatch.setattr(own_class, "_allowed", {name})
@@ -120,7 +120,7 @@ def test_a_file_makes_no_huge_network_of_a_users_class(
             load_trained(path)
 
 
-def test_a_named_class_that_lacks_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_that_breaks_the_contract_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_class, "_allowed", {"torch.nn.Conv2d"})
     arguments = {"in_channels": 3, "out_channels": 3, "kernel_size": 3}
     path = tmp_path / "own.safetensors"
@@ -142,13 +142,13 @@ def test_modules_of_the_working_directory_are_found(tmp_path: Path, monkeypatch:
     assert str(tmp_path) not in sys.path
 
 
-def test_one_of_the_same_name_is_not_taken_for_ours(tmp_path: Path) -> None:
+def test_a_users_class_with_our_name_is_not_mistaken_for_ours(tmp_path: Path) -> None:
     save_artifact(tmp_path / "own.safetensors", Generator(4, 4), {})  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"class tests\.helpers\.own_generator\.Generator, which"):
         load_trained(tmp_path / "own.safetensors")
 
 
-def test_weights_of_another_width_and_such_that_diverged_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_width_and_diverged_weights_are_refused(tmp_path: Path) -> None:
     path, generator = tmp_path / "own.safetensors", Espcn(4, 4)
     save_artifact(path, generator, {})  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"it has model\.generator\.width=4, this run has width=8"):
@@ -170,7 +170,7 @@ def test_weights_of_another_width_and_such_that_diverged_are_refused(tmp_path: P
         ("arguments", {"activation": torch.nn.Tanh()}),
     ],
 )
-def test_one_that_does_not_describe_itself_is_refused(attribute: str, value: Any) -> None:
+def test_a_generator_without_scale_or_plain_arguments_is_refused(attribute: str, value: Any) -> None:
     generator = Espcn(4, 4)
     validate_generator(generator)
     setattr(generator, attribute, value)
@@ -198,7 +198,7 @@ def test_it_gets_its_own_defaults(configure: Configure) -> None:
     assert instantiate(cfg.model.generator).arguments == {"channels": 12, "blocks": 3, "scale": 4}
 
 
-def test_options_that_it_does_not_take_are_named_with_the_way_out(configure: Configure) -> None:
+def test_unknown_arguments_raise_user_error_with_advice(configure: Configure) -> None:
     cfg = configure("experiment=quickstart", "model.generator._target_=tests.helpers.own_generator.Espcn")
     with pytest.raises(InstantiationException) as raised:
         instantiate(cfg.model, loss=instantiate(cfg.loss))

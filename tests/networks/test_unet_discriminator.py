@@ -127,7 +127,7 @@ def test_losses_of_maps_are_means_over_all_pixels(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_it_trains_and_is_watched(configure: Configure, precision: str) -> None:
+def test_it_trains_and_is_monitored(configure: Configure, precision: str) -> None:
     spy = Spy()
     overrides = ["trainer.max_steps=3", "trainer.val_check_interval=3", "callbacks.health.interval=1"]
     cfg = configure(*UNET, *overrides, f"trainer.precision={precision}")
@@ -149,6 +149,6 @@ def test_a_run_with_it_resumes_exactly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("experiment", ["quickstart", "faces_srgan", "srgan_celeba", "paper_srgan", "celeba_blur"])
-def test_every_experiment_takes_it_whole(configure: Configure, experiment: str) -> None:
+def test_every_experiment_accepts_it(configure: Configure, experiment: str) -> None:
     chosen: Any = OmegaConf.to_container(configure(f"experiment={experiment}", "model/discriminator=unet").model)
     assert chosen["discriminator"] == {"_target_": "srgan_lightning.networks.UNetDiscriminator", "channels": 64}
