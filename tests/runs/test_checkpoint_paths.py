@@ -75,7 +75,7 @@ def test_a_run_removes_only_files_of_its_own_checkpoints(copied: Path, tmp_path:
     assert not (copied / "checkpoints/new.ckpt").exists()
 
 
-def test_several_best_checkpoints_come_back_by_their_names(tmp_path: Path) -> None:
+def test_several_best_checkpoints_are_restored_by_name(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / f"{name}.ckpt").touch()
     callback = RunCheckpoint(dirpath=tmp_path, monitor="val/psnr_y", mode="max", save_top_k=3)

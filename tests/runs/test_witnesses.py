@@ -64,7 +64,7 @@ def test_old_weights_upscale(stage: str, file: str, witnesses: Path) -> None:
 
 
 @pytest.mark.slow
-def test_old_generators_are_scored_as_then(
+def test_old_generators_have_their_old_scores(
     witnesses: Path, run_module: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:
     (tmp_path / "hr").mkdir()
