@@ -156,7 +156,7 @@ def test_the_limit_holds_in_threads_too(tmp_path: Path) -> None:
 
 
 def test_deep_pngs_cannot_unpack_to_more_than_their_pixels(tmp_path: Path, little_memory: None) -> None:
-    """Return 8 gigabytes of zeros behind the header of a 4x4 image."""
+    """The file has 8 gigabytes of zeros behind the header of a 4x4 image."""
     compressor = zlib.compressobj()
     first, again = (compressor.compress(bytes(2**20)) + compressor.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
     data = first + again * 2**13
@@ -235,7 +235,7 @@ def test_batches_that_never_fit_are_refused(configure: Callable[..., Any], monke
         check_batches_fit(data, model, on_cpu=True)
 
 
-def test_the_doctor_survives_all_of_them(tmp_path: Path, configure: Callable[..., Any]) -> None:
+def test_check_data_survives_all_of_them(tmp_path: Path, configure: Callable[..., Any]) -> None:
     from hydra import compose, initialize_config_dir
 
     from srgan_lightning.cli.config import config_dir

@@ -162,7 +162,7 @@ def test_the_loser_of_two_runs_leaves_the_log_of_the_winner(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_16_mixed_goes_on_where_fused_is_not_given_again(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_16_mixed_resumes_with_another_value_of_fused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run's own `fused` is used: the checkpoint's value made a fused optimiser fail."""
     init = lightning.Trainer.__init__
 

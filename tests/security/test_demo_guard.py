@@ -68,7 +68,7 @@ def test_other_names_are_refused(visitor: Any) -> None:
     assert host_names("127.0.0.1", []) == ["127.0.0.1", "[::1]", "localhost"]
 
 
-def test_what_only_programs_ask_for_is_closed(visitor: Any) -> None:
+def test_the_public_api_is_closed(visitor: Any) -> None:
     for path in ("openapi.json", "docs", "redoc", "gradio_api/openapi.json", "gradio_api/openapi.json/"):
         assert visitor.get(f"/{path}").status_code == 404, path
     for path in ("call/upscale", "call/v2/upscale", "run/upscale", "api/upscale", "call/upscale/", "run/predict"):
@@ -94,7 +94,7 @@ def test_uploads_are_bounded(visitor: Any, server: tuple[str, Path, Any]) -> Non
     assert upload(b"1") == 200  # files older than an hour were removed
 
 
-def test_an_order_whose_visitor_has_left_makes_room(visitor: Any, tmp_path: Path) -> None:
+def test_a_request_whose_visitor_has_left_frees_its_slot(visitor: Any, tmp_path: Path) -> None:
     def upload(size: tuple[int, int]) -> Any:
         smooth(size=size).save(tmp_path / "a.jpg")
         path = visitor.post("/gradio_api/upload", files={"files": ("a.jpg", (tmp_path / "a.jpg").read_bytes())})
@@ -156,7 +156,7 @@ def test_the_password_comes_from_the_option_or_the_environment(monkeypatch: pyte
             login("--auth", words)
 
 
-def test_a_page_for_all_without_a_password_is_warned_of(
+def test_a_public_page_without_a_password_gives_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from srgan_lightning import demo

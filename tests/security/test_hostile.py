@@ -41,7 +41,7 @@ def test_vgg_weights_run_no_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [{3: 4}, {"features.0.weight": "text"}, {3: torch.ones(1)}, [1]])
-def test_vgg_weights_of_other_things_are_refused(tmp_path: Path, content: Any) -> None:
+def test_files_without_vgg_weights_are_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "vgg.pth")
     with pytest.raises(UserError, match=r"vgg\.pth"):
         VGGFeatures("relu1_1", str(tmp_path / "vgg.pth"))
@@ -144,7 +144,7 @@ def header_of(tensor: dict[str, Any], **metadata: Any) -> bytes:
     ],
     ids=range(8),
 )
-def test_headers_that_lie_are_refused(tmp_path: Path, content: bytes, little_memory: None) -> None:
+def test_false_headers_are_refused(tmp_path: Path, content: bytes, little_memory: None) -> None:
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(UserError, match="not a complete safetensors file"):
         load_trained(tmp_path / "w.safetensors")
@@ -154,7 +154,7 @@ def test_headers_that_lie_are_refused(tmp_path: Path, content: bytes, little_mem
     "lie",
     [{"scale": 10**9}, {"channels": 10**6}, {"channels": True}, {"channels": "4"}, {"blocks": -1}, {"blocks": None}],
 )
-def test_arguments_that_lie_are_refused(tmp_path: Path, lie: dict[str, Any], little_memory: None) -> None:
+def test_false_arguments_are_refused(tmp_path: Path, lie: dict[str, Any], little_memory: None) -> None:
     weights = Generator(**ARGUMENTS).state_dict()
     (tmp_path / "w.safetensors").write_bytes(save(weights, describe("Generator", ARGUMENTS | lie, {})))
     with pytest.raises(UserError, match=r"w\.safetensors does not hold the generator"):
