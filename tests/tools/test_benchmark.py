@@ -145,6 +145,6 @@ def test_the_plain_scores_are_those_of_evaluate() -> None:
         (["data.crop=33", "--only", "train_step", "--quick"], "cannot be divided by scale=4"),
     ],
 )
-def test_mistakes_are_told(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 1
     assert words in capsys.readouterr().err

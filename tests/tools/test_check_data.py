@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_nothing_to_complain_of(folder: Path) -> None:
+def test_valid_photos_have_no_findings(folder: Path) -> None:
     assert check(f"data.train_dir={folder}/train", f"data.val_dir={folder}/val") == {}
 
 
@@ -150,7 +150,7 @@ def test_every_fault_of_celeba_is_named(tmp_path: Path, packed: bool) -> None:
     }
 
 
-def test_data_without_files_is_told() -> None:
+def test_data_without_files_is_reported() -> None:
     for overrides, words in (
         (["data=synthetic"], "has no files to check"),
         (["data=folder"], "Nothing to check"),
@@ -190,7 +190,7 @@ def test_the_command_writes_json_and_gives_exit_codes(
     assert report["thresholds"]["fine_detail"] == MIN_DETAIL
 
 
-def test_the_table_says_how_many_files_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_counts_the_files_that_it_omits(capsys: pytest.CaptureFixture[str]) -> None:
     found = [Finding("duplicate", "train", tuple("abcd"), "4 times the same picture")]
     found += [Finding("sizes", "train", ("e", "f"), "2 different sizes")]
     print_report(Console(width=200), as_json([], found, 1.0))

@@ -163,7 +163,7 @@ def test_size_and_precision_are_chosen(page: Any, site: Site) -> None:
     page.get_by_role("option", name="srgan-faces-x4: sharp; any photo").wait_for()
 
 
-def test_a_bad_file_is_told_and_the_page_goes_on(page: Any, site: Site) -> None:
+def test_a_bad_file_is_reported_and_the_page_keeps_working(page: Any, site: Site) -> None:
     click(page)
     page.get_by_text("There is no photo yet").wait_for()
     put(page, "photo", site.folder / "broken.png")

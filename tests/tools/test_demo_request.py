@@ -65,7 +65,7 @@ def test_precision_is_the_visitors(tmp_path: Path, photo: Path) -> None:
 
 
 @pytest.mark.parametrize("outscale", [0, -1.0, float("nan"), float("inf"), 65, 1e308])
-def test_impossible_factors(tmp_path: Path, photo: Path, outscale: float) -> None:
+def test_impossible_factors_are_refused(tmp_path: Path, photo: Path, outscale: float) -> None:
     assert "give a factor above 0 and up to 64" in refused(photo, tiny_artifact(tmp_path), outscale=outscale)
 
 
@@ -96,7 +96,7 @@ def test_published_weights_of_any_scale(tmp_path: Path, photo: Path) -> None:
     assert refused(photo, large) == "x16.pth upscales by 16, and at most 8 is allowed here: use other weights."
 
 
-def test_weights_of_strangers(tmp_path: Path, photo: Path, little_memory: None) -> None:
+def test_hostile_weights_are_refused(tmp_path: Path, photo: Path, little_memory: None) -> None:
     pytest.importorskip("spandrel")
     state = compact().state_dict()
     files: dict[str, tuple[Any, str]] = {
@@ -115,5 +115,5 @@ def test_weights_of_strangers(tmp_path: Path, photo: Path, little_memory: None) 
     assert not (tmp_path / "touched").exists()
 
 
-def test_every_bundled_model_says_what_it_is_for() -> None:
+def test_every_bundled_model_has_a_description() -> None:
     assert PURPOSES.keys() == {*bundled_names()}

@@ -36,7 +36,7 @@ def test_files_of_the_server_and_of_the_web_stay_out_of_reach(site: Site) -> Non
     assert visitor.order(photo)[0] == "complete"
 
 
-def test_limits_and_mistakes_are_told(site: Site) -> None:
+def test_limits_and_mistakes_are_reported(site: Site) -> None:
     visitor, folder = Visitor(site), site.folder
     photo = visitor.upload(folder / "photo.png")
     (folder / "heavy.png").write_bytes(bytes(8_000_001))
@@ -74,7 +74,7 @@ def test_limits_and_mistakes_are_told(site: Site) -> None:
     assert "/tmp" not in told
 
 
-def test_fifty_orders_of_ten_visitors(site: Site) -> None:
+def test_fifty_requests_of_ten_visitors(site: Site) -> None:
     """No request is lost, each gets its own result, and memory does not grow."""
     sizes = [(24 + 2 * index, 16) for index in range(10)]
     for width, height in sizes:

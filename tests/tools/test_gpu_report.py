@@ -1,4 +1,4 @@
-"""`benchmark --gpu-report`: the others survive a part that fails or hangs, and every named part exists."""
+"""`benchmark --gpu-report`: a part that fails or hangs does not stop the others, and every named part exists."""
 
 import json
 import time
@@ -34,7 +34,7 @@ def writes(text: str) -> tuple[str, ...]:
 @pytest.mark.slow
 def test_a_part_that_fails_or_hangs_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporting, "WHOLE", 60.0)
-    # Each brace of the figures would be a place for a file.
+    # A part's single braces are placeholders for files, so braces of the figures are doubled.
     good = writes(json.dumps(figures(0.5)).replace("{", "{{").replace("}", "}}"))
     parts = [
         Part("good, one", good, 30),
@@ -56,7 +56,7 @@ def test_a_part_that_fails_or_hangs_does_not_lose_the_others(tmp_path: Path, mon
     assert "said" in (tmp_path / "out/good_one.log").read_text()
 
 
-def test_what_no_time_is_left_for_is_named(tmp_path: Path) -> None:
+def test_parts_without_time_left_are_reported(tmp_path: Path) -> None:
     part = Part("late", ("-c", "raise SystemExit(3)"), 30)
     part.run(tmp_path, left=2)
     assert part.status == "no time left"

@@ -86,7 +86,7 @@ def test_a_sweep_gets_a_table_a_picture_and_advice(
         colours = {colour for _, colour in picture.convert("RGB").getcolors(picture.width * picture.height)}
         corner = picture.convert("RGBA").getpixel((2, 2))
     assert corner == (244, 244, 242, 255)  # opaque, so that a dark page does not show through
-    assert (213, 94, 0) in colours  # the front
+    assert (213, 94, 0) in colours  # the colour of the Pareto front
     assert not (sweep / "report.md").exists()
 
 
@@ -102,7 +102,7 @@ def test_perception_by_vgg_features_of_a_given_file(
     assert all(distance > 0.01 for distance in distances)
 
 
-def test_what_auto_cannot_have_it_does_without(
+def test_auto_uses_swd_if_lpips_weights_are_unavailable(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -171,12 +171,15 @@ def test_runs_whose_data_are_gone_or_foreign_are_compared_without_crops(
         lambda good, call: call,
         lambda good, call: {**good, "extra": call},
         lambda good, call: {**good, "extra": [[call]]},  # YAML writes `- _target_: os.mkdir`
-        lambda good, call: {**call, "_target_": "srgan_lightning.data.cache.os.mkdir"},  # the package's only by name
+        lambda good, call: {
+            **call,
+            "_target_": "srgan_lightning.data.cache.os.mkdir",
+        },  # begins like ours, runs os.mkdir
         lambda good, call: {**call, "mode": "os.mkdir", "_target_": "${.mode}"},
     ],
     ids=["whole", "nested", "in a list", "imported by ours", "interpolated"],
 )
-def test_a_strangers_run_calls_nothing(
+def test_a_foreign_run_calls_nothing(
     sweep: Path, capsys: pytest.CaptureFixture[str], group: str, place: Callable[..., dict[str, object]]
 ) -> None:
     path = sweep / "0/.hydra/config.yaml"
@@ -233,7 +236,7 @@ def test_a_title_stands_right_over_its_legend(terms: tuple[str, ...]) -> None:
     assert -1 < gap * 72 / figure.dpi < 8  # points
 
 
-def test_what_is_no_run_is_told(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folders_without_a_run_are_reported(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     for path, words in ((tmp_path / "none", "no run in it"), (tmp_path / "empty", "no run"), (tmp_path, str(sweep))):
         assert main([str(path)]) == 1

@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(sweep: Path, capsys: pytest
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_run_of_somebody_else_is_reported_elsewhere(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_another_user_raises_user_error_with_advice(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         theirs = shutil.copytree(sweep, Path(folder, "sweep"))
