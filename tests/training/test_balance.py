@@ -81,7 +81,7 @@ def test_thresholds_by_hand(configure: Configure, precision: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_discriminator_that_waits_still_judges(configure: Configure) -> None:
+def test_a_paused_discriminator_still_runs_forward(configure: Configure) -> None:
     """It runs on HR and SR, and the generator gets its gradient. Its weights and optimiser do not change."""
     planted = Planted()
     cfg = configure(*QUICK, *ON, "trainer.max_steps=6", "callbacks.balance.pause_above=0.01",
@@ -124,7 +124,7 @@ def test_a_stopped_run_is_the_uninterrupted_one(tmp_path: Path, further: list[st
 
 
 @pytest.mark.slow
-def test_the_scaler_of_16_mixed_takes_a_pause(tmp_path: Path) -> None:
+def test_the_scaler_of_16_mixed_supports_a_pause(tmp_path: Path) -> None:
     spy = Spy()
     overrides = [*SRGAN, *ON, "callbacks.balance.pause_above=0.01", "callbacks.balance.resume_below=0.001"]
     train(configuration(tmp_path / "0", [*overrides, "trainer.max_steps=3"]), [Scaled(), spy])
@@ -141,7 +141,7 @@ def test_the_scaler_of_16_mixed_takes_a_pause(tmp_path: Path) -> None:
         {"pause_above": 0.9, "interval": 0},
     ],
 )
-def test_thresholds_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+def test_invalid_thresholds_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"callbacks\.balance"):
         Balance(**options)
 

@@ -49,7 +49,7 @@ def train(monkeypatch: pytest.MonkeyPatch, trainer: Any, wait: float, work: floa
         (0.3, 0.7, {"is_global_zero": False}, False),
     ],
 )
-def test_who_waits_for_data_is_told_of_the_cache(
+def test_a_run_that_waits_for_data_gets_the_hint(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     wait: float,
@@ -68,14 +68,14 @@ def test_who_waits_for_data_is_told_of_the_cache(
 @pytest.mark.parametrize(
     "data", [None, SimpleNamespace(cacheable=True, cache="memmap"), SimpleNamespace(cacheable=False)]
 )
-def test_who_cannot_have_a_cache_or_has_one_is_not(
+def test_a_run_with_a_cache_or_without_the_option_gets_no_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Any
 ) -> None:
     train(monkeypatch, trainer_of(data), 1.0, 1.0)
     assert capsys.readouterr().out == ""
 
 
-def test_every_module_brings_it(configure: Callable[..., DictConfig]) -> None:
+def test_every_module_adds_the_hint(configure: Callable[..., DictConfig]) -> None:
     assert SyntheticData.cacheable
     assert not PairedData.cacheable
     assert not StreamingData.cacheable

@@ -98,7 +98,7 @@ def test_a_first_validation_that_dies_leaves_a_checkpoint(configure: Configure, 
     assert differences(Path(whole.run_dir), Path(died.run_dir)) == []
 
 
-def test_the_patch_score_of_a_photo_is_taken_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swd_of_a_photo_is_computed_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     sr, hr = torch.rand(2, 1, 3, 80, 64)
     whole = SlicedWassersteinDistance(4)
     whole.update(sr, hr)

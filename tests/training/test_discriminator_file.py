@@ -67,7 +67,7 @@ def checkpoint(finished: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [QUICK, UNET], ids=["paper", "unet"])
-def test_both_networks_are_delivered_and_start_another_training(configure: Configure, options: list[str]) -> None:
+def test_both_networks_are_saved_and_start_another_training(configure: Configure, options: list[str]) -> None:
     spy = Spy()
     cfg = configure(*options, run="one")
     train(cfg, [spy])
@@ -91,7 +91,7 @@ def test_both_networks_are_delivered_and_start_another_training(configure: Confi
 
 
 @pytest.mark.slow
-def test_the_discriminator_is_that_of_the_delivered_generator(configure: Configure) -> None:
+def test_the_discriminator_is_that_of_the_saved_generator(configure: Configure) -> None:
     """With a `best.ckpt`, the discriminator comes from it, like the generator."""
     cfg = configure(*QUICK, "trainer.max_steps=4", "model.generator_optimizer.lr=0.5")  # worse with every update
     assert train(cfg)["checkpoint_steps"] == 2
@@ -140,7 +140,7 @@ def test_published_discriminators_load_by_their_names(tmp_path: Path, wrapped: b
 
 
 @pytest.mark.slow
-def test_one_of_a_user_is_kept_and_loaded(configure: Configure) -> None:
+def test_a_users_discriminator_is_saved_and_loaded(configure: Configure) -> None:
     own = "model.discriminator._target_=tests.training.test_discriminator_file.Own"
     options = [*UNET, own, "~model.discriminator.channels"]
     cfg = configure(*options, run="one")
@@ -181,7 +181,7 @@ def test_the_two_networks_of_a_run_are_not_mistaken_for_each_other(finished: Pat
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_release_0_1_0_says_nothing_of_its_discriminator(
+def test_a_checkpoint_of_release_0_1_0_has_no_description_of_its_discriminator(
     checkpoint: dict[str, Any], tmp_path: Path
 ) -> None:
     del checkpoint["discriminator"]
@@ -243,7 +243,7 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["no JSON", "[" * 10_000, "3"])
-def test_odd_metadata_leave_the_shapes_to_judge_by(tmp_path: Path, arguments: str) -> None:
+def test_with_odd_metadata_only_the_shapes_are_compared(tmp_path: Path, arguments: str) -> None:
     metadata = {"format": "srgan-lightning/1", "network": "discriminator", "arguments": arguments}
     network = small()
     save_file(network.state_dict(), tmp_path / "odd.safetensors", metadata)
@@ -252,14 +252,14 @@ def test_odd_metadata_leave_the_shapes_to_judge_by(tmp_path: Path, arguments: st
     assert same(dict(loaded.state_dict()), dict(network.state_dict()))
 
 
-def test_artifacts_from_before_there_were_two_are_generators(tmp_path: Path) -> None:
+def test_an_artifact_without_a_network_name_is_a_generator(tmp_path: Path) -> None:
     save_artifact(tmp_path / "old.safetensors", Generator(8, 1), {})
     with pytest.raises(UserError, match="holds a generator"):
         load_discriminator_weights(small(), str(tmp_path / "old.safetensors"))
 
 
 @pytest.mark.slow
-def test_a_resumed_run_delivers_its_newer_one(finished: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_saves_its_newer_discriminator(finished: Path, tmp_path: Path) -> None:
     """A resumed run writes it again."""
     run = Path(shutil.copytree(finished, tmp_path / "0"))
     from tests.helpers.stops import configuration

@@ -177,7 +177,7 @@ def test_a_dead_process_ends_the_run_on_all_machines(tmp_path: Path) -> None:
     assert "SIGKILL" in done[1][1]
 
 
-def test_too_few_or_too_many_processes_are_told(
+def test_too_few_or_too_many_processes_are_reported(
     configure: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torchrun = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}

@@ -40,7 +40,7 @@ def test_kills_lose_nothing(tmp_path: Path, fault_counts: FaultCounts) -> None:
     assert train_until(whole) == 0
     started = time.perf_counter()
     (tmp_path / "again").mkdir()
-    assert train_until(tmp_path / "again/0") == 0  # the server is warm now
+    assert train_until(tmp_path / "again/0") == 0  # the fork server has imported everything now
     duration = time.perf_counter() - started
     assert differences(whole, tmp_path / "again/0") == []
 

@@ -68,7 +68,7 @@ def test_both_networks_start_from_their_files(networks: list[str], tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", [0, 1])
-def test_a_file_that_is_not_given_is_asked_for(networks: list[str], tmp_path: Path, missing: int) -> None:
+def test_a_missing_option_is_reported_before_training(networks: list[str], tmp_path: Path, missing: int) -> None:
     option = networks[missing].partition("=")[0]
     with pytest.raises(InstantiationException) as refused:
         train(configuration(tmp_path / "0", [*FINETUNE, networks[1 - missing]]))
@@ -76,7 +76,7 @@ def test_a_file_that_is_not_given_is_asked_for(networks: list[str], tmp_path: Pa
     assert not (tmp_path / "0").exists()
 
 
-def test_its_rates_are_low_and_its_adversarial_term_rises() -> None:
+def test_finetune_has_low_rates_and_a_rising_adversarial_term() -> None:
     cfg = configuration(Path("none"), ["experiment=finetune"])
     before = configuration(Path("none"), ["experiment=faces_srgan"])
     assert OmegaConf.to_container(cfg.model.generator) == OmegaConf.to_container(before.model.generator)
@@ -91,7 +91,7 @@ def test_its_rates_are_low_and_its_adversarial_term_rises() -> None:
 
 
 @pytest.mark.slow
-def test_it_ends_where_the_score_has_stopped_falling(
+def test_finetune_stops_when_the_score_no_longer_falls(
     networks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The two validations after update 2 are no better, so the weights of update 2 are delivered."""
@@ -107,7 +107,7 @@ def test_it_ends_where_the_score_has_stopped_falling(
 
 
 @pytest.mark.slow
-def test_the_weights_that_it_starts_from_count_too(networks: list[str], tmp_path: Path) -> None:
+def test_the_initial_weights_count_as_a_score(networks: list[str], tmp_path: Path) -> None:
     planted = {"planted": {"scores": {0: 1.0, 2: 4.0, 4: 4.5, 6: 4.0, 8: 1.0}}}
     summary = train(configuration(tmp_path / "0", [*FINETUNE, *networks, *PLANTED], callbacks=planted))
     assert summary["steps"] == 4
@@ -137,7 +137,7 @@ def test_a_run_stopped_again_and_again_ends_where_the_uninterrupted_one_does(
 
 
 @pytest.mark.slow
-def test_a_score_that_is_not_there_is_named(networks: list[str], tmp_path: Path) -> None:
+def test_an_unknown_score_is_reported(networks: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"early_stop\.monitor=val/lpipz is not logged: use one of val/"):
         train(configuration(tmp_path / "0", [*FINETUNE, *networks, "callbacks.early_stop.monitor=val/lpipz"]))
     with pytest.raises(UserError, match=r"early_stop\.patience=0"):

@@ -55,7 +55,7 @@ def test_the_moving_average_follows_the_weights(configure: Configure) -> None:
         )
 
 
-def test_a_stopped_run_goes_on_along_the_uninterrupted_one(tmp_path: Path) -> None:
+def test_a_resumed_run_stays_close_to_the_uninterrupted_one(tmp_path: Path) -> None:
     """Equal only approximately: sums on a GPU depend on thread order, and Adam divides by small ones."""
     words = [*SRGAN, *GPU, "trainer.benchmark=false", "trainer.max_steps=3", "trainer.val_check_interval=3"]
     whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"

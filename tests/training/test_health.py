@@ -153,7 +153,7 @@ def test_a_discriminator_that_wins_is_named(configure: Configure) -> None:
     assert "model.discriminator_optimizer.lr" in said[0]
 
 
-def test_a_game_without_a_winner_is_no_fault() -> None:
+def test_a_balanced_gan_is_not_reported() -> None:
     assert not discriminator_wins(0.9, 0.1)
     assert not discriminator_wins(0.995, 0.9)
     assert not discriminator_wins(0.02, 0.001)
@@ -162,7 +162,7 @@ def test_a_game_without_a_winner_is_no_fault() -> None:
     assert list(discriminator_faults(0.99, 0.01, 0.8, 200))
 
 
-def test_the_discriminator_is_judged_by_running_means() -> None:
+def test_the_discriminator_is_assessed_by_running_means() -> None:
     """Single batches vary; their means are 0.96 and 0.04, and a batch that is not finite does not count."""
     health = Health(interval=1, patience=4)
     for real, fake in [(1.0, 0.0), (0.92, 0.08), (float("nan"), 0.0), (1.0, 0.0), (0.92, 0.08)] * 40:
@@ -176,7 +176,7 @@ def test_the_discriminator_is_judged_by_running_means() -> None:
 
 
 @pytest.mark.faults
-def test_a_term_that_swamps_the_others_is_named(configure: Configure) -> None:
+def test_a_term_that_dominates_the_others_is_named(configure: Configure) -> None:
     cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=2", "loss.perceptual=1e6")
     train(cfg)
     assert "the perceptual term dominates all others" in log_of(cfg)

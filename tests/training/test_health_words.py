@@ -57,6 +57,6 @@ def test_the_options_that_are_named_exist(configure: Configure, name: str) -> No
         ("grid", ["loss.grid=400", "loss.perceptual", "model.generator.icnr=true"]),
     ],
 )
-def test_what_helps_is_named(name: str, options: list[str]) -> None:
+def test_the_advice_names_these_options(name: str, options: list[str]) -> None:
     for option in options:
         assert option in FAULTS[name].words

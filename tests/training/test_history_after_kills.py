@@ -52,7 +52,7 @@ def writes_until(monkeypatch: pytest.MonkeyPatch, last: float) -> list[str]:
 def test_a_kill_between_any_two_writes_changes_no_row(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From an artifact, so that a validation comes before the first update too."""
+    """Start from an artifact, so that there is also a validation before the first update."""
     overrides = [*RUN, *MEASURED, f"model.init_from={finished / 'generator.safetensors'}"]
     with monkeypatch.context() as patch:
         writes = writes_until(patch, float("inf"))
@@ -85,7 +85,7 @@ def test_a_signal_adds_no_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"interval": 5}, {"patience": 3}])
 def test_other_options_of_health_within_an_accumulated_update(tmp_path: Path, change: dict[str, int]) -> None:
-    """The update is measured as it began."""
+    """The update is measured by the options with which it began."""
     overrides = [*RUN, *MEASURED, "trainer.max_steps=1"]
     train(configuration(tmp_path / "whole/0", overrides))
     stopped(tmp_path / "parts/0", overrides, 1)
@@ -96,7 +96,7 @@ def test_other_options_of_health_within_an_accumulated_update(tmp_path: Path, ch
 
 
 def test_rows_of_a_repeated_test_and_validation_replace_the_earlier(copied: Path) -> None:
-    """Of a run that is at its end, without the checkpoint that would show its scores."""
+    """Resume a run that is at its end, without the checkpoint that would have its scores."""
     overrides = [*SHORT, "test=true", "ckpt_path=last"]
     train(configuration(copied, overrides))
     once = history(copied)

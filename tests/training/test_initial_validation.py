@@ -20,7 +20,7 @@ def rows(cfg: DictConfig) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_weights_that_are_given_are_scored_before_the_first_update(
+def test_initial_weights_are_scored_before_the_first_update(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = configure(*OPTIONS, "trainer.max_steps=4", run="first")

@@ -66,7 +66,7 @@ def test_processes_end_with_the_command_that_started_them() -> None:
     assert os.read(reader, 1) == b""  # the last writer has exited
 
 
-def test_a_broken_connection_is_known_by_gloos_own_words() -> None:
+def test_a_broken_connection_is_recognised_by_gloos_message() -> None:
     """Other errors with the same words keep their traceback."""
     store = torch.distributed.HashStore()
     with pytest.raises(RuntimeError) as broken:

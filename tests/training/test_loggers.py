@@ -114,7 +114,7 @@ def test_wandb_offline_holds_everything(
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_is_told_so_to_wandb(
+def test_a_failed_run_is_reported_to_wandb(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -187,7 +187,7 @@ def test_code_version_begins_with_the_packages() -> None:
 
 
 @pytest.mark.slow
-def test_wandb_goes_on_with_the_run_of_the_directory(
+def test_wandb_resumes_the_run_of_the_directory(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")

@@ -110,7 +110,7 @@ def test_gradients_do_not_depend_on_when_the_loss_scale_changes(accumulate: int,
 
 
 @pytest.mark.slow
-def test_a_scale_that_was_too_large_for_the_discriminator_leaves_the_generators_gradients_right() -> None:
+def test_a_scale_too_large_for_the_discriminator_keeps_the_generators_gradients_right() -> None:
     """Infinite gradients skip its step and halve the scale, while the generator's gradients accumulate."""
     plain, overflowing = recorded(2, discriminator_rate=0), recorded(2, discriminator_rate=0, overflow=True)
     assert overflowing.scales[-1] < plain.scales[-1]

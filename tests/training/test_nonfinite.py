@@ -33,8 +33,8 @@ def count(request: pytest.FixtureRequest, fault_counts: FaultCounts) -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_no_step_of_an_update_follows_a_faulty_one(fused: bool) -> None:
-    """Of a discriminator that takes several."""
+def test_no_optimiser_steps_after_bad_gradients(fused: bool) -> None:
+    """Test a discriminator that takes several steps per update."""
     networks = [nn.Linear(2, 2), nn.Linear(2, 2)]
     generator, discriminator = (torch.optim.Adam(net.parameters(), lr=0.1, fused=fused) for net in networks)
     trainer = cast(Any, SimpleNamespace(optimizers=[generator, discriminator], precision_plugin=SimpleNamespace()))
@@ -59,7 +59,7 @@ def test_no_step_of_an_update_follows_a_faulty_one(fused: bool) -> None:
     assert all(map(torch.equal, sound, networks[1].parameters()))
     assert all(map(torch.equal, before[:2], networks[0].parameters()))
     assert callback.bad_gradients
-    assert callback.bn_buffers[0] == 1  # put back
+    assert callback.bn_buffers[0] == 1  # restored
 
 
 @pytest.mark.faults
@@ -149,7 +149,7 @@ def test_a_hopeless_run_stops_with_everything_saved(
 @pytest.mark.faults
 @pytest.mark.slow
 def test_processes_decide_alike(run_module: Run, tmp_path: Path) -> None:
-    """Both processes skip and roll back a fault of one."""
+    """A fault in one process makes both skip and roll back."""
     done = run_module(
         "train",
         f"hydra.run.dir={tmp_path}/run",

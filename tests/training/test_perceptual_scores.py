@@ -76,7 +76,7 @@ def test_scores_are_logged_and_select_the_best(
     assert json.loads((tmp_path / "run/summary.json").read_text())["lpips"] > 0
 
 
-def test_what_is_unavailable_is_said_before_the_training(
+def test_unavailable_weights_are_reported_before_training(
     configure: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

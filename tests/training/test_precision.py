@@ -75,7 +75,7 @@ def test_bf16_is_taken_from_ampere_on(configure: Configure, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_all_experiments_but_the_papers_take_it(configure: Configure) -> None:
+def test_all_experiments_except_the_papers_use_auto(configure: Configure) -> None:
     assert configure().trainer.precision == "auto"
     for name in (
         "quickstart",
@@ -93,7 +93,7 @@ def test_all_experiments_but_the_papers_take_it(configure: Configure) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_says_first_which_precision_it_has_and_records_it(
+def test_a_run_reports_its_precision_first_and_records_it(
     configure: Configure, cpu: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cpu(avx512_bf16=True)
@@ -145,7 +145,7 @@ def test_a_checkpoint_without_a_precision_is_of_float32(
 
 
 @pytest.mark.slow
-def test_the_processes_of_a_run_get_what_the_first_has_resolved(
+def test_all_processes_use_the_precision_that_rank_zero_resolved(
     configure: Configure, cpu: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu(avx512_bf16=True)
@@ -205,7 +205,7 @@ def test_in_bf16_the_convolutions_alone_are_bf16(configure: Configure) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srgan", "srresnet"])
 def test_the_default_trains(configure: Configure, stage: str) -> None:
-    """Tests use the default `auto`, regardless of this machine's CPU."""
+    """Leave `trainer.precision=auto`, whatever this machine's CPU chooses."""
     words = (
         ["experiment=quickstart", *TINY_SRGAN]
         if stage == "srgan"

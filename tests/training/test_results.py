@@ -40,7 +40,7 @@ def test_stage_two_delivers_its_last_generator(configure: Configure, experiment:
     assert recipe["updates"] == 4
 
 
-def test_the_summary_tells_of_which_update_its_scores_are(configure: Configure) -> None:
+def test_the_summary_has_the_update_of_its_scores(configure: Configure) -> None:
     cfg = configure(*SRGAN, "trainer.max_steps=4", "model.generator_optimizer.lr=0.5")  # worse with every update
     summary = train(cfg)
     assert (summary["checkpoint_steps"], summary["steps"]) == (2, 4)
@@ -65,7 +65,7 @@ def test_the_test_split_is_scored_with_the_generator_that_is_delivered(configure
     assert "test_bicubic_psnr_y" in summary
 
 
-def test_a_test_split_that_is_missing_is_told_before_training(
+def test_a_missing_test_split_is_reported_before_training(
     configure: Configure, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     data = [

@@ -89,8 +89,8 @@ def test_the_best_score_moves_with_the_run_directory(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("before", ["none", "older"])
-def test_the_newest_checkpoint_is_made_up_for_after_a_kill_between_it_and_the_best(copied: Path, before: str) -> None:
-    """Test a run with nothing left to train too, in which no validation writes it again."""
+def test_a_newest_checkpoint_that_a_kill_prevented_is_written_from_the_best(copied: Path, before: str) -> None:
+    """There is nothing left to train, so no validation writes the file again."""
     last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
     whole = best.read_bytes()
     if before == "older":
@@ -103,7 +103,7 @@ def test_the_newest_checkpoint_is_made_up_for_after_a_kill_between_it_and_the_be
     assert best.read_bytes() == whole
 
 
-def test_a_checkpoint_that_is_gone_back_to_leaves_the_newest(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_from_an_older_checkpoint_keeps_the_newest(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     last, best = (copied / f"checkpoints/{name}.ckpt" for name in ("last", "best"))
     os.utime(best, ns=(0, 0))
     newest = last.read_bytes()
@@ -163,7 +163,7 @@ def test_checkpoints_of_other_networks_are_refused(copied: Path, overrides: list
         train(configuration(copied.with_name("new"), overrides, ckpt_path=str(copied / "checkpoints/last.ckpt")))
 
 
-def test_a_changed_optimiser_is_said_to_have_no_effect(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_optimiser_is_reported_to_have_no_effect(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed = [*SHORT, "model.generator_optimizer.lr=1e-9"]
     train(configuration(copied, changed, ckpt_path="last", trainer={"max_steps": 3}))
     told = capsys.readouterr().out
@@ -216,7 +216,7 @@ def test_slurm_requeues_after_its_signal(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "asked").read_text() == "requeue 17\n"
 
 
-def test_the_scaler_of_16_mixed_goes_on(tmp_path: Path) -> None:
+def test_the_scaler_of_16_mixed_is_resumed(tmp_path: Path) -> None:
     overrides = [*SHORT, "trainer.max_steps=3"]
     train(configuration(tmp_path / "whole/0", overrides), [Scaled(growth_interval=2)])
     stopped(tmp_path / "parts/0", overrides, 5, callbacks=[Scaled(growth_interval=2)])
@@ -259,7 +259,7 @@ def test_the_command_goes_on_in_the_same_directory(command: Callable[..., None],
     (run,) = (tmp_path / "outputs/quickstart").iterdir()
     assert json.loads((run / "summary.json").read_text())["seconds"] < 1000
     last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
-    last["callbacks"]["Throughput"]["whole_seconds"] += 1000  # as of a longer training
+    last["callbacks"]["Throughput"]["whole_seconds"] += 1000  # as after a longer training
     torch.save(last, run / "checkpoints/last.ckpt")
     command(*SHORT, "ckpt_path=last", "trainer.max_steps=3", "data.batch_size=2")
     assert [*(tmp_path / "outputs/quickstart").iterdir()] == [run]
@@ -281,7 +281,7 @@ def test_the_command_goes_on_in_the_same_directory(command: Callable[..., None],
     assert again["data"] == record["data"]
 
 
-def test_a_sweep_goes_on_job_by_job(command: Callable[..., None], tmp_path: Path) -> None:
+def test_a_sweep_resumes_job_by_job(command: Callable[..., None], tmp_path: Path) -> None:
     sweep = ["-m", *SHORT, "loss.adversarial=0,1e-3", f"hydra.sweep.dir={tmp_path}/sweep"]
     command(*sweep)
     shutil.rmtree(tmp_path / "sweep/1/checkpoints")  # as if the sweep had been killed before its second job

@@ -44,7 +44,7 @@ def rates(scheduler: LRScheduler, updates: int) -> list[float]:
         lambda optimizer, n: WarmupCosine(optimizer, T_max=n, warmup=n // 3),
     ],
 )
-def test_a_changed_schedule_goes_on_as_if_it_had_always_been_so(
+def test_a_changed_schedule_continues_as_if_set_from_the_start(
     make: Callable[[SGD, int], LRScheduler], factor: float
 ) -> None:
     """Test a rate that was lowered before too; it stays lowered."""

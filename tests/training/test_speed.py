@@ -150,7 +150,7 @@ def test_compiled_bf16_trains_on_a_gpu(configure: Configure, mode: str) -> None:
     assert curve(configure(*TRAINED, *gpu, f"model.compile={mode}", run=mode)) == pytest.approx(eager, rel=0.1)
 
 
-def test_an_unknown_way_of_compiling_is_told(configure: Configure) -> None:
+def test_an_unknown_compile_mode_is_reported(configure: Configure) -> None:
     cfg = configure(*TRAINED, "model.compile=fast")
     with pytest.raises(Exception, match="reduce-overhead"):
         instantiate(cfg.model, loss=instantiate(cfg.loss))

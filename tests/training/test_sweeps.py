@@ -18,7 +18,7 @@ Run = Callable[..., Any]
 
 
 @pytest.mark.slow
-def test_a_job_that_fails_is_told_and_the_others_go_on(run_module: Run, tmp_path: Path) -> None:
+def test_a_failed_job_is_reported_and_the_others_continue(run_module: Run, tmp_path: Path) -> None:
     """Unavailable VGG weights fail only the jobs that need them, as in the README's sweep without network."""
     done = run_module(
         "train", "-m", *QUICK, "loss.perceptual=0.006,0", "loss.vgg.weights=here.pth,there.pth", "hydra.sweep.dir=sweep"
@@ -64,7 +64,7 @@ def test_optuna_searches_loss_weights_through_joblib(run_module: Run, tmp_path: 
     assert found <= {(run.summary["psnr_y"], run.summary["swd"]) for run in runs}
 
 
-def test_the_objective_is_what_the_summary_says(configure: Callable[..., DictConfig]) -> None:
+def test_the_objective_comes_from_the_summary(configure: Callable[..., DictConfig]) -> None:
     summary = {"psnr_y": 28.5, "swd": 0.3, "device": "cpu"}
     assert objective(configure(), summary) == 28.5
     assert objective(configure("objective=[psnr_y,swd]"), summary) == [28.5, 0.3]

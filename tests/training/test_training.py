@@ -220,7 +220,7 @@ def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(configure: Conf
 
 
 @pytest.mark.slow
-def test_run_directory_is_as_promised(configure: Configure) -> None:
+def test_the_run_directory_has_the_documented_files(configure: Configure) -> None:
     cfg = configure(*QUICK, "test=true")
     summary, run = train(cfg), Path(cfg.run_dir)
     assert json.loads((run / "summary.json").read_text()) == summary
@@ -255,7 +255,7 @@ def test_channels_last_changes_the_memory_alone(configure: Configure) -> None:
     assert runs[0]["psnr_y"] == pytest.approx(runs[1]["psnr_y"], abs=1e-2)
 
 
-def test_srresnet_takes_no_adversarial_term() -> None:
+def test_srresnet_refuses_an_adversarial_term() -> None:
     from srgan_lightning.utils.errors import UserError
 
     with pytest.raises(UserError, match="no discriminator"):

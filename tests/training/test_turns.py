@@ -60,14 +60,14 @@ def test_turns_by_hand() -> None:
     assert letters(Turns(2, 3), 4, trains=False) == "g G g G"
 
 
-def test_an_update_that_a_checkpoint_has_half_is_ended_with_fewer_turns_left() -> None:
+def test_a_half_finished_update_of_a_checkpoint_ends_with_fewer_turns() -> None:
     turns = Turns(1)
     turns.taken = 2  # by a run of discriminator_updates=3
     assert turns.take(0, True).generator_updates
 
 
 @pytest.mark.parametrize(("updates", "interval"), [(0, 1), (1, 0), (2, 2)])
-def test_numbers_that_make_no_sense_are_refused(updates: int, interval: int) -> None:
+def test_invalid_numbers_are_refused(updates: int, interval: int) -> None:
     with pytest.raises(UserError, match=f"discriminator_updates={updates}, model.discriminator_interval={interval}"):
         Turns(1, updates, interval)
 
@@ -99,7 +99,7 @@ def reference(generator: Generator, discriminator: Discriminator, batches: list[
         ({"discriminator_interval": 2}, "G DG G DG G"),
     ],
 )
-def test_both_networks_are_those_of_the_loop_by_hand(options: dict[str, int], plan: str) -> None:
+def test_both_networks_equal_those_of_a_plain_loop(options: dict[str, int], plan: str) -> None:
     torch.manual_seed(0)
     generator, discriminator = Generator(4, 1), Discriminator(4, 2, 8)
     expected = copy.deepcopy(generator), copy.deepcopy(discriminator)

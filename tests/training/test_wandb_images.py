@@ -90,7 +90,7 @@ def test_health_events_are_alerts(configure: Configure, tmp_path: Path) -> None:
     assert rate.level == "WARN"
 
 
-def test_a_failure_of_wandb_is_reported_and_training_goes_on(
+def test_a_failure_of_wandb_is_reported_and_training_continues(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:

@@ -51,16 +51,16 @@ def test_it_is_torchs_linear_rise_and_cosine_in_sequence(length: int, warmup: in
     assert actual[0] == 0.3 / (warmup + 1)
 
 
-def test_without_a_rise_it_is_the_cosine_and_stays_at_its_end() -> None:
+def test_without_warmup_it_is_the_cosine_and_stays_at_its_end() -> None:
     expected = rates(CosineAnnealingLR(optimizer(), T_max=9, eta_min=0.1), 10)
     assert rates(WarmupCosine(optimizer(), 9, eta_min=0.1), 12) == pytest.approx([*expected, 0.1, 0.1])
 
 
-def test_a_training_may_end_within_its_rise() -> None:
+def test_a_training_may_end_within_its_warmup() -> None:
     assert rates(WarmupCosine(optimizer(), 2, 4), 2) == pytest.approx([0.2, 0.4])
 
 
-def test_a_rise_of_less_than_no_update_is_refused() -> None:
+def test_a_negative_warmup_is_refused() -> None:
     with pytest.raises(UserError, match="warmup=-1"):
         WarmupCosine(optimizer(), 10, -1)
 
@@ -92,7 +92,7 @@ def test_a_rate_that_a_rollback_has_lowered_stays_low(configure: Configure) -> N
 
 
 @pytest.mark.slow
-def test_a_longer_run_and_rise_go_on_as_if_they_had_always_been_so(configure: Configure) -> None:
+def test_a_longer_run_and_warmup_continue_as_if_set_from_the_start(configure: Configure) -> None:
     """`reapply_scheduler_options` computes the rates anew."""
 
     def run(name: str, *options: str, **settings: Any) -> list[float]:
