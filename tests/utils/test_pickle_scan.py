@@ -84,14 +84,14 @@ def test_hostile_pickles_are_refused(
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_the_same_pickles_load_where_they_claim_what_they_hold(tmp_path: Path, write: Any) -> None:
+def test_the_same_pickles_load_with_true_sizes(tmp_path: Path, write: Any) -> None:
     """Valid files are accepted, so that the others are refused for their claim only."""
     stored = storage(4, legacy=write is write_legacy)
     assert torch.equal(safe_torch_load(write(tmp_path / "w.pth", tensor(4, stored))), torch.zeros(4))
 
 
 @pytest.mark.parametrize("make", [lambda: torch.zeros(3, device="meta"), lambda: torch.ones(3).to_sparse()])
-def test_tensors_without_numbers_of_their_own_are_refused(tmp_path: Path, make: Any) -> None:
+def test_meta_and_sparse_tensors_are_refused(tmp_path: Path, make: Any) -> None:
     path = tiny_checkpoint(tmp_path, tiny_generator())
     content = torch.load(path, weights_only=True)
     content["state_dict"]["generator.tail.bias"] = make()
@@ -101,7 +101,7 @@ def test_tensors_without_numbers_of_their_own_are_refused(tmp_path: Path, make: 
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_what_trainings_save_comes_back(tmp_path: Path, zipped: bool) -> None:
+def test_what_trainings_save_loads_again(tmp_path: Path, zipped: bool) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     optimizer = AdamW(network.parameters())
     network(torch.rand(2, 3, 8, 8)).sum().backward()
