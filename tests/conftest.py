@@ -86,7 +86,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Use one thread: tiny tensors gain nothing from more, and parallel pytest runs lose much."""
+    """Use one thread: more do not speed up tiny tensors, and slow down parallel pytest runs a lot."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
 

@@ -1,4 +1,4 @@
-"""Batches as a module gets them."""
+"""Batches as a LightningModule receives them."""
 
 import torch
 
@@ -6,7 +6,7 @@ from srgan_lightning.data.datamodule import SuperResolutionData
 
 
 def batch_of(data: SuperResolutionData, stage: str = "train") -> dict[str, torch.Tensor]:
-    """Return the first batch as a module gets it."""
+    """Return the first batch as a LightningModule receives it."""
     data.setup("fit")
     loader = data.train_dataloader() if stage == "train" else data.val_dataloader()
     raw = next(iter(loader))

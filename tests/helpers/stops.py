@@ -64,7 +64,7 @@ class Tell(Callback):
     def _tell(self, trainer: Trainer, validation: bool) -> None:
         if trainer.fit_loop.total_batch_idx + 1 == self.batch and validation == self.validation:
             for worker in multiprocessing.active_children():  # by another process: workers tolerate their parent's own
-                subprocess.run(["kill", f"-{self.number}", str(worker.pid)], check=False)  # some have ended
+                subprocess.run(["kill", f"-{self.number}", str(worker.pid)], check=False)  # some have already exited
                 time.sleep(0.2)  # for PyTorch to notice a worker that dies
             for _ in range(self.times):
                 os.kill(os.getpid(), self.number)
@@ -143,10 +143,10 @@ def attempt(run_dir: Path, overrides: list[str], fatal_sync: int | None = None) 
     """Train in this process, with its output in `run_dir`.txt.
 
     Args:
-        run_dir: where.
+        run_dir: the run directory.
         overrides: of the configuration.
-        fatal_sync: number of the fsync call at which this process is killed. Each file is synced once written: an
-            odd one is cut short first, as by a kill within the write.
+        fatal_sync: number of the fsync call at which this process is killed. Each file is synced after it is written.
+            An odd number also cuts the file short, as a kill during the write does.
     """
     torch.set_num_threads(1)
     log = run_dir.with_suffix(".txt").open("a")
