@@ -1,6 +1,6 @@
 """A hook of MkDocs: fills docs/configuration.md with the files of conf/, so that the page is never out of date.
 
-Each group is a heading, and each option a heading below it, with the comment that its file begins with and the file.
+Each group is a heading. Below it, each option is a heading, with the comment at the top of its file and the file.
 """
 
 import html

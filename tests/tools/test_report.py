@@ -171,10 +171,7 @@ def test_runs_whose_data_are_gone_or_foreign_are_compared_without_crops(
         lambda good, call: call,
         lambda good, call: {**good, "extra": call},
         lambda good, call: {**good, "extra": [[call]]},  # YAML writes `- _target_: os.mkdir`
-        lambda good, call: {
-            **call,
-            "_target_": "srgan_lightning.data.cache.os.mkdir",
-        },  # begins like ours, runs os.mkdir
+        lambda good, call: {**call, "_target_": "srgan_lightning.data.cache.os.mkdir"},  # begins like the package
         lambda good, call: {**call, "mode": "os.mkdir", "_target_": "${.mode}"},
     ],
     ids=["whole", "nested", "in a list", "imported by ours", "interpolated"],
