@@ -169,7 +169,7 @@ def test_a_bad_file_is_reported_and_the_page_keeps_working(page: Any, site: Site
     put(page, "photo", site.folder / "broken.png")
     click(page)
     page.get_by_text("The photo broken.png: it cannot be read as an image").wait_for()
-    page.get_by_text("Weights of your own").click()
+    page.get_by_text("Your own weights").click()
     page.get_by_label("Remove Image").click()
     put(page, "photo", site.folder / "photo.png")
     put(page, "own", site.folder / "deeper.safetensors")

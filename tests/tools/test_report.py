@@ -102,6 +102,11 @@ def test_perception_by_vgg_features_of_a_given_file(
     assert all(distance > 0.01 for distance in distances)
 
 
+def test_missing_vgg_weights_name_the_options_of_the_report(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(sweep), "--vgg-weights", "absent.safetensors"]) == 1
+    assert "--perception vgg takes --vgg-weights and --vgg-layer" in capsys.readouterr().err
+
+
 def test_auto_uses_swd_if_lpips_weights_are_unavailable(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -166,4 +166,4 @@ def test_processes_decide_alike(run_module: Run, tmp_path: Path) -> None:
     for name, value in a.items():
         assert value.isfinite().all()
         assert b[name].isfinite().all()
-        assert torch.equal(value, b[name]) or "running" in name, name  # each has statistics of its own batches
+        assert torch.equal(value, b[name]) or "running" in name, name  # each computes statistics from its batches

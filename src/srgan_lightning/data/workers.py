@@ -19,7 +19,7 @@ def ignore_signals_in_worker(worker: int) -> None:
 
     The training process still needs its workers while it shuts down cleanly.
     """
-    os.setpgid(0, 0)  # a process group of its own, because Ctrl-C goes to the whole group
+    os.setpgid(0, 0)  # a new process group, because Ctrl-C goes to the whole group
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 

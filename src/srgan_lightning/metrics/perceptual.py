@@ -120,6 +120,7 @@ class PerceptualMetrics:
         otherwise: advice in the error message if weights cannot be loaded.
         scale: upscaling factor.
         identity: arguments of `FaceEmbedder`.
+        vgg_options: where the user sets `vgg`, for the error message if it is wrong.
 
     Raises:
         UserError: a name is unknown, a package is missing, or weights are unavailable.
@@ -134,6 +135,7 @@ class PerceptualMetrics:
         otherwise: str = "set metric_weights=FOLDER, or leave the metric out",
         scale: int = 4,
         identity: Mapping[str, Any] | None = None,
+        vgg_options: str = "metrics=[vgg] takes vgg.weights and vgg.layer",
     ) -> None:
         unknown = [name for name in names if name not in PERCEPTUAL_NAMES]
         if unknown:
@@ -141,6 +143,7 @@ class PerceptualMetrics:
         if "grid" in names:
             names = [*names, "hr_grid"]
         self.device, self.vgg, self.otherwise, self.scale = device, vgg, otherwise, scale
+        self.vgg_options = vgg_options
         self.identity = dict(identity or {"model": None})
         if folder is not None:
             torch.hub.set_dir(os.path.abspath(folder))
@@ -156,7 +159,7 @@ class PerceptualMetrics:
         if name == "identity":
             return IdentitySimilarity(FaceEmbedder(**self.identity))
         if name == "vgg":
-            return load_vgg_distance(self.vgg, "metrics=[vgg] takes vgg.weights and vgg.layer")
+            return load_vgg_distance(self.vgg, self.vgg_options)
         return load_metric(name, self.otherwise)
 
     def update(self, pictures: Pictures) -> None:

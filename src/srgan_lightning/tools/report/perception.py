@@ -25,6 +25,7 @@ WITHOUT_LPIPS = (
     "LPIPS was not used, because its weights are not on this machine. Use --perception lpips to download them "
     "(233 MB), or --metric-weights DIR for a folder that has them."
 )
+VGG_OPTIONS = "--perception vgg takes --vgg-weights and --vgg-layer"
 
 
 @dataclass
@@ -38,6 +39,9 @@ class Perception:
     @property
     def title(self) -> str:
         return SAYS[self.measure]
+
+
+VGG_OPTIONS = "--perception vgg takes --vgg-weights and --vgg-layer"
 
 
 @dataclass
@@ -103,7 +107,9 @@ def _measure(weights: str, measure: str, images: Iterable[Image], choice: Choice
     pictures = (Pictures(i.name, i.lr, round_to_8_bits(upscale(i.lr)), i.hr) for i in images)
     vgg = {"layer": choice.vgg_layer, "weights": choice.vgg_weights or "imagenet"}
     otherwise = "use --metric-weights DIR, or --perception swd"
-    metrics = PerceptualMetrics([measure], choice.metric_weights, choice.device, vgg, otherwise)
+    metrics = PerceptualMetrics(
+        [measure], choice.metric_weights, choice.device, vgg, otherwise, vgg_options=VGG_OPTIONS
+    )
     for picture in pictures:
         metrics.update(picture)
     return metrics.compute(len(images))[measure]

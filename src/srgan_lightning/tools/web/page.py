@@ -108,7 +108,7 @@ def make_page(
                 with gr.Accordion("Size and precision", open=False):
                     outscale = gr.Number(0, label="Outscale", info=OUTSCALE, step=0.1)
                     arithmetic = gr.Radio(PRECISIONS, value=precision, label="Precision", info=PRECISION)
-                with gr.Accordion("Weights of your own", open=False):
+                with gr.Accordion("Your own weights", open=False):
                     own = gr.File(label=OWN, file_types=[".safetensors", *SUFFIXES], height=120, elem_id="own")
                 with gr.Accordion("Score against the original", open=False):
                     truth = photo_input(label="As large as the result", sources=["upload"], height=240, elem_id="truth")
