@@ -63,12 +63,12 @@ def test_nothing_imports_upward(room: str) -> None:
     assert not {path: modules for path, modules in found.items() if modules}
 
 
-def test_every_room_has_a_layer() -> None:
+def test_every_package_has_a_layer() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
     assert rooms == {*LEVEL} - {"commands"}
 
 
-def test_the_commands_stand_alone_at_the_top() -> None:
+def test_the_top_level_holds_only_commands() -> None:
     commands = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     scripts = {"train", "evaluate", "upscale", "export", "demo", "report", "check_data", "make_shards", "benchmark"}
     assert commands == scripts

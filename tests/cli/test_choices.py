@@ -49,7 +49,7 @@ def test_no_experiment_alters_a_group_that_is_chosen(configure: Configure, exper
             assert chosen == OmegaConf.to_container(configure(f"{group}={option}")[group]), (group, option)
 
 
-def test_a_loss_alone_is_that_loss(configure: Configure) -> None:
+def test_a_loss_group_alone_is_that_loss(configure: Configure) -> None:
     cfg = configure("loss=pixel")
     assert {name for name, weight in instantiate(cfg.loss).weights.items() if weight} == {"pixel"}
 

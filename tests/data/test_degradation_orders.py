@@ -96,7 +96,7 @@ def test_with_every_stage_off_lr_is_the_bicubic_one(name: str) -> None:
     assert build("faces", *OFF["faces"]).describe(draw) == ["bicubic"] * 3
 
 
-def test_shares_are_those_asked_for() -> None:
+def test_shares_are_the_configured_ones() -> None:
     draw = torch.rand(4000, generator=torch.Generator().manual_seed(0))
     faces = build("faces", "clean_probability=0.2", "blur_probability=0.7", "jpeg_probability=0.4").parameters_of(draw)
     shares = {name: (faces[name] > 0).float().mean().item() for name in ("clean", "blurred", "quality", "noise")}

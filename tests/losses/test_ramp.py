@@ -31,7 +31,7 @@ def test_a_ramp_by_hand() -> None:
     assert cosine == pytest.approx([(1 - math.sqrt(0.5)) / 2, 0.5, (1 + math.sqrt(0.5)) / 2, 1, 1])
 
 
-def test_the_ramp_scales_the_adversarial_term_alone() -> None:
+def test_the_ramp_scales_only_the_adversarial_term() -> None:
     sr, hr, fake = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8), torch.randn(2, 1)
     loss = GeneratorLoss(1, 0, 1e-2, adversarial_start=10, adversarial_ramp=4)
     plain = GeneratorLoss(1, 0, 1e-2)(sr, hr, fake)[1]

@@ -189,7 +189,7 @@ def test_a_cpu_training_on_a_gpu_machine_leaves_the_gpu_alone(
 
 
 @pytest.mark.slow
-def test_cudnn_times_its_algorithms_in_training_alone(configure: Configure) -> None:
+def test_cudnn_times_its_algorithms_only_in_training(configure: Configure) -> None:
     settings = Settings()
     train(configure(*QUICK, "trainer.max_steps=2", "trainer.val_check_interval=1"), [settings])
     assert {*settings.benchmark} == {("train", True), ("validate", False)}

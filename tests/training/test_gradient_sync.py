@@ -72,7 +72,7 @@ def test_each_network_is_sent_once_per_update(runs: dict[str, tuple[Path, str]])
 
 
 @pytest.mark.slow
-def test_the_delivered_generator_is_the_one_that_was_scored(runs: dict[str, tuple[Path, str]]) -> None:
+def test_the_saved_generator_is_the_one_that_was_scored(runs: dict[str, tuple[Path, str]]) -> None:
     run = runs["ours"][0]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         cfg = compose("train", ["run_dir=null", *OVERRIDES, f"model.init_from={run / 'generator.safetensors'}"])

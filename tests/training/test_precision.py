@@ -189,7 +189,7 @@ class Types(lightning.Callback):
 
 
 @pytest.mark.slow
-def test_in_bf16_the_convolutions_alone_are_bf16(configure: Configure) -> None:
+def test_in_bf16_only_the_convolutions_are_bf16(configure: Configure) -> None:
     types = Types()
     words = ["experiment=quickstart", *TINY_SRGAN, *TINY_FACES, *ALL_TERMS, "trainer.max_steps=2"]
     cfg = configure(*words, "trainer.precision=bf16-mixed", "model.generator.global_skip=bicubic")

@@ -51,7 +51,7 @@ def test_the_tail_before_the_shuffle_is_the_tail_after_it(scale: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["srgan", "relativistic", "srresnet"])
-def test_the_module_takes_the_textbook_step(configure: Configure, stage: str) -> None:
+def test_the_module_makes_the_reference_step(configure: Configure, stage: str) -> None:
     """With plain SGD, the weights after several steps show the gradients."""
     overrides = [*TRAINED, *PLAIN_STEPS]
     if stage == "relativistic":

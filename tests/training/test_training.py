@@ -250,7 +250,7 @@ def test_stage_two_starts_from_stage_one(configure: Configure) -> None:
 
 
 @pytest.mark.slow
-def test_channels_last_changes_the_memory_alone(configure: Configure) -> None:
+def test_channels_last_changes_only_the_memory_format(configure: Configure) -> None:
     runs = [train(configure(*QUICK, f"model.channels_last={flag}", run=str(flag))) for flag in (True, False)]
     assert runs[0]["psnr_y"] == pytest.approx(runs[1]["psnr_y"], abs=1e-2)
 
