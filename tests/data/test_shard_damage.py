@@ -131,7 +131,7 @@ def test_damaged_shards_get_one_paragraph(shards: Path, damage: Damage, address:
 @pytest.mark.parametrize("key", ["filename", "updated_at"])
 @pytest.mark.parametrize("name", ["../../x", "{outside}", "..", "a/b", "a\\b", "a\0b", "", " ", 3, None])
 @pytest.mark.parametrize("address", ["{}", "local:{}"], ids=["folder", "address"])
-def test_names_that_lead_out_of_the_cache_are_refused(
+def test_names_that_point_outside_the_cache_are_refused(
     shards: Path, tmp_path: Path, key: str, name: Any, address: str
 ) -> None:
     outside = tmp_path / "outside"

@@ -60,7 +60,7 @@ def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("form", FOREIGN)
-def test_no_decoder_but_those_that_are_meant(
+def test_only_the_intended_decoders_are_used(
     tmp_path: Path, form: str, ghostscript: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Image.open(io.BytesIO(FOREIGN[form])) as image:

@@ -228,7 +228,7 @@ def test_a_run_gets_its_curves(sweep: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("terms", [("pixel",), ("pixel", "adversarial"), ("pixel", "adversarial", "grid")])
-def test_a_title_stands_right_over_its_legend(terms: tuple[str, ...]) -> None:
+def test_a_title_is_right_above_its_legend(terms: tuple[str, ...]) -> None:
     names = ["loss/generator", "loss/discriminator", *(f"loss/{term}" for term in terms)]
     figure = draw_curves({name: ([1, 2], [0.1, 0.2]) for name in names}, "run")
     figure.canvas.draw()

@@ -41,7 +41,7 @@ def test_a_healthy_run_is_quiet_and_measured(configure: Configure, capsys: pytes
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_watching_changes_no_bit(configure: Configure, stage: str) -> None:
+def test_monitoring_changes_no_bit(configure: Configure, stage: str) -> None:
     options = [*STAGES[stage], *PERCEPTUAL, "trainer.max_steps=4"]
     options.append("model.accumulate_grad_batches=2" if stage == "srgan" else "trainer.accumulate_grad_batches=2")
     watched = configure(*options, "callbacks.nonfinite.snapshot_interval=1", run="watched")

@@ -124,7 +124,7 @@ def fade(step: int) -> float:
 
 
 @pytest.mark.faults
-def test_a_hopeless_run_stops_with_everything_saved(
+def test_a_run_that_cannot_recover_stops_with_everything_saved(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At a rate of 1e30, the second forward pass overflows from any state, also after halving the rate."""

@@ -28,7 +28,7 @@ def summary_of(cfg: DictConfig) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("experiment", ["paper_srgan", "srgan_celeba", "faces_srgan"])
-def test_stage_two_delivers_its_last_generator(configure: Configure, experiment: str) -> None:
+def test_stage_two_saves_its_last_generator(configure: Configure, experiment: str) -> None:
     """PSNR would select the first checkpoint, because stage two starts at the best PSNR."""
     tiny = TINY_UNET if experiment == "faces_srgan" else TINY_SRGAN
     options = [f"experiment={experiment}", "data=synthetic", *tiny, *TINY_FACES, "degradation=bicubic"]
@@ -47,7 +47,7 @@ def test_the_summary_has_the_update_of_its_scores(configure: Configure) -> None:
 
 
 @torch.no_grad()
-def test_the_test_split_is_scored_with_the_generator_that_is_delivered(configure: Configure) -> None:
+def test_the_test_split_is_scored_with_the_saved_generator(configure: Configure) -> None:
     cfg = configure(*SRGAN, "trainer.max_steps=4", "model.generator_optimizer.lr=0.5", "test=true")
     summary = train(cfg)
     weights, metadata = read_artifact(Path(cfg.run_dir) / "generator.safetensors")

@@ -121,7 +121,7 @@ def test_a_finished_run_that_is_resumed_into_another_directory_is_scored_there(f
     assert summary["checkpoint"] == str(tmp_path / "new/checkpoints/best.ckpt")
 
 
-def test_broken_checkpoints_are_named_and_passed_over(
+def test_broken_checkpoints_are_reported_and_skipped(
     copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = copied / "checkpoints/last.ckpt"
@@ -254,7 +254,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     return run
 
 
-def test_the_command_goes_on_in_the_same_directory(command: Callable[..., None], tmp_path: Path) -> None:
+def test_the_command_resumes_in_the_same_directory(command: Callable[..., None], tmp_path: Path) -> None:
     command(*SHORT, "ckpt_path=auto")  # nothing to resume from yet
     (run,) = (tmp_path / "outputs/quickstart").iterdir()
     assert json.loads((run / "summary.json").read_text())["seconds"] < 1000
