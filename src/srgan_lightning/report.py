@@ -76,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
         choices=MEASURES,
         default="auto",
         help="perceptual measure of a sweep: lpips, fid or kid (need the extra `metrics`), vgg (needs --vgg-weights) "
-        "or swd (needs no weights, because training has logged it); auto (default): vgg if its weights are given, else "
+        "or swd (logged by training, needs no weights); auto (default): vgg if its weights are given, else "
         "lpips, else swd",
     )
     parser.add_argument("--metric-weights", metavar="DIR", help="weights of lpips, fid, kid (default: torch's cache)")

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import round_to_8_bits
 
-#: Minimum side of a window: SIDE in HR pixels, LR_SIDE in LR pixels.
+#: Minimum side of a window: SIDE HR pixels, rounded down to a multiple of the scale, and LR_SIDE LR pixels.
 SIDE, LR_SIDE = 64, 16
 #: Distances in bins from a peak to its neighbours. The window spreads a peak over one bin on each side.
 NEAR, FAR = 3, 5

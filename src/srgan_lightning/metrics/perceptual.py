@@ -56,7 +56,7 @@ class DISTS(MeanMetric):
 
 
 class IdentitySimilarity(MeanMetric):
-    """Cosine similarity between the face embeddings of SR and HR, averaged over images; 1 for the same person."""
+    """Cosine similarity between the face embeddings of SR and HR, averaged over images; 1 for equal embeddings."""
 
     def __init__(self, embedder: FaceEmbedder) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class IdentitySimilarity(MeanMetric):
 
 
 def load_vgg_distance(vgg: Mapping[str, Any], setting: str) -> FeatureDistance:
-    """Build a `FeatureDistance` from arguments of `PerceptualLoss`; errors name the options, `setting`."""
+    """Build a `FeatureDistance` from arguments of `PerceptualLoss`; `setting` names the user's options in errors."""
     try:
         return FeatureDistance(PerceptualLoss(**vgg))
     except UserError as error:

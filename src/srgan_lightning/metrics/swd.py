@@ -44,7 +44,10 @@ class SlicedWassersteinDistance(Metric):
             self.add_state(name, torch.zeros(self.octaves, FILTERS, BINS, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Add a batch: both (B, 3, H, W) RGB in [0, 1], with sides that the scale divides and that SSIM accepts."""
+        """Add a batch: both (B, 3, H, W) RGB in [0, 1].
+
+        The scale must divide the sides. Sides that SSIM accepts have room for a filter in the last octave too.
+        """
         self.sr += self._counts(round_to_8_bits(sr.float()))
         self.hr += self._counts(hr.float())
 

@@ -92,7 +92,9 @@ def check_states(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     if len(checkpoint["optimizer_states"]) != networks:
         found = "optimizer_states"
     if found:
-        raise UserError(f"ckpt_path={trainer.ckpt_path} cannot be resumed from: {found} has a wrong type. {ADVICE}")
+        raise UserError(
+            f"ckpt_path={trainer.ckpt_path} cannot be resumed from: {found} has a wrong type or number. {ADVICE}"
+        )
 
 
 def follow_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:

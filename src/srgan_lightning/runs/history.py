@@ -11,8 +11,8 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
         text: the content of the file.
 
     Returns:
-        The names of the columns, and an iterator of the complete rows, as dicts by column. Rows that a kill cut off,
-        and rows whose `step` is not a number of updates, are left out.
+        The names of the columns, and an iterator of the complete rows, as dicts by column. Rows that lack
+        cells, because a kill cut them off, and rows whose `step` is not a number of updates are left out.
     """
     rows = (row for line in text.replace("\0", "").splitlines() for row in _cells(line))
     head = next(rows, [])

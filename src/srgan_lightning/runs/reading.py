@@ -55,7 +55,10 @@ class Run:
 
     @cached_property
     def damage(self) -> str:
-        """The reason why an ended run cannot be compared; empty if it can be, and for runs that have not ended."""
+        """The damage that keeps an ended run from being compared.
+
+        Empty if there is none, if the run has not ended, or if it saved no checkpoint.
+        """
         if not self.files.summary.exists() or self.summary.get("interrupted") is True:
             return ""
         if not self.summary:

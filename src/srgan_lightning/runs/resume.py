@@ -144,7 +144,7 @@ def lock_run_directory(run: RunDirectory) -> Iterator[None]:
             _leave_log(run.path)
             raise UserError(
                 f"Another run is still writing to {run.path}: stop that run first, or start a new run without "
-                "ckpt_path=last."
+                "ckpt_path."
             ) from error
         except OSError:
             pass  # the file system does not support locks

@@ -53,6 +53,8 @@ def read_yaml(path: Path) -> Any:
 class References:
     """A resolver of `${...}` in a configuration, like OmegaConf's but with limits on size and depth.
 
+    Of OmegaConf's resolvers, only `oc.env` is supported.
+
     Args:
         root: the whole configuration from `read_yaml`.
     """

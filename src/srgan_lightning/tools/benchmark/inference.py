@@ -19,7 +19,9 @@ TYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": tor
 def inference(
     device: torch.device, sizes: Sequence[Size], rounds: int, precisions: Sequence[str] = ("32-true",)
 ) -> list[Result]:
-    """Measure the paper's generator as `upscale` runs it (BatchNorm folded, channels last) against the reference.
+    """Measure the paper's generator with BatchNorm folded and channels last, against the reference.
+
+    The command `upscale` prepares the generator in the same way, but computes the last layers in tiles.
 
     Args:
         device: the device.
