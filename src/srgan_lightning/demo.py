@@ -23,15 +23,21 @@ def make_parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("auto", "32", "bf16"),
         default=DEFAULT_PRECISION,
-        help="precision of the convolutions that the page proposes; auto: bf16 if the device has it in hardware "
+        help="precision that the page proposes for the convolutions; auto: bf16 if the device has it in hardware "
         "(default: %(default)s)",
     )
     add("--host", default="127.0.0.1", help="address to serve on; 0.0.0.0: all networks (default: %(default)s)")
     add("--port", type=int, default=7860, metavar="N", help="port of the server (default: %(default)s)")
     add("--max-megapixels", type=positive, default=4, metavar="N", help="limit for a photo (default: %(default)s)")
     add("--max-megabytes", type=positive, default=32, metavar="N", help="limit for an upload (default: %(default)s)")
-    add("--max-total-megabytes", type=positive, default=2000, metavar="N", help="limit in total (default: %(default)s)")
-    add("--auth", metavar="USER:PASSWORD", help=f"ask for this login; the variable {PASSWORD} hides it from `ps`")
+    add(
+        "--max-total-megabytes",
+        type=positive,
+        default=2000,
+        metavar="N",
+        help="limit for the files of all visitors together (default: %(default)s)",
+    )
+    add("--auth", metavar="USER:PASSWORD", help=f"ask for this login; set {PASSWORD} instead to hide it from `ps`")
     add("--allow-host", action="append", default=[], metavar="NAME", help="another host name for the page; repeatable")
     return parser
 

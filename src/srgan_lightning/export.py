@@ -82,8 +82,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"Photos ({len(differences.photos)}): {in_levels(differences.photos)}")
     if side := options.format in ("onnx", "torch_export") and fixed_side(trained.generator):
         print(
-            f"The file only accepts single LR images of {side}x{side} pixels, because the network's windows become "
-            "constants in tracing. An artifact (--format safetensors) accepts any size."
+            f"The file only accepts single LR images of {side}x{side} pixels: networks whose sides or tiles must be "
+            "multiples of a number, such as those with attention windows, are traced for one size. An artifact "
+            "(--format safetensors) accepts any size."
         )
     print(f"Done: {options.output}")
 

@@ -39,11 +39,11 @@ def poisson_noise(images: Tensor, normal: Tensor) -> Tensor:
     """Return the noise of photon counting, with 256 photons for white.
 
     Real-ESRGAN uses as many photons as the image has different levels, rounded up to a power of two. That is 256 for
-    most images, but one additional level, caused by rounding, doubles the number.
+    most images. But at a power of two, one level more, which rounding can cause, doubles the number.
 
     Here the photon counts are computed from normal numbers, with the first two terms of the Cornish-Fisher expansion.
-    The counts have the mean, variance and skewness of the Poisson distribution. No Poisson sampler is needed, so every
-    device gives the same noise.
+    The counts nearly have the mean, variance and skewness of the Poisson distribution. No Poisson sampler is needed, so
+    every device gives the same noise.
 
     Args:
         images: (B, C, H, W) in [0, 1].

@@ -66,7 +66,7 @@ def check_index(path: Path, folder: Path | None = None) -> None:
         raise ValueError(f"{INDEX} lists no shards")
     for name, count, size in sizes:
         _check_name(name, "filename")
-        # A shard starts with the number of images and the offset of each image, 4 bytes per number.
+        # A shard starts with the number of images, and the offsets of each image and of the end, 4 bytes per number.
         if not (type(count) is int and type(size) is int and count > 0 and 4 * (count + 2) <= size):
             raise ValueError(f"{INDEX} says that {name} holds {count!r} images in {size!r} bytes")
         if folder is not None:

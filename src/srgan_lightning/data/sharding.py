@@ -78,7 +78,7 @@ def write_shards(
         folder: the new folder; must not exist.
         shard_size: size of a shard, such as 64MB.
         order_seed: seed of the random order of the images; None keeps the source's order. The order matters, because
-            training only mixes images within a shard and its neighbours.
+            training shuffles the shards, but images only within their shard.
         workers: number of processes that read and check.
         on_error: `skip` leaves out images that cannot be read.
 

@@ -133,7 +133,7 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
     """Training samples in litdata's order: random shards for each process and worker, with their images shuffled.
 
     The order follows from the seed, the epoch and the numbers of processes and workers. The random numbers of a sample
-    follow from the seed, the epoch and the sample's index in the shards, so every process makes the same sample.
+    follow from the seed, the epoch and the sample's index in the shards, whichever process makes it.
 
     Args:
         shards: the images.

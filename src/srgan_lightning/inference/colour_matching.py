@@ -5,8 +5,8 @@ import numpy as np
 from srgan_lightning.imaging.picture import Pixels
 from srgan_lightning.imaging.resizing import Floats, resized_strips, to_depth
 
-#: Dilation of each wavelet level in LR pixels. At x4, these levels give the same low frequencies as the five levels of
-#: StableSR in SR pixels.
+#: Dilation of each wavelet level in LR pixels. At x4, these levels give nearly the same low frequencies as the five
+#: levels of StableSR in SR pixels.
 DILATIONS = (1, 2, 4)
 
 

@@ -113,7 +113,7 @@ def weights_grid_files(path: str, sets: Sequence[str]) -> list[Path]:
 
 
 def short_weights(weights: Sequence[str]) -> list[str]:
-    """Return short and distinct names of generators, for the titles of columns."""
+    """Return short names of generators; they are distinct, unless files differ only in their suffix."""
     return _short_names([str(Path(name).with_suffix("")) for name in weights])
 
 

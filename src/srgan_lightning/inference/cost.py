@@ -37,7 +37,7 @@ class PeakTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
                 key = storage._cdata
-                if key not in known and key not in self.alive:  # views and in-place results share counted memory
+                if key not in known and key not in self.alive:  # views and in-place results have no memory of their own
                     self.alive[key] = storage.nbytes()
                     self.now += storage.nbytes()
                     weakref.finalize(storage, self._free, key)

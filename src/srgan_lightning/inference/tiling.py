@@ -11,8 +11,8 @@ from srgan_lightning.networks.contract import SRModule, run_padded, traits_of
 
 #: Side of a tile in LR pixels when scoring.
 TILE = 256
-#: Overlap of tiles in LR pixels if the receptive radius is larger than this or unknown. The result is then close to
-#: that of the whole image, but not equal.
+#: Overlap of tiles in LR pixels if `receptive_radius` returns None, and limit of a measured radius. With this overlap,
+#: the result is close to that of the whole image, but not equal.
 OVERLAP = 64
 #: Width in LR pixels of the strips for measuring a generator's receptive radius.
 STRIP_DEPTH = 16
@@ -50,8 +50,8 @@ def receptive_radius(generator: SRModule) -> int | None:
     If the generator does not declare its receptive radius, the radius is measured once.
 
     Returns:
-        The overlap. None if the receptive radius exceeds `OVERLAP`, as with attention over the whole image, or depends
-        on the pixel values.
+        The overlap. None if the receptive radius is not declared and exceeds `OVERLAP`, as with attention over the
+        whole image, or depends on the pixel values.
     """
     traits = traits_of(generator)
     radius = traits.receptive_radius
@@ -69,7 +69,7 @@ def _measure(generator: SRModule) -> int | None:
 
     A NaN passes through any layer, so it reaches every output pixel that depends on it.
 
-    The radius is then verified: two tiles must give the same result as one pass.
+    The radius is then verified: tiles must give the same result as one pass.
     """
     multiple, weight = tile_multiple(generator), next(generator.parameters())
     margin = _rounded_up(OVERLAP + 1, multiple)

@@ -46,7 +46,7 @@ class TiledUpscaler:
         generator: a trained generator; a copy of it is optimised for inference.
         tile: side of a tile in LR pixels; 0 for the whole image at once. It is halved permanently when memory runs out.
         overlap: overlap of tiles on each side in LR pixels. None: the receptive radius, so that the result equals that
-            of the whole image; `OVERLAP` if the radius is larger or cannot be measured.
+            of the whole image; `OVERLAP` if `receptive_radius` returns None.
         precision: precision of the convolutions for 8-bit pictures: `32`, `bf16` or `16`. 16-bit pictures are always
             computed in full float32, also on GPUs that use TF32 for others.
         alpha: upscale an alpha channel by `bicubic` or by the `generator`, or drop it (`drop`).
@@ -91,7 +91,7 @@ class TiledUpscaler:
         self.alpha, self.ensemble, self.finish = alpha, ensemble, finish
 
     def fingerprint(self) -> str:
-        """Return a hash of weights and options; upscalers with equal hashes give equal results."""
+        """Return a hash of weights and options; `tile` is left out, because it has no effect with enough overlap."""
         options: tuple[Any, ...] = (self.generator.arguments, self.overlap, self.precision, self.alpha)
         if self.ensemble or self.finish != Finish():  # defaults are left out to match records of earlier versions
             options += (self.ensemble, self.finish)
@@ -105,7 +105,7 @@ class TiledUpscaler:
         """Upscale a picture by `scale`, or to the size of `finish`; keep its kind and metadata.
 
         Raises:
-            UserError: even tiles of 16 pixels do not fit into memory.
+            UserError: the result or even the smallest tiles do not fit into memory, or SR has NaN or infinity.
         """
         return _finished(self.iter_upscale(picture))
 
@@ -117,7 +117,7 @@ class TiledUpscaler:
             pictures: pictures with the same `colour.shape` and `colour.dtype`.
 
         Returns:
-            The results of `upscale` to within one 8-bit level (257 for 16 bits); batches may sum in another order.
+            The results of `upscale` to within one 8-bit level, 257 levels of 16 bits; batches may sum in another order.
 
         Raises:
             UserError: see `upscale`, for any of the pictures.
@@ -277,7 +277,7 @@ def upscale_image(
     """Upscale an image.
 
     Args:
-        image: an image of any mode. Grey, 16-bit grey (`I;16`) and alpha are kept; CMYK and palettes become RGB.
+        image: an image of any mode but F and LAB. Grey (also `I;16`) and alpha are kept; CMYK and palettes become RGB.
         weights: the name of a bundled model, a path, or a generator from `load_generator`.
         tile: see `TiledUpscaler`.
         overlap: see `TiledUpscaler`.

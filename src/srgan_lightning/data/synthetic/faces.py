@@ -165,9 +165,9 @@ def _beard(p: Portrait) -> None:
 def _hair(p: Portrait) -> tuple[Image.Image, Image.Image, Image.Image]:
     """Return the hair's colours over the whole frame, its mask in front of the face, and its mask behind the face.
 
-    Strands follow the lines of a flow. The flow falls in parabolas from the parting, or fans out from the brow if the
-    hair is combed back or very short. One random profile across the flow, which changes slowly along it, gives all
-    strands at once.
+    Strands follow the lines of a flow. The flow falls in parabolas from the parting, or fans out from the tip of the
+    nose if the hair is combed back or very short. All strands come from one random texture, which varies fast across
+    the flow and slowly along it.
     """
     rng, (u, v) = p.rng, p.grid()
     part, length, hairline = rng.uniform((-0.5, 0.8, -0.95), (0.5, 3.2, -0.72)).tolist()
