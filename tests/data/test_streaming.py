@@ -158,7 +158,7 @@ def test_shards_too_small_to_score_are_reported(photos: Photos, tmp_path: Path) 
     write_shards(ImageFolder(photos("tiny", 1, (16, 16)), "x"), tmp_path / "out", "1MB", None, 0, "raise")
     data = StreamingData(None, str(tmp_path / "out"), degradation=Bicubic(4), crop=32, num_workers=0)
     data.setup("validate")
-    with pytest.raises(UserError, match="is 16x16 pixels, too small to be degraded and scored"):
+    with pytest.raises(UserError, match="is 16x16 pixels, too small to be degraded or scored"):
         next(iter(data.val_dataloader()))
 
 

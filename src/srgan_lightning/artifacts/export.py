@@ -193,7 +193,7 @@ def write_safetensors(trained: Trained, path: Path) -> Upscaler:
 
 
 def write_half(trained: Trained, path: Path) -> Upscaler:
-    """Write an artifact of half the size, with the convolutions in float16.
+    """Write an artifact of half the size, with all tensors of more than one dimension in float16.
 
     The weights of `trained` are rounded too, so that the comparison does not count the rounding.
     """

@@ -27,7 +27,7 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
     loads it in eval mode. Both work offline; `push_to_hub(name)` and `from_pretrained(name)` need the internet.
     """
 
-    #: Metadata of the artifact besides the arguments: recipe, data, scores. `save_pretrained` writes them again.
+    #: Metadata of the loaded artifact, such as recipe, data and scores. `save_pretrained` writes them again.
     metadata: dict[str, Any]
 
     def __init__(self, channels: int = 64, blocks: int = 16, scale: int = 4, global_skip: str = "none") -> None:

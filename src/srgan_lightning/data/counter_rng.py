@@ -17,14 +17,14 @@ class CounterRNG:
     """Random numbers for a batch.
 
     Args:
-        u: (B,) numbers in [0, 1), one per image; their float32 bits are the seeds.
+        u: (B,) numbers in [0, 1], one per image; their float32 bits are the seeds.
     """
 
     def __init__(self, u: Tensor) -> None:
         self.seeds = _mix(u.float().view(torch.int32))
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Return (B,) numbers in [low, high), in steps of 2 ** -24 of the range."""
+        """Return (B,) numbers from `low` to `high`, in steps of 2 ** -24 of the range; rounding can give `high`."""
         return low + (high - low) * self._fraction(name)
 
     def chance(self, name: str, probability: float) -> Tensor:

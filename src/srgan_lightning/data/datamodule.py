@@ -44,7 +44,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         rotate: turn training images by random right angles.
         random_scale: shrink training images by a random factor from this value to 1 before cropping; 1 turns it off.
         shuffle_channels: put the channels of training images in random order.
-        num_workers: loader processes per training process; None uses the free cores, up to 8.
+        num_workers: loader processes per training process; None uses its share of the cores, less one, from 1 to 8.
         seed: determines order, crops, flips and degradations of every epoch.
         cache: `memmap` decodes all images once and stores their pixels on the disk; None decodes them every time.
         cache_dir: folder of all caches.

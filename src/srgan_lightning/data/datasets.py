@@ -149,7 +149,7 @@ class TrainingSet(SourceView):
             )
         if "lr" not in images:
             window = side
-            if self.random_scale < 1:  # resizing a larger window to the crop is the same as cropping a shrunken photo
+            if self.random_scale < 1:  # resizing a larger window to the crop is like cropping a shrunken photo
                 window = min(round(side / rng.uniform(self.random_scale, 1)), height, width)
             top, left = int(rng.integers(height - window + 1)), int(rng.integers(width - window + 1))
             hr = images["hr"][:, top : top + window, left : left + window]
@@ -185,7 +185,7 @@ class ValidationSet(SourceView):
         height, width = images["hr"].shape[-2:]
         if min(height, width) < self.min_side:
             raise UserError(
-                f"{self.source.name(index)} is {width}x{height} pixels, too small to be degraded and scored: "
+                f"{self.source.name(index)} is {width}x{height} pixels, too small to be degraded or scored: "
                 f"{self.min_side} pixels per side are needed. Remove it from the validation images."
             )
         height, width = height - height % self.scale, width - width % self.scale

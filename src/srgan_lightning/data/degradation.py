@@ -1,7 +1,8 @@
 """Degrade HR to LR, in batches, on the device of the images.
 
-A degradation is a pure function of the images and of one number per image, its `degradation_u` in [0, 1). The same
-number gives the same LR on every device, in any batch and after any resume. The data sets provide the numbers.
+A degradation is a pure function of the images and of one number per image, its `degradation_u` in [0, 1]. The same
+number gives the same degradation on every device, in any batch and after any resume. Between devices, LR differs only
+by rounding and by the JPEG implementation (see `jpeg`). The data sets provide the numbers.
 """
 
 import torch
@@ -18,7 +19,8 @@ class Bicubic(nn.Module):
 
     Args:
         scale: factor by which LR is smaller.
-        jpeg: lowest and highest JPEG quality, 1 to 100, drawn uniformly; None for no JPEG.
+        jpeg: lowest and highest JPEG quality, 1 to 100; None for no JPEG. The quality is drawn uniformly and rounded
+            down, so the highest occurs only if both are equal.
         jpeg_probability: share of the images that are compressed.
 
     Raises:
@@ -31,7 +33,7 @@ class Bicubic(nn.Module):
 
     def __init__(self, scale: int = 4, jpeg: tuple[int, int] | None = None, jpeg_probability: float = 1.0) -> None:
         super().__init__()
-        # Generators support few scales, but bicubic interpolation can be evaluated at any scale.
+        # Not limited to the generators' scales, because bicubic upscaling can be scored at other scales too.
         if not isinstance(scale, int) or not 1 <= scale <= 64:
             raise UserError(f"scale={scale} is not possible: give a whole number from 1 to 64, such as 4.")
         if jpeg is not None and (len(jpeg) != 2 or not 1 <= jpeg[0] <= jpeg[1] <= 100):
@@ -60,7 +62,7 @@ class Bicubic(nn.Module):
 
         Args:
             hr: (B, 3, H, W) in [0, 1], H and W multiples of `scale`.
-            u: (B,) `degradation_u` of each image, in [0, 1).
+            u: (B,) `degradation_u` of each image, in [0, 1].
 
         Returns:
             (B, 3, H / scale, W / scale) in [0, 1], multiples of 1/255.

@@ -29,7 +29,7 @@ class Stage:
         kernels: weights of the kernel kinds for the other filtered images, from `KINDS`.
         sides: smallest and largest side of a kernel in pixels, odd.
         sigma: standard deviations in pixels.
-        beta_generalized: exponents of generalised Gaussians; half of the draws are below 1, half above.
+        beta_generalized: exponents of generalised Gaussians; half of the draws are at most 1, half at least 1.
         beta_plateau: exponents of plateau kernels, drawn the same way.
         resize: weights of `up`, `down` and `keep`; None for no resizing.
         factor: smallest resizing factor for `down`, and largest for `up`.
@@ -38,7 +38,7 @@ class Stage:
         gaussian: standard deviations in levels of 255.
         poisson: factors of the Poisson noise.
         grey_probability: share of the noisy images whose noise is the same in all channels.
-        jpeg: lowest and highest quality; None for no compression.
+        jpeg: lowest and highest quality, drawn as in `Bicubic`; None for no compression.
         jpeg_probability: share of the images that are compressed.
 
     Raises:

@@ -31,8 +31,8 @@ class FirstOrder(Bicubic):
         shrink: factors by which HR is shrunk to the intermediate size, drawn uniformly; None for no intermediate size.
         noise: standard deviations in levels of 255, drawn uniformly; None for no noise.
         noise_probability: share of the images with noise.
-        jpeg: lowest and highest quality, 1 to 100, drawn uniformly; None for no JPEG.
-        jpeg_probability: share of the images that are compressed.
+        jpeg: see `Bicubic`.
+        jpeg_probability: see `Bicubic`.
 
     Raises:
         UserError: a number is out of its range.

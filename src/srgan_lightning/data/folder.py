@@ -51,8 +51,8 @@ class ImageFolder:
         return type(self).__name__
 
 
-#: Advice at the end of an error. It gives a whole command, because experiment=quickstart together with a `data=`
-#: option would need folders again.
+#: Advice at the end of an error. It gives a whole command: adding experiment=quickstart to the failed command would not
+#: help if that command sets data=folder, which would still apply.
 WITHOUT = " Without photos, `python -m srgan_lightning.train experiment=quickstart` trains on faces that it draws."
 
 
@@ -125,7 +125,7 @@ def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size
         UserError: an image is too small, or the sizes differ although there are no crops.
     """
     if split != "train":
-        side, purpose, advice = data.min_side(split), "be degraded and scored", "Remove them"
+        side, purpose, advice = data.min_side(split), "be degraded or scored", "Remove them"
     elif data.crop is not None:
         side, purpose, advice = data.crop, f"cut data.crop={data.crop} from", "Remove them, or lower data.crop"
     elif len(set(sizes)) > 1:
@@ -178,7 +178,7 @@ def _by_key(paths: Sequence[Path], scale: int) -> dict[str, Path]:
 
 
 class PairedFolders(ImageFolder):
-    """HR images with their own LR files, matched by stem; LR is exactly `scale` times smaller.
+    """HR images with their own LR files, matched by stem; LR's size is HR's divided by `scale`, rounded down.
 
     Args:
         hr_dir: HR images.
@@ -237,7 +237,7 @@ class PairedData(SuperResolutionData):
         **loader: see `SuperResolutionData`.
     """
 
-    min_lr_side = 1  # nothing is blurred
+    min_lr_side = 1  # no degradation runs, so its blur needs no border
 
     cacheable = False
 
@@ -252,8 +252,8 @@ class PairedData(SuperResolutionData):
         super().__init__(**loader)
         if self.augmentation["random_scale"] != 1:
             raise UserError(
-                "data.random_scale does not work with data=pairs: LR images from files cannot be shrunk to match HR. "
-                "Set data.random_scale=1."
+                "data.random_scale does not work with data=pairs: it shrinks only HR, so the LR files would no longer "
+                "match. Set data.random_scale=1."
             )
         if self.cache is not None:
             raise UserError("data.cache does not work with data=pairs: it stores only HR. Set data.cache=null.")

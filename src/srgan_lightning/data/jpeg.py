@@ -69,7 +69,7 @@ def by_libjpeg(images: Tensor, quality: Tensor, size: Tensor | None = None) -> T
 
 
 def by_arithmetic(images: Tensor, quality: Tensor, size: Tensor | None = None) -> Tensor:
-    """Compute `jpeg_compress` with tensor operations: the same on every device, and without a sync."""
+    """Compute `jpeg_compress` with the same tensor operations on every device; no value is read back from it."""
     size = full_size(images) if size is None else size
     height, width = images.shape[-2:]
     padded = F.pad(images.contiguous(), (0, -width % 16, 0, -height % 16), mode="replicate").mul(255).round()
