@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from srgan_lightning.losses import GeneratorLoss, PerceptualLoss
-from srgan_lightning.networks import Discriminator
+from srgan_lightning.networks import Discriminator, Generator
 from srgan_lightning.train import train
 from srgan_lightning.training.callbacks import Health
 from srgan_lightning.training.callbacks.health_rules import discriminator_faults, discriminator_wins, term_faults
@@ -113,16 +114,26 @@ def test_a_discriminator_that_is_not_stepped_is_named(configure: Configure) -> N
 
 
 @pytest.mark.faults
-def test_a_frozen_discriminator_is_refused(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Discriminator.__init__
+@pytest.mark.parametrize(
+    ("network", "advice"),
+    [
+        (Generator, "The generator is frozen: none of its weights has requires_grad, so it cannot learn. Unfreeze it."),
+        (Discriminator, "Unfreeze it, or turn the adversarial term off with loss.adversarial=0."),
+    ],
+)
+def test_a_frozen_discriminator_is_refused(
+    network: type[nn.Module], advice: str, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = network.__init__
 
-    def frozen(self: Discriminator, *args: Any, **kwargs: Any) -> None:
+    def frozen(self: nn.Module, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         self.requires_grad_(False)
 
-    monkeypatch.setattr(Discriminator, "__init__", frozen)
-    with pytest.raises(UserError, match="discriminator is frozen"):
+    monkeypatch.setattr(network, "__init__", frozen)
+    with pytest.raises(UserError, match=f"{network.__name__.lower()} is frozen") as caught:
         train(configure(*SRGAN, "trainer.max_steps=2"))
+    assert str(caught.value).endswith(advice)
 
 
 @pytest.mark.faults

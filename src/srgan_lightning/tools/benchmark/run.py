@@ -33,7 +33,7 @@ def measure(
         options: the options of the command line.
         parts: names of the parts.
         device: the device.
-        root: an empty folder for drawn photos and runs.
+        root: a new folder for drawn photos; runs and caches are written beside it.
 
     Raises:
         UserError: the options of the experiment are invalid.
@@ -87,7 +87,7 @@ def measure(
 
 
 def precisions_of(device: torch.device, overrides: Sequence[str]) -> list[str]:
-    """Return the precisions to measure: the one on the command line, otherwise all that the device has in hardware."""
+    """Return the precisions to measure: the one on the command line, else float32, and bf16 if hardware has it."""
     given = [word.partition("=")[2] for word in overrides if word.startswith("trainer.precision=")]
     if given and given[-1] in TYPES:
         return [given[-1]]

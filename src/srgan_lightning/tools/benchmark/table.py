@@ -27,7 +27,7 @@ def print_results(results: list[Result], scales: list[dict[str, Any]]) -> None:
 
 
 def results_table(results: list[Result]) -> Table:
-    """Return a table with a row per part and case. Each row shows the baseline measured with its first precision."""
+    """Return a table with a row per part and case. The baseline is the one of the row's first precision."""
     precisions = [name for name in COLUMNS if any(r["precision"] == name for r in results)]
     table = Table("what", "case", "unit", "baseline", *(COLUMNS[name] for name in precisions))
     for name, case in dict.fromkeys((r["name"], r["case"]) for r in results):

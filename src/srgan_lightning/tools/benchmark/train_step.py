@@ -57,7 +57,7 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
             reset_peak_memory(device)
             function()
             memory[way] = peak_memory(device)
-        # Warm up with further calls, in which the step is compiled and cuDNN chooses its algorithms.
+        # The calls above compiled the step and let cuDNN choose its algorithms. Warm up with further calls.
         seconds = measure({"ours": step, "baseline": baseline}, device, rounds, warmup=1 if quick else 2)
         line = result("train_step", f"{cfg.name}, HR {describe(batch['hr'])}", precision, "images/s", images, seconds)
         return {

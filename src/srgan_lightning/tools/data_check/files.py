@@ -113,7 +113,7 @@ def _decoded(item: Item, checked: CheckedFile) -> Image.Image | None:
             file.seek(0)
         image = Image.fromarray(to_tensor(open_image(file, item.name)).permute(1, 2, 0).numpy())
     except UserError as error:
-        # Remove the file's name and the advice, which the report shows in other columns.
+        # Remove the file's name and the advice, because the report adds its own.
         reason = str(error).removeprefix(f"{printable(item.name)} ").removeprefix("cannot be read as an image: ")
         checked.add("unreadable", reason.rsplit(". Remove or replace ", 1)[0], item.name)
         return None

@@ -60,7 +60,7 @@ def _images(folder: str, setting: str, split: Split, findings: list[Finding]) ->
 
 
 def _scale(data: SuperResolutionData, split: Split) -> int:
-    """Return the number of which the sides of HR should be multiples: 1 in training, which crops, else the scale."""
+    """Return the number of which HR sides should be multiples: the scale, or 1 in training, which `_sizes` checks."""
     return 1 if split == "train" else data.scale
 
 

@@ -8,7 +8,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 
 GROUND, INK, MUTED = "#f4f4f2", "#222222", "#8a8a8a"
-#: Okabe and Ito's palette for colour-blind readers, without yellow, which is too faint on a light background.
+#: Okabe and Ito's palette for colour-blind readers, without black, and without yellow, which is too faint here.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"]
 STYLE: dict[str, Any] = {
     "figure.facecolor": GROUND,

@@ -30,7 +30,7 @@ class Sweep:
         rows: see `table`.
         finished: the runs that can be compared. If there are none, all following fields except `notes` are empty.
         perception: perceptual distances of the finished runs.
-        images: the images on which these distances were measured.
+        images: validation images for the crops, and for all distances except `swd`, which is read from the logs.
         best: sentences on the best checkpoints.
         notes: further sentences.
     """

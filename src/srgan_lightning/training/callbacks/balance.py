@@ -19,7 +19,7 @@ class Balance(Callback):
     discriminator cannot distinguish HR from SR, and 1 if the discriminator is always right. There are two thresholds to
     avoid frequent switching. A paused discriminator still runs forward, for the generator's loss and for the measure.
 
-    `health/discriminator_paused` (0 or 1) is logged at every decision, and each change is reported once.
+    `health/discriminator_paused` (0 or 1) is logged, and each change is reported once.
 
     Args:
         pause_above: pause updates when the measure is above this, such as 0.9; None never pauses, and costs nothing.

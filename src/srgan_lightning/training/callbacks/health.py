@@ -25,10 +25,11 @@ class Health(Callback):
     """A callback that measures every `interval`-th update, logs values under `health/`, and warns of problems.
 
     Each warning is given once, and again only if its problem disappeared in between. `health/gradient_<term>` is the
-    norm of a weighted loss term's gradient with respect to SR; each term costs a backward pass through the
-    discriminator or VGG, but not through the generator. `health/update_<network>` is the norm of an update divided by
-    the norm of the weights. `health/d_real` and `health/d_fake` are means of D(HR) and D(SR), see `Opinion`. Training
-    is not affected: the weights are bit-identical with and without this callback.
+    norm of a weighted loss term's gradient with respect to SR. The adversarial term costs a backward pass through the
+    discriminator, and the perceptual one through VGG; no term costs one through the generator.
+    `health/update_<network>` is the norm of an update divided by the norm of the weights. `health/d_real` and
+    `health/d_fake` are means of D(HR) and D(SR), see `Opinion`. Training is not affected: the weights are
+    bit-identical with and without this callback.
 
     Args:
         interval: updates between measurements.
@@ -60,11 +61,13 @@ class Health(Callback):
         self.networks = {name: cast(nn.Module, getattr(pl_module, name)) for name in names}
         for name, network in self.networks.items():
             if not any(parameter.requires_grad for parameter in network.parameters()):
+                or_else = ", or turn the adversarial term off with loss.adversarial=0" * (name == "discriminator")
                 raise UserError(
-                    f"The {name} is frozen: none of its weights has requires_grad, so it cannot learn. Unfreeze it, or "
-                    "turn the adversarial term off with loss.adversarial=0."
+                    f"The {name} is frozen: none of its weights has requires_grad, so it cannot learn. "
+                    f"Unfreeze it{or_else}."
                 )
-        # Drop the weights in the checkpoint if its run measured other networks, as without the adversarial term.
+        # Drop `before` from the checkpoint if that run measured other networks, for example because it had no
+        # adversarial term.
         kept = self.before if self.before.keys() == self.networks.keys() else {}
         self.before = {name: [weight.to(pl_module.device) for weight in weights] for name, weights in kept.items()}
         self.scaler = getattr(trainer.precision_plugin, "scaler", None)
@@ -103,7 +106,7 @@ class Health(Callback):
         if not self.before or trainer.global_step < self.update:
             return
         measured = {f"health/gradient_{name}": norm for name, norm in self.gradients.items()}
-        # False before loss.adversarial_start, and while the discriminator is paused.
+        # False before loss.adversarial_start, while the discriminator is paused, and between its updates.
         learned = "loss/discriminator" in step
         for name, network in self.networks.items():
             if name == "discriminator" and not learned:

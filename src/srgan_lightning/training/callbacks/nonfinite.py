@@ -133,7 +133,7 @@ class NonFinite(Callback):
             self.failure = (
                 f"Training stopped at update {trainer.global_step}: {row}, after {self.rollbacks} rollbacks with lower "
                 f"learning rates, because {_cause(trainer, batch)}. The last good state, of update "
-                f"{self.last_good.step}, was saved as {LAST}. Lower model.generator_optimizer.lr and "
+                f"{self.last_good.step}, is saved as {LAST}. Lower model.generator_optimizer.lr and "
                 "model.discriminator_optimizer.lr, clip gradients (model.generator_clip=1; for model=srresnet "
                 "trainer.gradient_clip_val=1), or use trainer.precision=32-true."
             )
