@@ -31,7 +31,7 @@ KINDS = {
     "leak": Kind("error", "in training and in validation or test", "remove it from one of them"),
     "partition": Kind("error", "bad line in the partition file", "download the file again"),
     "missing": Kind("error", "in the partition file, but missing", "download the images again"),
-    "duplicate": Kind("warning", "same picture more than once", "keep one"),
+    "duplicate": Kind("warning", "more than once", "keep one"),
     "upsampled": Kind("warning", "no fine detail: enlarged or blurred", "use the original, or shrink it"),
     "pair_far": Kind("warning", "LR far from downsampled HR", "check the pair for blur, noise or other colours"),
     "enlarged": Kind("note", "enlarged to data.size", "data=celeba_native never enlarges"),
