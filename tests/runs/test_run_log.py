@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
+from srgan_lightning.runs.reading import Run
 from srgan_lightning.train import train
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
@@ -34,7 +35,11 @@ def test_the_log_of_a_run_holds_what_the_terminal_shows(
     assert "psnr_y" in log
     assert f"Run directory: {first.run_dir}" in log
 
+    with (Path(first.run_dir) / "train.log").open("a") as file:
+        file.write("[2026-01-01 00:00:00,000][x][ERROR] - The run failed. The disk is full.\n")
+    assert Run(Path(first.run_dir)).failure == "The disk is full."
     train(configure(*QUICK, "trainer.max_steps=4", "ckpt_path=last"))
+    assert Run(Path(first.run_dir)).failure == ""  # the resumed start replaces it
     log = "\n".join(lines_of(first))
     assert log.count("images per update") == 2  # of both starts
     assert "Resuming from" in log  # although the directory was locked later

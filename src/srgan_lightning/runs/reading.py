@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from srgan_lightning.utils.errors import UserError
 NEEDED = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")
 #: Maximum sizes of a log and of metrics.csv.
 LOG_BYTES, CURVE_BYTES = 10_000_000, 500_000_000
+#: A line that every start, also a resumed one, writes to train.log before it trains: `processes.images_per_update`.
+START = re.compile(r"^\[[-0-9 :,]+\] \d+ images per update ", re.MULTILINE)
 #: Numbers above this limit, which is just above the largest float32, count as damage.
 LARGEST = 3.5e38
 
@@ -86,13 +89,13 @@ class Run:
 
     @cached_property
     def failure(self) -> str:
-        """The reason why the run failed, from its logs; empty if they have none."""
+        """The reason why the run failed at its last start, from its logs; empty if they have none."""
         for log in self.files.logs():
             try:
-                lines = read_text(log, LOG_BYTES).splitlines()
+                last_start = START.split(read_text(log, LOG_BYTES))[-1]
             except (OSError, ValueError):
                 continue  # look in the next log
-            for line in lines:
+            for line in last_start.splitlines():
                 if "[ERROR]" in line:
                     return printable(line.partition(" failed. ")[2]) or f"see {printable(log)}"
         return ""
@@ -221,7 +224,9 @@ def _short(key: str, keys: list[str]) -> str:
 
 
 def _rounded(value: str) -> str:
-    """Round a number to 3 digits, because sweepers write up to 17; return other text unchanged."""
+    """Round a fraction to 3 digits, because sweepers write up to 17; return integers and other text unchanged."""
+    if value.lstrip("+-").isdecimal():  # every digit of a seed matters
+        return value
     try:
         return f"{float(value):.3g}"
     except ValueError:
