@@ -24,6 +24,16 @@ def test_a_torn_row_is_left_out_and_the_next_is_read(torn: str) -> None:
     assert head == ["batch", "step", "val/psnr_y"]
 
 
+@pytest.mark.parametrize("cut", range(len(WHOLE) + 1))
+def test_a_file_cut_anywhere_has_only_whole_rows(cut: int) -> None:
+    """A row without the end of its line may lack digits of its last number."""
+    head, rows = parse_history(WHOLE[:cut])
+    expected = [{"batch": "1", "step": "1", "val/psnr_y": ""}, {"batch": "2", "step": "2", "val/psnr_y": "24.5"}]
+    ended = WHOLE[:cut].count("\r")
+    assert list(rows) == expected[: max(ended - 1, 0)]
+    assert head == (["batch", "step", "val/psnr_y"] if ended else [])
+
+
 def test_an_empty_file_has_neither_columns_nor_rows() -> None:
     head, rows = parse_history("")
     assert (head, list(rows)) == ([], [])

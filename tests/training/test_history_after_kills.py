@@ -77,6 +77,17 @@ def test_a_kill_between_any_two_writes_changes_no_row(
     assert wrong == {}
 
 
+@pytest.mark.parametrize("torn", ["2,2,24", "2,2", "1"])
+@pytest.mark.parametrize("whole", ["", "1,1,23\r\n"])
+def test_a_torn_row_is_dropped_before_the_next_is_written(tmp_path: Path, whole: str, torn: str) -> None:
+    (tmp_path / "metrics.csv").write_text(f"batch,step,x\r\n{whole}{torn}", newline="")
+    logger = RunCSVLogger(tmp_path, "", "")
+    logger.truncate_after(2)
+    logger.log_metrics({"batch": 2, "x": 24.5}, 2)
+    logger.save()
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["batch,step,x", *whole.split(), "2,2,24.5"]
+
+
 def test_a_signal_adds_no_row(tmp_path: Path) -> None:
     """The last batch before a stop is logged only if the whole run logs it."""
     overrides = [*RUN, *MEASURED, "trainer.log_every_n_steps=3"]

@@ -11,10 +11,13 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
         text: the content of the file.
 
     Returns:
-        The names of the columns, and an iterator of the complete rows, as dicts by column. Rows that lack
-        cells, because a kill cut them off, and rows whose `step` is not a number of updates are left out.
+        The names of the columns, and an iterator of the complete rows, as dicts by column. A last line without
+        its end, rows that lack cells, and rows whose `step` is not a number of updates are left out.
     """
-    rows = (row for line in text.replace("\0", "").splitlines() for row in _cells(line))
+    lines = text.replace("\0", "").splitlines()
+    if not text.endswith(("\r", "\n")):
+        lines = lines[:-1]  # a kill cut it off, perhaps within its last number
+    rows = (row for line in lines for row in _cells(line))
     head = next(rows, [])
     whole = (dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head))
     return head, (row for row in whole if _is_count(row.get("step", "")))

@@ -26,8 +26,8 @@ class _Writer(ExperimentWriter):
         super().__init__(log_dir)
         self.earlier: set[tuple[float, str]] = set()  # places (see `_place`) of rows that earlier starts wrote
         self.metrics_keys, rows = self._read()
-        if rows:
-            self._write(rows)  # drops a line that a kill cut off
+        if self.metrics_keys:
+            self._write(rows)  # drops a line that a kill cut off, which the next row would continue
 
     def _check_log_dir_exists(self) -> None:
         pass  # Lightning would delete the file here
