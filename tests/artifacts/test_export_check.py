@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
-from srgan_lightning.artifacts.export import export
+from srgan_lightning.artifacts.export import export, write_half
 from srgan_lightning.artifacts.export_check import MAX_PHOTOS, PhotoDifference, read_photos
 from srgan_lightning.artifacts.load import Trained, load_generator, load_trained
 from srgan_lightning.export import in_levels, main
@@ -65,6 +66,16 @@ def test_what_overflows_in_half_precision_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"was not written.* for noise of 31x17 pixels.*leave --precision out"):
         export(trained, "onnx", tmp_path / "x.onnx", "fp16")
     assert not list(tmp_path.iterdir())
+
+
+def test_half_size_files_keep_tables_of_integers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = tiny_generator()
+    generator.register_buffer("table", torch.full((2, 2), 2049))  # above the integers that float16 has
+    monkeypatch.setattr("srgan_lightning.artifacts.export.load_generator", lambda _: None)
+    write_half(Trained(generator, "x", {"architecture": "Generator"}), tmp_path / "x.safetensors")
+    written = load_file(tmp_path / "x.safetensors")
+    assert written["table"].tolist() == [[2049, 2049]] * 2
+    assert written["tail.weight"].dtype == torch.float16
 
 
 def test_half_precision_is_refused_for_other_formats_and_networks(

@@ -11,6 +11,8 @@ from PIL import Image
 from torchvision.transforms.v2.functional import gaussian_blur as torchvision_blur
 
 from srgan_lightning.data.degradation import Bicubic, Blur, gaussian_blur
+from srgan_lightning.data.first_order import FirstOrder
+from srgan_lightning.data.second_order import SecondOrder
 from srgan_lightning.utils.errors import UserError
 
 
@@ -90,6 +92,27 @@ def test_jpeg_depends_only_on_each_images_draw() -> None:
 def test_bad_blur_arguments_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(UserError, match=r"degradation\."):
         Blur(4, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Bicubic, Blur, FirstOrder, SecondOrder])
+def test_a_gpu_computes_lr_without_tf32(kind: type[Bicubic], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training lets a GPU use TF32. The setting is read on the CPU here."""
+    seen, downsample = [], Bicubic.downsample
+
+    def look(self: Bicubic, hr: torch.Tensor) -> torch.Tensor:
+        seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        return downsample(self, hr)
+
+    monkeypatch.setattr(Bicubic, "downsample", look)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        kind()(torch.rand(2, 3, 64, 64), torch.rand(2))
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen
+    assert {*seen} == {("highest", False)}
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:

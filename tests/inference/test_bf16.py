@@ -85,6 +85,14 @@ def test_the_fingerprint_includes_the_precision(monkeypatch: pytest.MonkeyPatch)
     assert len({*prints.values()}) == 3
 
 
+def test_the_fingerprint_includes_the_tile_size_if_the_overlap_may_be_too_small() -> None:
+    generator = tiny_generator()
+    given = {tile: TiledUpscaler(generator, tile, overlap=2).fingerprint() for tile in (16, 32, 512)}
+    assert len({*given.values()}) == 3
+    enough = {tile: TiledUpscaler(generator, tile).fingerprint() for tile in (16, 32, 512)}
+    assert len({*enough.values()}) == 1
+
+
 def test_16_bit_pictures_are_computed_in_float32_whatever_is_asked() -> None:
     generator = tiny_generator(global_skip="bicubic")
     pixels = np.random.default_rng(0).integers(0, 65536, (24, 24, 3), dtype=np.uint16)

@@ -193,13 +193,14 @@ def write_safetensors(trained: Trained, path: Path) -> Upscaler:
 
 
 def write_half(trained: Trained, path: Path) -> Upscaler:
-    """Write an artifact of half the size, with all tensors of more than one dimension in float16.
+    """Write an artifact of half the size, with all floating-point tensors of more than one dimension in float16.
 
     The weights of `trained` are rounded too, so that the comparison does not count the rounding.
     """
     weights = trained.generator.state_dict()
     for name, tensor in weights.items():
-        if tensor.ndim > 1:  # biases and BatchNorm take little space, and some of their values underflow in float16
+        # Biases and BatchNorm take little space, and some of their values underflow in float16.
+        if tensor.ndim > 1 and tensor.is_floating_point():
             weights[name] = tensor.half()
             tensor.copy_(weights[name])
     write_artifact(path, weights, trained.metadata["architecture"], trained.generator.arguments, trained.metadata)

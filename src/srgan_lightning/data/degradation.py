@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from srgan_lightning.data.jpeg import jpeg_compress
 from srgan_lightning.imaging.ops import resize_bicubic, round_to_8_bits
 from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.full_float32 import full_float32
 
 
 class Bicubic(nn.Module):
@@ -57,6 +58,7 @@ class Bicubic(nn.Module):
             )
         return resize_bicubic(hr, (height // self.scale, width // self.scale))
 
+    @full_float32()
     def forward(self, hr: Tensor, u: Tensor) -> Tensor:
         """Degrade HR to LR.
 
@@ -131,6 +133,7 @@ class Blur(Bicubic):
         self.sigma = sigma
         self.probability = probability
 
+    @full_float32()
     def forward(self, hr: Tensor, u: Tensor) -> Tensor:
         """Degrade HR to LR; see `Bicubic.forward`.
 

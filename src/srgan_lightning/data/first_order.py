@@ -7,13 +7,13 @@ from torch import Tensor
 
 from srgan_lightning.data.counter_rng import CounterRNG
 from srgan_lightning.data.degradation import Bicubic
-from srgan_lightning.data.full_precision import full_precision
 from srgan_lightning.data.jpeg import by_arithmetic
 from srgan_lightning.data.kernels import bell_kernels, filter_images, where_kernels
 from srgan_lightning.data.noise import add_noise
 from srgan_lightning.data.ranges import check_kernel, check_range, check_share
 from srgan_lightning.imaging.ops import round_to_8_bits
 from srgan_lightning.imaging.resampling import MODES, canvas_for, full_size, resize
+from srgan_lightning.utils.full_float32 import full_float32
 
 
 class FirstOrder(Bicubic):
@@ -88,7 +88,7 @@ class FirstOrder(Bicubic):
             "quality": torch.where(rng.chance("compressed", self.jpeg_probability), quality, zero).floor(),
         }
 
-    @full_precision()
+    @full_float32()
     def forward(self, hr: Tensor, u: Tensor) -> Tensor:
         """Degrade HR to LR; see `Bicubic.forward`."""
         clean = self.downsample(hr)

@@ -10,7 +10,6 @@ from torch import Tensor
 from srgan_lightning.data.counter_rng import CounterRNG
 from srgan_lightning.data.degradation import Bicubic
 from srgan_lightning.data.degrading_stage import KINDS, Stage
-from srgan_lightning.data.full_precision import full_precision
 from srgan_lightning.data.jpeg import by_arithmetic
 from srgan_lightning.data.kernels import filter_images, sinc_kernels, where_kernels
 from srgan_lightning.data.noise import add_noise
@@ -18,6 +17,7 @@ from srgan_lightning.data.ranges import check_share
 from srgan_lightning.imaging.ops import round_to_8_bits
 from srgan_lightning.imaging.resampling import MODES, canvas_for, full_size, resize
 from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.full_float32 import full_float32
 
 Parameters = dict[str, dict[str, Tensor]]
 
@@ -67,7 +67,7 @@ class SecondOrder(Bicubic):
         }
         return {"first": self.first.parameters_of(rng), "second": self.second.parameters_of(rng), "end": end}
 
-    @full_precision()
+    @full_float32()
     def forward(self, hr: Tensor, u: Tensor) -> Tensor:
         """Degrade HR to LR; see `Bicubic.forward`."""
         clean, rng, parameters = self.downsample(hr), CounterRNG(u), self.parameters_of(u)

@@ -5,7 +5,6 @@ import math
 import sys
 from collections import abc
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,6 +26,7 @@ from srgan_lightning.networks.contract import SRModule, run_padded, traits_of, v
 from srgan_lightning.utils.bf16 import choose_precision
 from srgan_lightning.utils.device import find_device
 from srgan_lightning.utils.errors import UserError
+from srgan_lightning.utils.full_float32 import full_float32
 from srgan_lightning.utils.memory import available_memory, gigabytes, memory_of, out_of_memory
 
 TILE = 512
@@ -82,6 +82,8 @@ class TiledUpscaler:
         self.generator = fold_batchnorm(generator).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale = generator.scale
         self.tile = tile
+        #: Part of the fingerprint. A given overlap may be too small, and then the tile size changes results.
+        self.seams = () if overlap is None or tile == TILE else (tile,)
         self.multiple = tile_multiple(generator)
         #: None until the first picture with several tiles, if the generator's radius must be measured.
         self.overlap = overlap
@@ -91,8 +93,8 @@ class TiledUpscaler:
         self.alpha, self.ensemble, self.finish = alpha, ensemble, finish
 
     def fingerprint(self) -> str:
-        """Return a hash of weights and options; `tile` is left out, because it has no effect with enough overlap."""
-        options: tuple[Any, ...] = (self.generator.arguments, self.overlap, self.precision, self.alpha)
+        """Return a hash of weights and options; see `seams` for `tile`."""
+        options: tuple[Any, ...] = (self.generator.arguments, self.overlap, self.precision, self.alpha, *self.seams)
         if self.ensemble or self.finish != Finish():  # defaults are left out to match records of earlier versions
             options += (self.ensemble, self.finish)
         digest = hashlib.sha256(str(options).encode())
@@ -245,20 +247,6 @@ def _finished(steps: Progress[Result]) -> Result:
         except StopIteration as end:
             result: Result = end.value
             return result
-
-
-@contextmanager
-def full_float32() -> abc.Iterator[None]:
-    """Turn off TF32, which NVIDIA GPUs may use for float32 convolutions; its 11 bits are too few for 16-bit pixels."""
-    cudnn = torch.backends.cudnn
-    precision, tf32 = torch.get_float32_matmul_precision(), cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32 = tf32
-        torch.set_float32_matmul_precision(precision)
 
 
 def upscale_image(

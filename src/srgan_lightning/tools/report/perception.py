@@ -41,9 +41,6 @@ class Perception:
         return SAYS[self.measure]
 
 
-VGG_OPTIONS = "--perception vgg takes --vgg-weights and --vgg-layer"
-
-
 @dataclass
 class Choice:
     """The user's choice: the measure (`auto` or a key of `SAYS`), and the paths of weights."""
