@@ -60,7 +60,9 @@ class _Writer(ExperimentWriter):
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
         """Record a row, which replaces the row that an earlier start wrote at the same place.
 
-        Such a row exists, for example, if a kill came after a validation and before its checkpoint was complete.
+        Such a row exists, for example, if a kill came after the first validation and before its checkpoint was
+        complete. The run is then resumed from the checkpoint that `Interruption` saved before this validation, and
+        validates again at the same batch.
         """
         super().log_metrics(metrics_dict, step)
         place = _place(self.metrics[-1])
@@ -91,7 +93,12 @@ class RunCSVLogger(CSVLogger):
 
 
 def read_curve(path: Path) -> dict[str, Any]:
-    """Summarise a training for its model card: `curve` (PSNR-Y by update) and `final_losses` (weighted terms)."""
+    """Summarise a training for its model card.
+
+    Returns:
+        `curve`, PSNR-Y by update, and `final_losses`, the loss of each network and the generator's weighted terms.
+        Empty if the file is missing.
+    """
     if not path.is_file():
         return {}
     rows = list(parse_history(path.read_text(encoding="utf-8"))[1])

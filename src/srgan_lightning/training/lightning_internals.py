@@ -1,4 +1,4 @@
-"""All uses of Lightning's private attributes in training, so that an upgrade of Lightning changes one file.
+"""All uses of private attributes of the Trainer and its loops, so that an upgrade of Lightning changes one file.
 
 There is one function per use. `tests/training/test_lightning_internals.py` checks that each attribute exists.
 """
@@ -52,7 +52,10 @@ def call_after_logging(trainer: Trainer, function: Callable[[], None]) -> None:
 
 @contextmanager
 def batch_counted(trainer: Trainer, validation_due: bool) -> Iterator[None]:
-    """Add the current batch to the step of the logs inside the `with`. Lightning adds it later, after a validation."""
+    """Count the current batch in the step of the logs inside the `with`, for a checkpoint.
+
+    Lightning counts it later, after a validation that may follow. If a validation is due, the resumed run counts it.
+    """
     loop = trainer.fit_loop.epoch_loop
     logged = not validation_due and not loop._should_accumulate()
     loop._batches_that_stepped += logged
@@ -63,6 +66,6 @@ def batch_counted(trainer: Trainer, validation_due: bool) -> Iterator[None]:
 def forget_validation(trainer: Trainer) -> None:
     """Reset the flag of a finished validation.
 
-    Otherwise Lightning loops through empty epochs after an epoch's end.
+    Otherwise a run that is resumed at the end of an epoch loops through empty epochs.
     """
     trainer.fit_loop.epoch_loop.val_loop._has_run = False

@@ -42,8 +42,8 @@ class SuperResolutionModule(lightning.LightningModule):
         optimizer: makes the generator's optimiser from its parameters.
         scheduler: makes the learning rate schedule, stepped once per generator update; None for a constant rate.
         init_from: source of the generator's initial weights: an artifact (.safetensors), a checkpoint (.ckpt) or the
-            name of a bundled model, such as `srresnet-x4`.
-        channels_last: use the channels-last memory format for weights and images, in which convolutions are fastest.
+            name of a bundled model, such as `srresnet-x4`; for a `SpandrelGenerator` also a published file.
+        channels_last: use the channels-last memory format for weights, as for images; convolutions are fastest in it.
         compile: whether torch.compile compiles the networks of the training step, including VGG; or the name of a mode
             of torch.compile. The mode `reduce-overhead`, for example, replays CUDA graphs.
 
@@ -180,8 +180,8 @@ class SuperResolutionModule(lightning.LightningModule):
         self._log_step(self.global_step)
 
     def _log_step(self, updates: int) -> None:
-        # Lightning's own step counts batches. It is one too low at a validation, and higher than the number of updates
-        # when gradients accumulate.
+        # Lightning's own step is one too low at a validation. In stage two it counts all batches, of which an update
+        # may take several.
         self.log("step", torch.tensor(float(updates)))
         self.log("batch", torch.tensor(float(self.trainer.fit_loop.total_batch_idx + 1)))
 
@@ -193,8 +193,8 @@ class SuperResolutionModule(lightning.LightningModule):
         return sr
 
     def on_validation_start(self) -> None:
-        # `GeneratorEMA` has already swapped its weights in. Average the buffers too, so that all processes score the
-        # generator that is saved.
+        # `GeneratorEMA` has already swapped its weights in. Replace the buffers by their mean over the
+        # processes, so that all processes score the generator that is saved.
         means = process_mean(self.trainer, dict(self.generator.named_buffers()))
         for name, mean in means.items():
             self.generator.get_buffer(name).copy_(mean)

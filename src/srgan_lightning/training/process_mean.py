@@ -1,4 +1,4 @@
-"""Average state that differs between processes: BatchNorm statistics and accumulated gradients."""
+"""Average state that differs between processes, such as BatchNorm statistics and accumulated gradients."""
 
 import lightning
 import torch

@@ -1,6 +1,7 @@
 """Save and restore the RNG states of a process, for checkpoints.
 
-Data and degradation do not use these RNGs (see `data.datasets.SeededSampler`); dropout or noise in a network would.
+Data and degradation do not use these RNGs (see `data.datasets.SeededSampler`). `DiffAugment` does, and dropout or noise
+in a network would.
 """
 
 import random

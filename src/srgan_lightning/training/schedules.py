@@ -48,8 +48,8 @@ def make_schedule(factory: SchedulerFactory, optimizer: Optimizer, name: str) ->
 def reapply_scheduler_options(scheduler: LRScheduler, configured: dict[str, Any]) -> None:
     """Apply the configured options of a schedule if they differ from those restored from the checkpoint.
 
-    A schedule computes each rate from the previous one. So it is stepped again from the first update to the current
-    one, starting with the initial rate of the checkpoint.
+    Most schedules compute each rate from the previous one. So the schedule is stepped again from the first update to
+    the current one, starting with the initial rate of the checkpoint.
 
     Args:
         scheduler: the schedule after Lightning restored its state.

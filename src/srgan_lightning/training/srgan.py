@@ -23,7 +23,8 @@ from srgan_lightning.training.turns import Turns
 class SRGAN(SuperResolutionModule):
     """Adversarial training, with manual optimisation.
 
-    In each batch the discriminator learns first, then the generator. Both use the same forward pass of the generator.
+    If both networks learn from a batch (see `Turns`), the discriminator learns first. Both use the same forward pass of
+    the generator.
 
     `global_step` counts only generator updates. So do `trainer.max_steps`, checkpoints, schedules and logs.
 
@@ -126,7 +127,7 @@ class SRGAN(SuperResolutionModule):
         values: dict[str, Tensor | float] = {}
 
         with torch.set_grad_enabled(turn.generator_learns):
-            sr = self(lr)  # before `toggled_optimizer`, because the graph of SR must reach the generator
+            sr = self(lr)  # before the discriminator's turn, because both networks use this SR
         if turn.discriminator_learns:
             values |= self._train_discriminator(hr, sr.detach(), turn.discriminator_updates)
         elif playing and self.discriminator_paused:

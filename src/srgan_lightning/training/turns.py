@@ -51,7 +51,7 @@ class Turns:
             discriminator_trains: whether there is an adversarial term and the discriminator is not paused; the same for
                 all batches of one generator update.
         """
-        # In updates whose number is a multiple of the interval, as in logging.
+        # In every `interval`-th update, counted from 1, as for logs.
         learns = discriminator_trains and (updates + 1) % self.interval == 0
         further = (self.updates - 1 if learns else 0) * self.batches
         self.taken += 1

@@ -14,13 +14,13 @@ COLUMNS = ["name", "LR", "bicubic", "SR", "HR", *SHOWN]
 
 
 def log_samples(logger: RunWandbLogger, rows: Sequence[SampleRow], step: int, first: bool) -> None:
-    """Log SR; at the first validation of a run also LR, bicubic and HR, which do not change.
+    """Log SR; at the first validation after each start also LR, bicubic and HR, which do not change.
 
     Args:
         logger: the run's logger.
         rows: one per image, of the same images in every call.
         step: number of generator updates.
-        first: whether this is the first validation.
+        first: whether this is the first validation since the run was started or resumed.
     """
     panels = {"samples/SR": [wandb_image(row.sr, row.caption) for row in rows]}
     if first:

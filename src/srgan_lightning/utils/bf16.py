@@ -10,13 +10,13 @@ CPU_FEATURES = {"avx512_bf16": "AVX512_BF16", "amx_bf16": "AMX"}
 
 
 def fast_bf16(device: torch.device) -> tuple[bool, str]:
-    """Check whether a device has bf16 instructions. Without them bf16 is emulated, and slower than float32.
+    """Check whether PyTorch can use bf16 instructions of a device. Otherwise bf16 is emulated, and slower than float32.
 
     Args:
         device: a CPU, or an existing GPU.
 
     Returns:
-        Whether the device has them, and the reason, phrased to follow the word "since".
+        Whether it can, and the reason, phrased to follow the word "since".
     """
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)

@@ -24,8 +24,8 @@ class BuildLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
     be built there, because their constructors read numbers from tensors.
 
     Args:
-        stored: size of the weights file in bytes. The limit is 8 times that: 4 times for the initial values
-            and the weights of a float16 file, built in float32, and 4 times for temporary values.
+        stored: size of the weights file in bytes. The limit is 8 times that. A float16 file needs 4 times its size for
+            initial values and weights in float32; the other 4 times are for temporary values.
         tensors: number of tensors in the file.
     """
 

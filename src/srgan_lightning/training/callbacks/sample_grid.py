@@ -27,7 +27,7 @@ class SampleGrid(Callback):
 
     The grid has a row per image with LR upsampled by bicubic, SR and HR, and is written to `directory/step_*.png`.
     TensorBoard gets each row separately, with the image's name and PSNR. W&B gets LR, bicubic and HR once and SR every
-    time. When training ends, W&B gets a table of the `WORST` images of the last validation, followed by these images.
+    time. When training ends, W&B gets a table of the `WORST` images of the last validation, followed by the grid's.
 
     Args:
         directory: folder for the PNG files.
@@ -39,7 +39,7 @@ class SampleGrid(Callback):
         self.directory, self.images, self.size = Path(directory), images, size
         self.rows: Rows = {}
         self.worst: Rows = {}
-        self.first = True  # whether nothing has been logged yet
+        self.first = True  # whether nothing has been logged since this start of the run
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows, self.worst = {}, {}

@@ -15,8 +15,9 @@ RATES = ("lr", "initial_lr", "max_lr", "min_lr")
 class Snapshot:
     """A copy of weights and BatchNorm statistics of all networks, optimiser moments and the generator's EMA.
 
-    The copy is kept in CPU memory, and has about three times the size of the weights. Counters, schedules, the order
-    of the data and RNG states are left out, so that a training after a rollback does not repeat the same batches.
+    The copy is kept in CPU memory. With Adam and EMA it has three to four times the size of the weights. The Trainer's
+    counters, schedules, the order of the data and RNG states are left out, so that a training after a rollback does not
+    repeat the same batches.
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
