@@ -163,6 +163,20 @@ def test_bad_options_are_refused_by_name(option: str) -> None:
     )
 
 
+@pytest.mark.parametrize("option", ["sigma", "noise", "first.sigma", "second.factor", "second.jpeg"])
+def test_ranges_advise_null_only_where_it_is_accepted(option: str) -> None:
+    name = "real" if "." in option else "faces"
+    with pytest.raises(InstantiationException) as caught:
+        build(name, f"{option}=[-2,-1]")
+    advised = str(caught.value.__cause__).endswith(", the lower first, or null.")
+    try:
+        build(name, f"{option}=null")
+    except InstantiationException:
+        assert not advised
+    else:
+        assert advised
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_loader_gives_the_images_of_one_that_was_not_cut(name: str) -> None:
     def batches(seen: int) -> list[Tensor]:

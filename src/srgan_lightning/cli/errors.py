@@ -68,8 +68,9 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
         return (None if cfg is None else refused_option(error, cfg)) or together
     if isinstance(error, ConfigCompositionException | OverrideParseException):  # from benchmark, which calls compose()
         return str(error)
-    if isinstance(error, MissingMandatoryValue):  # all mandatory values in conf/ are folders
-        return f"{error.full_key} is not set: set {error.full_key}=FOLDER; see --help."
+    if isinstance(error, MissingMandatoryValue):  # of conf/: classes (`_target_`) and folders
+        key = str(error.full_key)
+        return f"{key} is not set: set {key}={'MODULE.CLASS' if key.endswith('_target_') else 'FOLDER'}; see --help."
     if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of a wrong type
         return " ".join(str(error).split())
     return None

@@ -70,8 +70,9 @@ class Stage:
         limits = {"sigma": (0.01, 100), "beta_generalized": (0.1, 10), "beta_plateau": (0.1, 10), "factor": (0.05, 4)}
         limits |= {"gaussian": (0, 255), "poisson": (0, 100), "sides": (1, 101)}
         for name, (low, high) in limits.items():
-            if check_range(f"{option}.{name}", getattr(self, name), low, high) is None:
+            if getattr(self, name) is None:
                 raise UserError(f"{option}.{name}=null: give two numbers. A probability of 0 switches a stage off.")
+            check_range(f"{option}.{name}", getattr(self, name), low, high, null=False)
         for side in self.sides:
             check_kernel(f"{option}.sides", side)  # type: ignore[arg-type]
         check_range(f"{option}.jpeg", self.jpeg, 1, 100)

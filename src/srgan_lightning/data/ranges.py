@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from srgan_lightning.utils.errors import UserError
 
 
-def check_range(option: str, value: Sequence[float] | None, low: float, high: float) -> tuple[float, float] | None:
+def check_range(
+    option: str, value: Sequence[float] | None, low: float, high: float, null: bool = True
+) -> tuple[float, float] | None:
     """Return a valid range, or None for None; raise UserError otherwise.
 
-    A valid range is two numbers in ascending order, both from `low` to `high`.
+    A valid range is two numbers in ascending order, both from `low` to `high`; with `null=False` None is refused.
     """
-    if value is None:
+    if value is None and null:
         return None
     if (
         isinstance(value, str)
@@ -19,7 +21,8 @@ def check_range(option: str, value: Sequence[float] | None, low: float, high: fl
         or not all(isinstance(number, int | float) for number in value)
         or not low <= value[0] <= value[1] <= high
     ):
-        raise UserError(f"{option}={value}: give two numbers from {low:g} to {high:g}, the lower first, or null.")
+        or_null = ", or null" if null else ""
+        raise UserError(f"{option}={value}: give two numbers from {low:g} to {high:g}, the lower first{or_null}.")
     return float(value[0]), float(value[1])
 
 

@@ -236,8 +236,8 @@ class StreamingData(SuperResolutionData):
         super().__init__(**loader)
         if self.cache is not None or self.on_error != "raise":
             raise UserError(
-                "data.cache and data.on_error=skip do not work with data=streaming: make_shards has read every image "
-                "and left out broken ones. Set data.cache=null and data.on_error=raise."
+                "data.cache and data.on_error=skip do not work with data=streaming: shards only have images that "
+                "make_shards could read. Set data.cache=null and data.on_error=raise."
             )
         check_fit(size, fit)
         if size is not None:
