@@ -3,13 +3,15 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
@@ -142,6 +144,23 @@ def test_an_unknown_score_is_reported(networks: list[str], tmp_path: Path) -> No
         train(configuration(tmp_path / "0", [*FINETUNE, *networks, "callbacks.early_stop.monitor=val/lpipz"]))
     with pytest.raises(UserError, match=r"early_stop\.patience=0"):
         EarlyStop("val/swd", "min", 0)
+
+
+@pytest.mark.parametrize("score", ["nan", "inf"])
+def test_a_score_that_is_not_finite_is_named(score: str, capsys: pytest.CaptureFixture[str]) -> None:
+    stop = EarlyStop("val/swd", "min", 3)
+    trainer: Any = SimpleNamespace(
+        state=SimpleNamespace(fn=TrainerFn.FITTING), sanity_checking=False, fast_dev_run=False, should_stop=False,
+        global_step=40, current_epoch=1, is_global_zero=True, callback_metrics={"val/swd": torch.tensor(4.0)},
+        strategy=SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision),
+    )  # fmt: skip
+    stop.on_validation_end(trainer, cast(Any, None))
+    assert not trainer.should_stop
+    trainer.callback_metrics["val/swd"] = torch.tensor(float(score))
+    stop.on_validation_end(trainer, cast(Any, None))
+    assert trainer.should_stop
+    assert f"Stopping at update 40: val/swd is {score}, and the best so far is 4." in (said := capsys.readouterr().out)
+    assert "has not improved" not in said
 
 
 @pytest.mark.slow

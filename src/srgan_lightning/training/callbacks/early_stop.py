@@ -13,7 +13,8 @@ from srgan_lightning.utils.errors import UserError
 class EarlyStop(EarlyStopping):
     """Lightning's `EarlyStopping`, checked after every validation, with a message when it stops a run.
 
-    A resumed run continues the count of validations in its checkpoint, but uses the configured patience.
+    It stops a run at once if the score is NaN or infinite. A resumed run continues the count of validations in its
+    checkpoint, but uses the configured patience.
 
     Args:
         monitor: the score, such as `val/swd`.
@@ -36,7 +37,15 @@ class EarlyStop(EarlyStopping):
             scores = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
             raise UserError(f"callbacks.early_stop.monitor={self.monitor} is not logged: use one of {scores}.")
         super().on_validation_end(trainer, pl_module)
-        if self.stopping_reason != EarlyStoppingReason.NOT_STOPPED and trainer.is_global_zero:
+        if not trainer.is_global_zero:
+            return
+        if self.stopping_reason == EarlyStoppingReason.NON_FINITE_METRIC:
+            current = float(trainer.callback_metrics[self.monitor])
+            LOG.info(
+                "Stopping at update %s: %s is %s, and the best so far is %.4g.",
+                trainer.global_step, self.monitor, current, float(self.best_score),
+            )  # fmt: skip
+        elif self.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
             LOG.info(
                 "Stopping at update %s: %s has not improved on %.4g in the last %s validations "
                 "(callbacks.early_stop.patience=%s).",
