@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -16,6 +17,8 @@ from srgan_lightning.report import main
 from srgan_lightning.runs.reading import Run, find_runs
 from srgan_lightning.tools.report.curves import draw_curves
 from srgan_lightning.tools.report.pareto import compromise, pareto_front
+from srgan_lightning.tools.report.validation import Image as ValidationImage
+from srgan_lightning.tools.report.validation import largest_error_crop
 from srgan_lightning.train import train
 from tests.conftest import TINY_FACES, TINY_SRGAN
 
@@ -236,6 +239,15 @@ def test_a_title_is_right_above_its_legend(terms: tuple[str, ...]) -> None:
     assert len(axes.get_legend().get_texts()) == len(names)
     gap = axes.title.get_window_extent().y0 - axes.get_legend().get_window_extent().y1
     assert -1 < gap * 72 / figure.dpi < 8  # points
+
+
+def test_a_small_image_does_not_shrink_the_crop_of_others() -> None:
+    small = ValidationImage("small", torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 16, 16))
+    large = ValidationImage("large", torch.zeros(1, 3, 24, 24), torch.zeros(1, 3, 96, 96))
+    large.hr[:, :, 24:88, 16:80] = 1  # on the grid of an eighth of 64
+    for images in ([small, large], [large, small]):
+        crop = largest_error_crop(images)
+        assert (crop.image.name, crop.top, crop.left, crop.side) == ("large", 24, 16, 64)
 
 
 def test_folders_without_a_run_are_reported(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from srgan_lightning.tools.report.perception import Choice, Perception, measure_
 from srgan_lightning.tools.report.style import save_figure
 from srgan_lightning.tools.report.sweep_figure import draw_sweep
 from srgan_lightning.tools.report.tables import best_for, front_of, table, to_csv, to_markdown
-from srgan_lightning.tools.report.validation import Image, telling_crop, validation_images
+from srgan_lightning.tools.report.validation import Image, largest_error_crop, validation_images
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.files import write_atomically
 from srgan_lightning.utils.markdown import markdown_text
@@ -109,7 +109,7 @@ def crops(runs: list[Run], images: list[Image], device: torch.device) -> dict[st
     """Return the same crop (3, side, side) of HR, bicubic and each run's SR, by title; empty if there are no images."""
     if not images:
         return {}
-    crop = telling_crop(images)
+    crop = largest_error_crop(images)
     scale = runs[0].scale
     weights = {"bicubic": "bicubic"} | {f"{run.name}\n{run.label}": str(run.artifact) for run in runs}
     strip = {f"truth\n{crop.image.name}": crop.of(crop.image.hr)}

@@ -98,12 +98,17 @@ class Crop(NamedTuple):
         return picture[0, :, self.top : self.top + self.side, self.left : self.left + self.side].clamp(0, 1)
 
 
-def telling_crop(images: list[Image], side: int = 64) -> Crop:
-    """Return the square in which bicubic has the largest error, because runs differ most there."""
+def largest_error_crop(images: list[Image], max_side: int = 64) -> Crop:
+    """Return the square in which bicubic has the largest error, because runs differ most there.
+
+    Args:
+        images: at least one image.
+        max_side: side of the square in HR pixels; in a smaller image it is the shorter side of the image.
+    """
     found: list[tuple[float, Crop]] = []
     for image in images:
         height, width = image.hr.shape[-2:]
-        side = min(side, height, width)
+        side = min(max_side, height, width)
         bicubic = resize_bicubic(image.lr, (height, width))
         lost = F.avg_pool2d((image.hr - bicubic).abs().mean(dim=1), side, stride=max(side // 8, 1))[0]
         best = int(torch.argmax(lost))
