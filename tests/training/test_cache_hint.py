@@ -13,10 +13,11 @@ from srgan_lightning.data.synthetic.datamodule import SyntheticData
 from srgan_lightning.training.build import build_model
 from srgan_lightning.training.callbacks import cache_hint
 from srgan_lightning.training.callbacks.cache_hint import MEASURED, WARMUP, CacheHint, epochs_left
-from tests.conftest import TINY_SRGAN
+from tests.conftest import TINY, TINY_SRGAN
 
 MANY = {"max_steps": 1000, "max_epochs": -1, "num_training_batches": 10, "global_step": 60, "current_epoch": 6}
-MODULE = cast(Any, None)
+SRRESNET, SRGAN = ["experiment=paper_srresnet", *TINY], ["experiment=quickstart", *TINY_SRGAN]
+MODULE = cast(Any, SimpleNamespace(updates_per_epoch=10))
 
 
 def trainer_of(data: Any, **facts: Any) -> Any:
@@ -81,5 +82,23 @@ def test_every_module_adds_the_hint(configure: Callable[..., DictConfig]) -> Non
     assert not StreamingData.cacheable
     module = build_model(configure("experiment=quickstart", *TINY_SRGAN))
     assert any(isinstance(callback, CacheHint) for callback in module.configure_callbacks())
-    assert epochs_left(trainer_of(None)) == 94
     assert WARMUP + MEASURED < 100
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs"),
+    [
+        (SRRESNET, 940 / 10),
+        # In stage one, Lightning also updates after the last batch of an epoch: batches 4, 8 and 10.
+        ([*SRRESNET, "trainer.accumulate_grad_batches=4"], 940 / 3),
+        # In stage two, an update may span two epochs.
+        ([*SRGAN, "model.accumulate_grad_batches=4"], 4 * 940 / 10),
+        ([*SRGAN, "model.discriminator_updates=3", "model.accumulate_grad_batches=2"], 3 * 2 * 940 / 10),
+        ([*SRGAN, "model.discriminator_interval=2"], 940 / 10),
+    ],
+)
+def test_epochs_are_counted_in_batches(configure: Callable[..., DictConfig], options: list[str], epochs: float) -> None:
+    cfg = configure(*options)
+    module: Any = build_model(cfg)
+    module.trainer = trainer_of(None, accumulate_grad_batches=cfg.trainer.accumulate_grad_batches)
+    assert epochs_left(module.trainer, module) == pytest.approx(epochs)

@@ -1,6 +1,7 @@
 """Base module of both stages: the generator, validation by the metric protocol, and metadata of checkpoints."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -117,6 +118,11 @@ class SuperResolutionModule(lightning.LightningModule):
     def accumulating(self) -> bool:
         """Whether gradients are accumulating for an update."""
         return lightning_internals.accumulates(self.trainer)
+
+    @property
+    def updates_per_epoch(self) -> float:
+        """The number of generator updates in an epoch; Lightning also updates after the last batch of an epoch."""
+        return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
 
     def on_validation_model_zero_grad(self) -> None:
         if not self.accumulating:

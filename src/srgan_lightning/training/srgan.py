@@ -92,6 +92,11 @@ class SRGAN(SuperResolutionModule):
     def accumulating(self) -> bool:
         return self.turns.taken > 0  # an accumulation may span two epochs
 
+    @property
+    def updates_per_epoch(self) -> float:
+        """The number of generator updates in an epoch in which the discriminator learns; may be a fraction."""
+        return self.trainer.num_training_batches / (self.turns.batches * self.turns.updates)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["accumulated"] = self.turns.taken

@@ -38,14 +38,14 @@ class CacheHint(Callback):
         if len(self.works) < WARMUP + MEASURED:
             self.works.append(self.ended - self.started)
             if len(self.works) == WARMUP + MEASURED and trainer.is_global_zero:
-                self._speak(trainer)
+                self._speak(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.ended = None  # the time of a validation does not count as waiting for data
 
-    def _speak(self, trainer: Trainer) -> None:
+    def _speak(self, trainer: Trainer, module: Any) -> None:
         data: Any = getattr(trainer, "datamodule", None)
-        if not offers_cache(data) or epochs_left(trainer) < EPOCHS:
+        if not offers_cache(data) or epochs_left(trainer, module) < EPOCHS:
             return
         wait, work = (statistics.median(seconds[WARMUP:] or [0.0]) for seconds in (self.waits, self.works))
         if wait >= WAITING * (wait + work):
@@ -61,12 +61,16 @@ def offers_cache(data: Any) -> bool:
     return getattr(data, "cacheable", False) and data.cache is None
 
 
-def epochs_left(trainer: Trainer) -> float:
-    """Return the number of epochs left; infinite if neither updates nor epochs are limited."""
-    batches = trainer.num_training_batches
+def epochs_left(trainer: Trainer, module: Any) -> float:
+    """Return the number of epochs left; infinite if neither updates nor epochs are limited.
+
+    Args:
+        trainer: the trainer, in its training.
+        module: the `SuperResolutionModule` that it trains.
+    """
     ends = []
     if trainer.max_steps > 0:
-        ends.append((trainer.max_steps - trainer.global_step) / max(batches, 1))
+        ends.append((trainer.max_steps - trainer.global_step) / module.updates_per_epoch)
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
         ends.append(trainer.max_epochs - trainer.current_epoch)
     return min(ends, default=float("inf"))
