@@ -192,8 +192,9 @@ def test_a_term_that_dominates_the_others_is_named(configure: Configure) -> None
     train(cfg)
     assert "the perceptual term dominates all others" in log_of(cfg)
     assert "Lower loss.perceptual" in log_of(cfg)
-    assert not list(term_faults({"pixel": 1.0, "perceptual": 0.1, "total_variation": 1e-9}, 0))  # as loss=all_terms
-    assert not list(term_faults({"pixel": 1.0}, 0))
+    usual = {"pixel": 1.0, "perceptual": 0.1, "total_variation": 1e-9}  # as with loss=all_terms
+    assert not list(term_faults(usual, "linear", 0))
+    assert not list(term_faults({"pixel": 1.0}, "bce", 0))
 
 
 @pytest.mark.faults

@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 from omegaconf import DictConfig, OmegaConf
 
+from srgan_lightning.losses.adversarial import KINDS, AdversarialLoss
 from srgan_lightning.training.callbacks.health_rules import (
     Fault,
     discriminator_faults,
@@ -24,9 +26,9 @@ def every_fault() -> Iterator[Fault]:
         yield from network_faults({name: 1e-3}, {name: 0.9}, 1)
     yield from discriminator_faults(0.99, 0.01, 1.0, 200)
     for term in ("pixel", "perceptual", "adversarial", "total_variation", "grid"):
-        yield from term_faults({term: 0.0}, 1)
-        yield from term_faults({term: 1e6, "other": 1.0}, 1)
-    yield from term_faults({"perceptual": 1e-9, "pixel": 1.0}, 1)
+        yield from term_faults({term: 0.0}, "linear", 1)
+        yield from term_faults({term: 1e6, "other": 1.0}, "bce", 1)
+    yield from term_faults({"perceptual": 1e-9, "pixel": 1.0}, "bce", 1)
     yield from picture_faults(50.0, (2.0, 1.0))
 
 
@@ -60,3 +62,19 @@ def test_the_options_that_are_named_exist(configure: Configure, name: str) -> No
 def test_the_advice_names_these_options(name: str, options: list[str]) -> None:
     for option in options:
         assert option in FAULTS[name].words
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_a_loss_with_a_vanishing_gradient_gets_the_advice_to_change_it(kind: str) -> None:
+    """A confident discriminator leaves the generator a gradient with every kind but `linear`."""
+    logits = torch.tensor([-200.0, -200.0], requires_grad=True)
+    AdversarialLoss(kind).generator(logits, real=torch.tensor([200.0, 200.0])).backward()  # type: ignore[no-untyped-call]
+    vanishes = not logits.grad.any()  # type: ignore[union-attr]
+    (fault,) = term_faults({"adversarial": 0.0}, kind, 1)
+    assert vanishes == (kind == "linear")
+    assert ("loss.adversarial_kind=bce" in fault.words) == vanishes
+
+
+def test_the_change_of_the_discriminator_is_that_of_a_generator_update() -> None:
+    """`model.discriminator_updates` of its updates may be in it."""
+    assert "its weights change by 90% of their norm in one generator update" in FAULTS["discriminator exploding"].words

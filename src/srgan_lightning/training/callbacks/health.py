@@ -27,7 +27,8 @@ class Health(Callback):
     Each warning is given once, and again only if its problem disappeared in between. `health/gradient_<term>` is the
     norm of a weighted loss term's gradient with respect to SR. The adversarial term costs a backward pass through the
     discriminator, and the perceptual one through VGG; no term costs one through the generator.
-    `health/update_<network>` is the norm of an update divided by the norm of the weights. `health/d_real` and
+    `health/update_<network>` is the norm of the change in one generator update divided by the norm of the weights. For
+    the discriminator, this is the change by all of its `model.discriminator_updates`. `health/d_real` and
     `health/d_fake` are means of D(HR) and D(SR), see `Opinion`. Training is not affected: the weights are
     bit-identical with and without this callback.
 
@@ -71,6 +72,7 @@ class Health(Callback):
         kept = self.before if self.before.keys() == self.networks.keys() else {}
         self.before = {name: [weight.to(pl_module.device) for weight in weights] for name, weights in kept.items()}
         self.scaler = getattr(trainer.precision_plugin, "scaler", None)
+        self.adversarial_kind = cast(Any, loss).gan.kind
         self.hook = loss.register_forward_hook(self._measure_terms)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -147,7 +149,10 @@ class Health(Callback):
         updates = {name: values[key] for name in self.networks if (key := f"health/update_{name}") in values}
         rates = {name: self.rates[name] for name in updates}
         gradients = {name: values[f"health/gradient_{name}"] for name in self.gradients}
-        faults = [*network_faults(rates, updates, self.interval), *term_faults(gradients, self.interval)]
+        faults = [
+            *network_faults(rates, updates, self.interval),
+            *term_faults(gradients, self.adversarial_kind, self.interval),
+        ]
         if "health/d_real" in values:
             faults += self._discriminator_faults(values["health/d_real"], values["health/d_fake"])
         now = {fault.name for fault in faults}

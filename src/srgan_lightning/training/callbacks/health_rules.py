@@ -7,8 +7,8 @@ from typing import NamedTuple
 D_WINS = 0.95
 #: A warning is given if the discriminator wins in at least this share of the measurements of `patience` updates.
 WINNING_SHARE = 0.8
-#: Largest norm of an update relative to the norm of the weights, without a warning. Adam with usable learning rates
-#: gives 1e-4 to 1e-2.
+#: Largest norm of the change in one generator update, relative to the norm of the weights, without a warning. Adam with
+#: usable learning rates gives 1e-4 to 1e-2.
 EXPLODING = 0.3
 #: Largest gradient of a loss term relative to the sum of all others, without a warning.
 DOMINATES = 1000.0
@@ -33,7 +33,7 @@ def network_faults(rates: dict[str, float], updates: dict[str, float], interval:
 
     Args:
         rates: learning rate by network.
-        updates: norm of an update divided by that of the weights, by network.
+        updates: norm of the change in one generator update divided by that of the weights, by network.
         interval: patience in updates, for faults that can occur in a single update by chance.
     """
     for name, rate in rates.items():
@@ -50,10 +50,10 @@ def network_faults(rates: dict[str, float], updates: dict[str, float], interval:
             yield Fault(f"{name} still", interval, words)
         elif ratio > EXPLODING:
             words = (
-                f"the {name} is exploding: one update changes its weights by {ratio:.0%} of their norm (0.01% to 1% is "
-                f"usual). Lower {setting}, now {rate:g}. Or use warm-up (scheduler@model.{name}_scheduler="
-                f"warmup_cosine), or clip gradients (model.{name}_clip=1; for model=srresnet "
-                "trainer.gradient_clip_val=1)."
+                f"the {name} is exploding: its weights change by {ratio:.0%} of their norm in one generator update "
+                f"(0.01% to 1% is usual). Lower {setting}, now {rate:g}. Or use warm-up "
+                f"(scheduler@model.{name}_scheduler=warmup_cosine), or clip gradients (model.{name}_clip=1; "
+                "for model=srresnet trainer.gradient_clip_val=1)."
             )
             yield Fault(f"{name} exploding", interval, words)
 
@@ -91,11 +91,12 @@ def discriminator_faults(real: float, fake: float, share: float, patience: int) 
         yield Fault("discriminator wins", 0, words)
 
 
-def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
+def term_faults(gradients: dict[str, float], adversarial_kind: str, interval: int) -> Iterator[Fault]:
     """Yield faults of loss terms that have no effect, or that dominate all others.
 
     Args:
         gradients: norm of each weighted term's gradient with respect to SR.
+        adversarial_kind: see `AdversarialLoss`.
         interval: patience in updates, for faults that can occur in a single batch by chance.
     """
     for name, norm in gradients.items():
@@ -105,7 +106,7 @@ def term_faults(gradients: dict[str, float], interval: int) -> Iterator[Fault]:
                 f"the {name} term sends no gradient to the generator: it is cut from the graph (detach, no_grad), or "
                 f"its gradient vanishes. Fix the loss, or turn the term off with loss.{name}=0."
             )
-            if name == "adversarial":
+            if name == "adversarial" and adversarial_kind == "linear":
                 words += " The sigmoid of a confident discriminator has no gradient: use loss.adversarial_kind=bce."
             yield Fault(f"{name} silent", 0, words)
         elif norm > DOMINATES * others > 0:
