@@ -10,6 +10,7 @@ from srgan_lightning.benchmark import PARTS, main
 from srgan_lightning.inference.batchnorm_fusion import fold_batchnorm
 from srgan_lightning.metrics.psnr_ssim import psnr_ssim
 from srgan_lightning.tools.benchmark.evaluate import plain_scores
+from srgan_lightning.tools.benchmark.run import precisions_of
 from srgan_lightning.tools.benchmark.table import results_table
 from srgan_lightning.tools.benchmark.timing import result
 from srgan_lightning.utils import bf16
@@ -92,6 +93,29 @@ def test_the_cost_against_size_is_reported(tmp_path: Path) -> None:
     report = json.loads(path.read_text())
     assert {"data.batch_size", "data.crop"} < {row["option"] for row in report["scaling"]}
     assert {row["precision"] for row in [*report["scaling"], *report["results"]]} == {"32-true"}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize(
+    ("given", "measured"),
+    [
+        ([], {False: ["32-true"], True: ["32-true", "bf16-mixed"]}),
+        (["trainer.precision=auto"], {False: ["32-true"], True: ["bf16-mixed"]}),
+        (["trainer.precision=32-true", "++trainer.precision=16-mixed"], {False: ["16-mixed"], True: ["16-mixed"]}),
+    ],
+)
+def test_the_precision_that_is_asked_for_is_measured(
+    monkeypatch: pytest.MonkeyPatch, bf16: bool, given: list[str], measured: dict[bool, list[str]]
+) -> None:
+    for module in ("tools.benchmark.run", "training.precision"):
+        monkeypatch.setattr(f"srgan_lightning.{module}.fast_bf16", lambda device: (bf16, "planted"))
+    assert precisions_of(torch.device("cpu"), given) == measured[bf16]
+
+
+def test_a_precision_that_cannot_be_measured_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--device", "cpu", "--quick", "trainer.precision=16-true"]) == 1
+    advice = "trainer.precision=16-true: use one of auto, 32-true, bf16-mixed, 16-mixed."
+    assert advice in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_table_has_a_column_for_each_precision() -> None:

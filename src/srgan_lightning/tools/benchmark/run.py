@@ -19,7 +19,9 @@ from srgan_lightning.tools.benchmark.setup import configure, draw_celeba
 from srgan_lightning.tools.benchmark.small_images import small_images
 from srgan_lightning.tools.benchmark.timing import Result
 from srgan_lightning.tools.benchmark.train_step import train_step
+from srgan_lightning.training.precision import AUTO, fastest_precision
 from srgan_lightning.utils.bf16 import fast_bf16
+from srgan_lightning.utils.errors import UserError
 
 FILES = 512  # number of training files in the drawn data set
 
@@ -87,11 +89,19 @@ def measure(
 
 
 def precisions_of(device: torch.device, overrides: Sequence[str]) -> list[str]:
-    """Return the precisions to measure: the one on the command line, else float32, and bf16 if hardware has it."""
-    given = [word.partition("=")[2] for word in overrides if word.startswith("trainer.precision=")]
-    if given and given[-1] in TYPES:
-        return [given[-1]]
-    return ["32-true", *(["bf16-mixed"] if fast_bf16(device)[0] else [])]
+    """Return the precisions to measure: the one on the command line, else float32, and bf16 if hardware has it.
+
+    Raises:
+        UserError: the precision on the command line is not one of training.
+    """
+    words = [word.lstrip("+").partition("=") for word in overrides]
+    given = [precision for option, _, precision in words if option == "trainer.precision"]
+    if not given:
+        return ["32-true", *(["bf16-mixed"] if fast_bf16(device)[0] else [])]
+    precision = fastest_precision([device])[0] if given[-1] == AUTO else given[-1]
+    if precision not in TYPES:
+        raise UserError(f"trainer.precision={precision}: use one of {AUTO}, {', '.join(TYPES)}.")
+    return [precision]
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
