@@ -93,7 +93,7 @@ def test_every_fault_of_a_folder_is_named(folder: Path) -> None:
         "mode": {("train", name) for name in ("alpha.png", "palette.png", "cmyk.jpg", "deep.png")},
         "orientation": {("train", "turned.jpg")},
         "not_divisible": {("val", "odd.png"), ("val", "tiny.png")},
-        "ignored": {("train", "train")},
+        "ignored": {("train", "clip.mov")},
     }
 
 
@@ -198,6 +198,22 @@ def test_the_table_counts_the_files_that_it_omits(capsys: pytest.CaptureFixture[
     assert "a = b = c and 1 more: 4 times the same picture" in told
     assert "e, f: 2 different sizes" in told
     assert "│ train │ 4     │ more than once" in told
+
+
+def test_files_of_an_unknown_suffix_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.mov", "b.MOV", "c.mov", "d.mov", "notes.txt"):
+        (folder / "train" / name).touch()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        report = check_data(compose("check_data", [f"data.train_dir={folder}/train"]))
+    capsys.readouterr()
+    print_report(Console(width=400), report)
+    assert "│ train │ 5     │ unknown image suffix" in capsys.readouterr().out
+    ignored = {finding["detail"]: finding["files"] for finding in report["findings"]}
+    paths = [f"{folder}/train/{name}" for name in ("a.mov", "b.MOV", "c.mov", "d.mov")]
+    assert {detail: list(files) for detail, files in ignored.items()} == {
+        "4 .mov": paths,
+        "1 .txt": [f"{folder}/train/notes.txt"],
+    }
 
 
 def test_real_photos_are_neither_enlarged_nor_alike(shared: Callable[[str], Path]) -> None:

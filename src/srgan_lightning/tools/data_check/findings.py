@@ -50,7 +50,7 @@ class Finding:
     Args:
         kind: a key of `KINDS`.
         split: `train`, `val`, `test`, several joined by `+`, or empty if it is unknown.
-        files: the affected files; for `partition` the line, and for `ignored` the folder.
+        files: the affected files; for `partition` the line.
         detail: details such as sizes.
     """
 

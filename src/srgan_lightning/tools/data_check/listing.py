@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -21,7 +21,7 @@ from srgan_lightning.data.celeba import (
 )
 from srgan_lightning.data.datamodule import Split, SuperResolutionData
 from srgan_lightning.data.folder import FolderData, PairedData, pair_key
-from srgan_lightning.imaging.reading import files_below, find_images
+from srgan_lightning.imaging.reading import SUFFIXES, files_below, find_images
 from srgan_lightning.tools.data_check.files import Item
 from srgan_lightning.tools.data_check.findings import Finding
 from srgan_lightning.utils.errors import UserError
@@ -51,11 +51,12 @@ def list_items(data: SuperResolutionData, stack: ExitStack) -> tuple[list[Item],
 
 def _images(folder: str, setting: str, split: Split, findings: list[Finding]) -> list[Path]:
     found = find_images(folder, setting)
-    others = Counter(path.suffix.lower() for path in files_below(folder)) - Counter(
-        path.suffix.lower() for path in found
-    )
-    for suffix, count in sorted(others.items()):
-        findings.append(Finding("ignored", split, (folder,), f"{count} {suffix or 'without ending'}"))
+    others: dict[str, list[str]] = defaultdict(list)
+    for path in files_below(folder):
+        if path.suffix.lower() not in SUFFIXES:
+            others[path.suffix.lower()].append(str(path))
+    for suffix, paths in sorted(others.items()):
+        findings.append(Finding("ignored", split, tuple(paths), f"{len(paths)} {suffix or 'without ending'}"))
     return found
 
 
