@@ -103,6 +103,7 @@ def assert_one_paragraph(code: int, text: str, *words: str) -> None:
         assert word in text
 
 
+@pytest.mark.slow
 def test_an_own_generator_asks_for_its_class(command: Callable[..., Any]) -> None:
     code, text = command("experiment=quickstart", "model/generator=own")
     assert_one_paragraph(code, text, "model.generator._target_ is not set: set model.generator._target_=MODULE.CLASS")

@@ -17,8 +17,8 @@ Size = tuple[int, int, int]  # batch, height, width
 #: Batch, height and width of LR for the check. Some sides are odd, and some are smaller than the 9x9 kernels.
 #: All differ from the traced sides.
 CHECKED_SIZES = ((1, 17, 31), (2, 32, 48), (3, 5, 7))
-#: Side of LR in the files of networks with windows, raised if the network needs a larger one or a multiple. Tracing
-#: turns the windows into constants, so such a file accepts one image of exactly this size.
+#: Side of LR in the files of networks with a fixed side (see `fixed_side`), raised if the network needs a larger one or
+#: a multiple. Tracing turns windows, for example, into constants, so such a file accepts one image of this size only.
 FIXED_SIDE = 64
 #: Largest allowed difference from torch in float32, for values of SR in about 0..1, by precision of the file.
 TOLERANCES = {"32": 1e-4, "fp16": 1 / 255}

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 PREFIX = "network."
 #: Hyperparameters that hold the size of attention windows. Tiles must be aligned to these windows.
 WINDOWS = ("window_size", "split_size")
-#: Hyperparameters that hold the width of a network.
-WIDTHS = ("num_filters", "num_feat", "embed_dim")
 
 
 class SpandrelGenerator(SRModule):
