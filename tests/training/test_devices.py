@@ -72,16 +72,22 @@ def test_no_float64_goes_to_the_device(photos: Callable[..., Path]) -> None:
 
 def _count_workers(rank: int, store: str, cores: list[set[int]], results: Any) -> None:
     os.sched_getaffinity = lambda _: cores[rank]
-    torch.distributed.init_process_group("gloo", store=FileStore(store, 2), rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", store=FileStore(store, len(cores)), rank=rank, world_size=len(cores))
     data = SyntheticData(8, 2, 64, degradation=Blur(4, 5), batch_size=2)
-    data.trainer = SimpleNamespace(world_size=2, num_devices=2, node_rank=0, global_rank=rank)  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(world_size=len(cores), num_devices=len(cores), node_rank=0, global_rank=rank)  # type: ignore[assignment]
     data.setup("fit")
     results.put(data.workers)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
 @pytest.mark.parametrize(
-    ("cores", "workers"), [([{*range(8)}, {*range(8, 16)}], 7), ([{*range(16)}, {*range(16)}], 7), ([{0}, {0}], 1)]
+    ("cores", "workers"),
+    [
+        ([{*range(8)}, {*range(8, 16)}], 7),
+        ([{*range(16)}, {*range(16)}], 7),
+        ([{0}, {0}], 1),
+        ([{*range(3)}] * 4, 1),  # more processes than cores
+    ],
 )
 def test_cores_that_a_process_has_to_itself_are_not_divided(
     tmp_path: Path, cores: list[set[int]], workers: int
@@ -90,11 +96,12 @@ def test_cores_that_a_process_has_to_itself_are_not_divided(
     fork = multiprocessing.get_context("fork")
     results = fork.Queue()
     processes = [
-        fork.Process(target=_count_workers, args=(rank, str(tmp_path / "store"), cores, results)) for rank in range(2)
+        fork.Process(target=_count_workers, args=(rank, str(tmp_path / "store"), cores, results))
+        for rank in range(len(cores))
     ]
     for process in processes:
         process.start()
-    assert [results.get(timeout=60) for _ in processes] == [workers, workers]
+    assert [results.get(timeout=60) for _ in processes] == [workers] * len(cores)
     for process in processes:
         process.join()
 

@@ -30,6 +30,8 @@ ADVICE = (
     "It is damaged, or was not written by a training of this package. Resume from another checkpoint (ckpt_path=last "
     "skips such files), or load only its generator with model.init_from."
 )
+#: Options of an optimiser that only select the implementation of its step. A resumed run uses its own.
+IMPLEMENTATION = ("fused", "foreach")
 
 
 def check_resumable(checkpoint: Any, path: Any) -> None:
@@ -100,8 +102,8 @@ def check_states(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
 def follow_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     """Check an optimiser's state before it is loaded, and return it with this run's `fused` and `foreach`.
 
-    These two only select the implementation of a step. A fused optimiser handles the gradient scaler of 16-mixed
-    itself, and would fail with parameter groups of an optimiser that is not fused.
+    A fused optimiser handles the gradient scaler of 16-mixed itself, and would fail with parameter groups of an
+    optimiser that is not fused.
 
     Raises:
         UserError: the moments have other shapes than the weights, or a value has a wrong type.
@@ -112,7 +114,7 @@ def follow_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[s
             raise UserError(
                 f"ckpt_path cannot be resumed from: an optimiser's moments do not match its weights. {ADVICE}"
             )
-    ours = {key: optimizer.defaults[key] for key in ("fused", "foreach") if key in optimizer.defaults}
+    ours = {key: optimizer.defaults[key] for key in IMPLEMENTATION if key in optimizer.defaults}
     for group, mine in zip(state["param_groups"], optimizer.param_groups, strict=True):
         found = _difference(mine, {**group, "params": []}, "optimizer_states")
         if found:

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from srgan_lightning.data.datamodule import SuperResolutionData, check_seed
-from srgan_lightning.runs.checkpoint_checks import restoring
+from srgan_lightning.runs.checkpoint_checks import IMPLEMENTATION, restoring
 from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.log import LOG
 from srgan_lightning.runs.provenance import describe_start, record_configuration, record_start
@@ -110,10 +110,13 @@ def begin(
         record_configuration(run, cfg)
         start = describe_start(cfg, data, run.checkpoint)
         for difference in record_start(run, start):
-            unused = (
-                " (without effect: the optimiser continues as in its checkpoint)" if "_optimizer." in difference else ""
-            )
-            LOG.info("Resuming with %s%s", difference, unused)
+            used = "_optimizer." not in difference or any(f"_optimizer.{x}:" in difference for x in IMPLEMENTATION)
+            if not run.checkpoint:
+                LOG.info("Starting again with %s", difference)
+            elif used:
+                LOG.info("Resuming with %s", difference)
+            else:
+                LOG.info("Resuming with %s (without effect: the optimiser continues as in its checkpoint)", difference)
     log_config(trainer.loggers, cfg)
     for logger in trainer.loggers:
         if isinstance(logger, RunCSVLogger):

@@ -18,7 +18,7 @@ def usable_cores() -> int:
 
 
 def share_of_cores(machine: int) -> int:
-    """Return the number of cores that are this process's share. A single process gets all its cores.
+    """Return the number of cores that are this process's share, at least 1. A single process gets all its cores.
 
     Each core is divided among the processes on the same machine that may run on it. Cores to which SLURM or torchrun
     binds one process alone are not divided.
@@ -36,4 +36,4 @@ def share_of_cores(machine: int) -> int:
     everyone: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(everyone, mine)
     rivals = [cores for other, cores in everyone if other == machine]
-    return int(sum(Fraction(1, sum(core in cores for cores in rivals)) for core in mine[1]))
+    return max(1, int(sum(Fraction(1, sum(core in cores for cores in rivals)) for core in mine[1])))
