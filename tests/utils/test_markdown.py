@@ -6,7 +6,7 @@ import markdown
 
 from srgan_lightning.utils.markdown import MAX_CHARACTERS, markdown_table, markdown_text
 
-HOSTILE = "a|b <script>c</script> [d](e) *f* `g`\nh"
+HOSTILE = "a|b <script>c</script> [d](e) *f* `g`\nh _i_ __j__ k_l https://m.n WWW.o.p"
 
 
 class Cells(HTMLParser):

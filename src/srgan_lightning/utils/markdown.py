@@ -9,11 +9,13 @@ MAX_CHARACTERS: Final = 2000
 
 
 def markdown_text(value: Any) -> str:
-    """Format a value as one line of text without markup, cut to `MAX_CHARACTERS`."""
+    """Format a value as one line of text without markup and links, cut to `MAX_CHARACTERS`."""
     text = " ".join(str(value).split())
     if len(text) > MAX_CHARACTERS:
         text = f"{text[:MAX_CHARACTERS]}..."
-    return html.escape(re.sub(r"([\\`*\[\]|~$])", r"\\\1", text), quote=False)
+    # GitHub takes an underscore within a word literally, but makes links of bare addresses.
+    text = html.escape(re.sub(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text), quote=False)
+    return re.sub(r"(?i)://|www\.", lambda found: found[0].replace(":", "&#58;").replace(".", "&#46;"), text)
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:

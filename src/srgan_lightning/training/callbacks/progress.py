@@ -51,7 +51,7 @@ class RunProgress(ProgressBar):
             return
         total: float | None = trainer.max_steps if trainer.max_steps != -1 else None
         if total is None and trainer.max_epochs not in (None, -1):
-            total = trainer.max_epochs * trainer.num_training_batches
+            total = int(trainer.max_epochs * pl_module.updates_per_epoch)  # type: ignore[operator]
         self.task = self.bar.add_task("train", total=total, completed=trainer.global_step, shown="")
         self.validation = self.bar.add_task("validate", total=None, visible=False, shown="")
         self.bar.start()
