@@ -2,7 +2,7 @@
 
 torch's generators differ between devices, and give an image other numbers in another batch. Here every number is a hash
 of the image's `degradation_u`, a name and, for noise, the pixel's position. So a number does not depend on the batch,
-on earlier draws, or on stages that are switched off.
+on earlier draws, or on steps that are switched off.
 """
 
 import math
@@ -46,8 +46,9 @@ class CounterRNG:
 
         Args:
             name: name of the noise field.
-            rows: (B, H) row indices below 65536; equal indices get equal numbers.
-            columns: (B, W) column indices, likewise.
+            rows: (B, H) row indices below 65536.
+            columns: (B, W) column indices below 65536. Within a channel of an image, pixels with the same row and
+                column index get the same number.
             channels: number of channels C.
 
         Returns:

@@ -39,7 +39,7 @@ def poisson_noise(images: Tensor, normal: Tensor) -> Tensor:
     """Return the noise of photon counting, with 256 photons for white.
 
     Real-ESRGAN uses as many photons as the image has different levels, rounded up to a power of two. That is 256 for
-    most images. But at a power of two, one level more, which rounding can cause, doubles the number.
+    most images. But a rounding difference can add a level and so double the number, as from 128 levels to 129.
 
     Here the photon counts are computed from normal numbers, with the first two terms of the Cornish-Fisher expansion.
     The counts nearly have the mean, variance and skewness of the Poisson distribution. No Poisson sampler is needed, so

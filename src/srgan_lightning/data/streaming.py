@@ -53,7 +53,7 @@ class Shards:
     Args:
         url: a folder, or a URL in an object store such as s3://bucket/shards/val.
         setting: the option that named the folder, for error messages.
-        size: (height, width) to which `read` crops or resizes images, or None for their own size.
+        size: (height, width) to which `decode` crops or resizes images, or None for their own size.
         fit: how to reach `size`; see `CelebA`.
 
     Raises:
@@ -164,8 +164,9 @@ class ShardStream(StreamingDataset):  # type: ignore[misc]
 class ShardLoader(StreamingDataLoader):  # type: ignore[misc]
     """litdata's loader, with a start position that the caller sets.
 
-    litdata counts an epoch when an iterator is exhausted. This count would be wrong here: Lightning discards some
-    iterators without using them, and stops others after the last batch of the epoch, before they are exhausted.
+    litdata counts an epoch when an iteration starts, and keeps a restored position until an iterator is exhausted. Both
+    would be wrong here: Lightning discards some iterators without using them, and stops others after the last batch of
+    the epoch, before they are exhausted.
 
     Args:
         stream: the samples.

@@ -14,7 +14,7 @@ from srgan_lightning.utils.errors import UserError
 Pixels = NDArray[Any]  # (H, W, channels), uint8 or uint16
 
 # Tags that are not copied with the EXIF: those about the storage of the pixels in the original file, such as sizes,
-# strips, tiles and thumbnails, and embedded XMP, IPTC, Photoshop and ICC blocks.
+# orientation, strips, tiles and thumbnails, and embedded XMP, IPTC, Photoshop and ICC blocks.
 STORAGE_TAGS = [*range(254, 260), 262, 266, *range(273, 275), *range(277, 282), 284, 317, 320, *range(322, 326)]
 STORAGE_TAGS += [338, 339, 347, 513, 514, *range(529, 533), 700, 33723, 34377, 34675]
 EXIF_IFD, EXIF_WIDTH, EXIF_HEIGHT = 0x8769, 0xA002, 0xA003

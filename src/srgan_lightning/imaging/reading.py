@@ -77,7 +77,7 @@ class EncodedSource(ImageSource, Protocol):
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """Convert a PIL image of any mode to uint8 RGB (3, H, W); 16 bits are rounded to 8."""
+    """Convert a PIL image of any mode that PIL converts to RGB to uint8 RGB (3, H, W); 16 bits are rounded to 8."""
     if image.mode.startswith("I"):  # PIL would clip values above 255
         image = Image.fromarray(np.round(np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
     pixels = np.array(image.convert("RGB"))  # a copy: PIL's own buffer is read-only
@@ -167,7 +167,7 @@ def decode(data: bytes, name: str) -> Tensor:
         name: its name in error messages.
 
     Raises:
-        UserError: it is not an image, or is truncated.
+        UserError: it is not an image, is truncated, or is larger than `MAX_PIXELS`.
     """
     with opened(io.BytesIO(data), name) as image:
         plain = image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1

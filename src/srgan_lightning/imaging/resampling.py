@@ -1,7 +1,7 @@
 """Resize batches of images of different sizes, each image by its own factor.
 
-Each image lies at the top left of a common canvas. The rest of the canvas repeats the image's last row and column, as
-filters and JPEG extend an image. So the result for an image does not depend on the size of the canvas.
+Each image lies at the top left of a common canvas. The rest of the canvas repeats the image's last row and column.
+Filters and JPEG extend an image in the same way, so the result for an image does not depend on the size of the canvas.
 """
 
 import torch
@@ -51,7 +51,8 @@ def resize(
         new_size: (B, 2) heights and widths of the results.
         canvas: height and width of the result's canvas.
         mode: (B,) indices of `MODES`.
-        antialias: widen the bilinear and bicubic kernels when shrinking, as PIL does.
+        antialias: widen the bilinear and bicubic kernels when shrinking, as PIL does. The bicubic kernel then also has
+            a = -0.5 as in PIL, instead of -0.75.
 
     Returns:
         (B, C, *canvas), not clamped. The rest of the canvas repeats each image's last row and column.

@@ -18,8 +18,8 @@ TOLERANCE = 1e-4
 def fold_batchnorm(generator: Network) -> Network:
     """Return a copy in eval mode with BatchNorm layers folded away; its output is the same to about 1e-6.
 
-    Folding would break a network that uses the layers of an `nn.Sequential` in another order. Networks of other
-    packages are therefore tested, and copied without folding if the output changes.
+    Folding would break a network that uses the layers of an `nn.Sequential` in another order. Networks other than
+    `Generator` are therefore tested, and copied without folding if the output changes.
     """
     folded = copy.deepcopy(generator).eval()
     found = False

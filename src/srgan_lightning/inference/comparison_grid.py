@@ -92,7 +92,7 @@ def grid_files(path: str, sets: Sequence[str], weights: Sequence[str]) -> list[P
         weights: names or files of generators; each set has one grid per generator.
 
     Returns:
-        Files such as grid_Set5_srresnet-x4.png; folders with the same name get their parents' names too.
+        Files such as grid_Set5_srresnet-x4.png; if two folders have the same name, all get their parents' names too.
     """
     target = Path(path)
     if len(sets) * len(weights) == 1:

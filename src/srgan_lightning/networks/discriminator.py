@@ -48,7 +48,7 @@ class Discriminator(nn.Module):
         if not (1 <= channels <= 1024 and 1 <= grid <= 64 and hidden >= 1 and channels * grid**2 * hidden <= 2**28):
             raise UserError(
                 f"channels={channels}, grid={grid}, hidden={hidden}: a discriminator has 1 to 1024 channels, a grid of "
-                "1 to 64, and 8 x channels x grid x grid x hidden of at most 2^31 (paper: 64, 6, 1024)."
+                "1 to 64, hidden from 1, and 8 x channels x grid x grid x hidden of at most 2^31 (paper: 64, 6, 1024)."
             )
         #: Constructor arguments as plain values; artifacts and checkpoints store them.
         self.arguments = {"channels": channels, "grid": grid, "hidden": hidden}

@@ -111,9 +111,9 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
     """Raise UserError if a batch needs more memory than there is.
 
     The estimate is a lower bound: batches that are refused could not work, but batches that pass may still be too
-    large. For training it counts the two feature maps of HR's size that a step holds at once, in half precision. For
-    validation, which runs in tiles, it counts HR, SR and bicubic of the largest images. For a generator without
-    `hr_features` it counts the three channels of SR.
+    large. For training it counts the two tensors of `hr_features` feature maps of HR's size that a step holds at once,
+    in half precision; a generator without `hr_features` counts as 3, the channels of SR. For validation, which runs in
+    tiles, it counts HR, SR and bicubic of the largest images in float32.
 
     Args:
         data: the data module after `setup`.
@@ -127,7 +127,7 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
         if split == "train" and data.crop is not None:
             height = width = data.crop
         else:
-            # Sizes come from the files' headers. In a source without `sizes` all images have one size, so one is read.
+            # Sizes come from the files' headers. Images of a source without `sizes` usually have one size: read one.
             try:
                 sizes = getattr(source, "sizes", None) or [source.read(0).shape[-2:]]
             except UserError:

@@ -94,7 +94,7 @@ class SRGAN(SuperResolutionModule):
 
     @property
     def updates_per_epoch(self) -> float:
-        """The number of generator updates in an epoch in which the discriminator learns; may be a fraction."""
+        """The number of generator updates per epoch while the discriminator is trained; may be a fraction."""
         return self.trainer.num_training_batches / (self.turns.batches * self.turns.updates)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

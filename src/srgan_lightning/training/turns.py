@@ -20,7 +20,7 @@ class Turn(NamedTuple):
 class Turns:
     """The order of batches in a generator update.
 
-    The first batches are for extra discriminator updates, and the last ones for both networks.
+    The first batches are for extra discriminator updates, if any, and the last ones for both networks.
 
     Args:
         batches: number of batches whose gradients are averaged for one update of a network.
@@ -51,7 +51,7 @@ class Turns:
             discriminator_trains: whether there is an adversarial term and the discriminator is not paused; the same for
                 all batches of one generator update.
         """
-        # In every `interval`-th update, counted from 1, as for logs.
+        # The discriminator learns in every `interval`-th generator update, counted from 1 as for `log_every_n_steps`.
         learns = discriminator_trains and (updates + 1) % self.interval == 0
         further = (self.updates - 1 if learns else 0) * self.batches
         self.taken += 1

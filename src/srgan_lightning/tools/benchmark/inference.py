@@ -21,7 +21,8 @@ def inference(
 ) -> list[Result]:
     """Measure the paper's generator with BatchNorm folded and channels last, against the reference.
 
-    The command `upscale` prepares the generator in the same way, but computes the last layers in tiles.
+    Both also have the bicubic skip, which is not in the paper. The command `upscale` prepares the generator in the same
+    way, but computes the last layers in tiles.
 
     Args:
         device: the device.

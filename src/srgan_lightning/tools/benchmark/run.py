@@ -62,7 +62,7 @@ def measure(
             results.append(fit(configure(root, device, words), device, steps, rounds))
             yield results, scales
     if "input_pipeline" in parts:
-        # Also measure celeba_blur, for which the baseline makes the same images.
+        # Also measure celeba_blur, because the baseline makes the same images as that experiment.
         for words in (overrides, ["experiment=celeba_blur"]):
             cfg = configure(root, device, words)
             caches = [None, "memmap"] if "cache" in cfg.data else [None]
@@ -92,7 +92,7 @@ def precisions_of(device: torch.device, overrides: Sequence[str]) -> list[str]:
     """Return the precisions to measure: the one on the command line, else float32, and bf16 if hardware has it.
 
     Raises:
-        UserError: the precision on the command line is not one of training.
+        UserError: the precision on the command line is unknown.
     """
     words = [word.lstrip("+").partition("=") for word in overrides]
     given = [precision for option, _, precision in words if option == "trainer.precision"]
