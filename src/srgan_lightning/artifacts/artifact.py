@@ -82,7 +82,7 @@ def read_artifact(path: str | Path, network: str = "generator") -> tuple[dict[st
         network: the network that the file must hold, `generator` or `discriminator`.
 
     Raises:
-        UserError: the file is missing, is not an artifact of this package, or holds the other network.
+        UserError: the file is missing or damaged, is not an artifact of this package, or holds the other network.
     """
     weights, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:

@@ -44,7 +44,8 @@ def export(
     If the output differs too much, nothing is written, and an existing file stays.
 
     Args:
-        trained: the generator on the CPU, and its metadata, which is stored in the file.
+        trained: the generator on the CPU, and its metadata, which is stored in the file. `safetensors16` rounds the
+            generator's weights too.
         form: onnx, torch_export, safetensors or safetensors16.
         path: the file; an existing one is replaced.
         precision: 32 or fp16, for weights and arithmetic of an ONNX graph; LR and SR are float32 in both cases.
@@ -55,7 +56,8 @@ def export(
 
     Raises:
         UserError: a package is missing, the file cannot be written, its output differs by at least the tolerance of the
-            precision, or the format does not support the precision.
+            precision, the format or the network does not support the precision, a user's class cannot be exported in
+            this format, or an artifact's name has another suffix.
     """
     path = Path(path)
     writer, suffix = FORMATS[form]
@@ -162,7 +164,7 @@ def write_onnx(trained: Trained, path: Path, precision: str = "32") -> Upscaler:
 
 
 def add_differences(path: Path, differences: Differences) -> None:
-    """Record the differences from torch in an ONNX file's metadata, by size of LR."""
+    """Record the differences from torch on noise in an ONNX file's metadata, by size of LR."""
     import onnx
 
     model = onnx.load_model(path)
@@ -187,7 +189,7 @@ def write_program(trained: Trained, path: Path) -> Upscaler:
 
 
 def write_safetensors(trained: Trained, path: Path) -> Upscaler:
-    """Write an artifact, from a checkpoint or another artifact."""
+    """Write an artifact."""
     save_artifact(path, trained.generator, trained.metadata)
     return load_generator(path)
 

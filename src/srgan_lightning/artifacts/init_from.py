@@ -21,6 +21,8 @@ from srgan_lightning.utils.errors import UserError
 def load_generator_weights(generator: SRModule, path: str) -> None:
     """Load weights into a generator from an artifact, a checkpoint or a bundled model.
 
+    A `SpandrelGenerator` can also load published weights.
+
     Raises:
         UserError: the file is unreadable, has another architecture, or has weights that are not finite.
     """

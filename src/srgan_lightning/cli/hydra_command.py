@@ -116,7 +116,10 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
 
 
 def run_without_hydra(task: Callable[[DictConfig], Any], cfg: DictConfig) -> None:
-    """Run a task on a given configuration, with the error handling of `entry_point`."""
+    """Run a task on a given configuration; user errors become one paragraph and exit code 1, without a traceback.
+
+    A worker that lost its connection exits with `LOST_CONNECTION` instead.
+    """
     try:
         task(cfg)
     except Exception as error:

@@ -71,7 +71,10 @@ class Stage:
         limits |= {"gaussian": (0, 255), "poisson": (0, 100), "sides": (1, 101)}
         for name, (low, high) in limits.items():
             if getattr(self, name) is None:
-                raise UserError(f"{option}.{name}=null: give two numbers. A probability of 0 switches a stage off.")
+                raise UserError(
+                    f"{option}.{name}=null: give two numbers. To switch a step off, set its probability to 0, or "
+                    "resize=null."
+                )
             check_range(f"{option}.{name}", getattr(self, name), low, high, null=False)
         for side in self.sides:
             check_kernel(f"{option}.sides", side)  # type: ignore[arg-type]

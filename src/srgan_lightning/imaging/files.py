@@ -64,7 +64,7 @@ def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
         max_pixels: maximum number of pixels, at most `MAX_PIXELS`; a larger image is not decoded.
 
     Raises:
-        UserError: the file is not an image, is truncated, or has more than `MAX_PIXELS`.
+        UserError: the file is not an image, is truncated, has more than `MAX_PIXELS`, or cannot become RGB.
         TooManyPixelsError: the image has more than `max_pixels`, but not more than `MAX_PIXELS`.
     """
     with opened(path, "it") as image:
@@ -87,7 +87,7 @@ def check_writable(path: Path, height: int, width: int) -> None:
     if max(height, width) > form.longest:
         raise UserError(
             f"its result has {width}x{height} pixels; {form.name} allows at most {form.longest} per side: use "
-            "--format png."
+            "PNG, with --format png or a name for -o that ends in .png."
         )
 
 

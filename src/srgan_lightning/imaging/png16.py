@@ -1,4 +1,4 @@
-"""Read 16-bit colour PNG files, which PIL cuts to 8 bits, and write PNG without a second copy of the pixels."""
+"""Read 16-bit PNG files, whose colours PIL cuts to 8 bits, and write PNG without a second copy of the pixels."""
 
 import struct
 import zlib

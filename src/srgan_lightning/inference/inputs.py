@@ -32,8 +32,8 @@ def list_jobs(inputs: Sequence[str], out: Path, suffix: str, form: str) -> list[
             results are PNG if the input's format cannot be written.
 
     Raises:
-        UserError: an input does not exist, two results would have the same name, a result would replace an input, or
-            `out` is a file or has an unknown suffix.
+        UserError: an input does not exist or has no images, two results would have the same name, a result would
+            replace an input, or `out` has an unknown suffix or does not fit the inputs or `form`.
     """
     to_file = out.suffix.lower() in FORMATS and not out.is_dir()
     # A suffix of three to five characters, such as .gif, means a file; `run.2` and `my.photos` are folders.
@@ -84,7 +84,7 @@ def without_done(jobs: Sequence[Job], resume: bool, overwrite: bool, fingerprint
     Args:
         jobs: all jobs.
         resume: skip jobs with existing results, unless other weights or options made them.
-        overwrite: replace existing results; with `resume`, only results without a record of `fingerprint`.
+        overwrite: replace existing results; with `resume`, only those that are not recorded as made with `fingerprint`.
         fingerprint: fingerprint of the upscaler.
 
     Returns:

@@ -190,7 +190,7 @@ def is_run(path: Path) -> bool:
 
 
 def find_runs(path: Path) -> list[Run]:
-    """Return the runs below a directory, in the order of their numbers or names.
+    """Return the runs directly in a directory, in the order of their numbers or names.
 
     Raises:
         UserError: there are no runs.
@@ -198,7 +198,7 @@ def find_runs(path: Path) -> list[Run]:
     found = [entry for entry in path.iterdir() if entry.is_dir() and is_run(entry)] if path.is_dir() else []
     if not found:
         deeper = sorted({entry.parents[1] for entry in path.glob(f"*/*/{HYDRA}")})
-        hint = f" Sweeps were found below it: give one of {', '.join(map(str, deeper))}." if deeper else ""
+        hint = f" Runs were found deeper: give one of {', '.join(map(str, deeper))}." if deeper else ""
         raise UserError(
             f"{path} has no run in it (looked in {path.absolute()}). Give the directory of a run, "
             f"outputs/<experiment>/<run>, or of a sweep, multirun/<experiment>/<sweep>.{hint}"

@@ -97,7 +97,8 @@ def begin(
     Args:
         cfg: the run's configuration.
         run: the run directory.
-        trainer: the Trainer. Its loggers continue at the checkpoint; without a checkpoint they start anew.
+        trainer: the Trainer. Its `RunCSVLogger` drops the rows after the checkpoint, or after update 0
+            if there is none.
         data: the data module after `setup("fit")`.
         metadata: see `preflight.preflight`.
 

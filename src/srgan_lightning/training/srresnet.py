@@ -69,7 +69,7 @@ class SRResNet(SuperResolutionModule):
         if getattr(plugin, "scaler", None) is not None:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
-        # Fused optimisers unscale gradients after clipping, so Lightning refuses them in every mixed precision. But
-        # bf16-mixed has no loss scale, so the clipping of full precision is correct.
+        # In mixed precision, Lightning refuses to clip for fused optimisers, because they unscale gradients in their
+        # step, which is after the clipping. But bf16-mixed has no loss scale, so full precision's clipping is correct.
         algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
         Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)

@@ -1,4 +1,4 @@
-"""Log the same validation images to W&B at every validation, and a table of them at the end."""
+"""Log the same validation images to W&B at every validation, and a table of images at the end."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Write files atomically: after an interruption a file is complete or absent."""
+"""Write files atomically: an interruption leaves the new file complete, or the state before."""
 
 import os
 from collections.abc import Iterator

@@ -24,7 +24,7 @@ BUMPS = ((0.0, 0.12, 0.10, 0.30, 0.08), (0.0, 0.47, 0.14, 0.11, 0.14), (0.16, 0.
 
 
 def _body(p: Portrait) -> None:
-    """Draw neck and shoulders in the chin's shadow, a garment and sometimes a shirt collar."""
+    """Draw neck and shoulders with the shadow of the chin, a garment and sometimes a shirt collar."""
     u, v = (g[::4, ::4] for g in p.grid())  # the light on skin is smooth, so a quarter of the size is enough
     neck, wide, low = (0.5, 2.1, 1.75) if p.feminine else (0.64, 2.5, 1.7)
     tone = 0.46 + 0.12 * p.light * u - 0.4 * np.exp(-(((v - 1.1) / 0.4) ** 2)) * np.exp(-(u * u * u * u))

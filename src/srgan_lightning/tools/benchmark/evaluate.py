@@ -18,7 +18,7 @@ from srgan_lightning.tools.benchmark.timing import Result, measure, result
 
 @torch.inference_mode()
 def evaluate(device: torch.device, sizes: Sequence[Size], rounds: int) -> list[Result]:
-    """Measure the speed of SR and then PSNR and SSIM on luma and RGB, in float32, as in `srgan_lightning.evaluate`.
+    """Measure the speed of upscaling followed by PSNR and SSIM in float32, as in `srgan_lightning.evaluate`.
 
     The baseline is the reference generator with torchmetrics' functions on whole images.
 

@@ -59,10 +59,10 @@ class ReferenceStep:
             )
 
     def step(self, batch: dict[str, Tensor]) -> None:
-        """Update both networks once.
+        """Update the generator once, and before it the discriminator if the module uses one.
 
         Args:
-            batch: a batch of the module's loader, on the CPU.
+            batch: a batch of the training data, on the CPU.
         """
         whole = augment(batch["hr"], batch).float() / 255
         pairs = zip(whole, batch["degradation_u"], strict=True)

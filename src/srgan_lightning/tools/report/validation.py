@@ -1,4 +1,4 @@
-"""Load the validation images of a run."""
+"""Load the validation images of a run, and choose the crop that a report shows."""
 
 import itertools
 from typing import Any, NamedTuple
@@ -94,7 +94,7 @@ class Crop(NamedTuple):
     side: int
 
     def of(self, picture: Tensor) -> Tensor:
-        """Crop a picture of the image's size, (1, 3, H, W), to (3, side, side)."""
+        """Crop a picture of the image's size, (1, 3, H, W), to (3, side, side), clamped to [0, 1]."""
         return picture[0, :, self.top : self.top + self.side, self.left : self.left + self.side].clamp(0, 1)
 
 
