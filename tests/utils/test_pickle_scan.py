@@ -61,7 +61,7 @@ def test_some_hundred_bytes_do_not_become_gigabytes(tmp_path: Path, write: Any, 
     [
         (b"ctorch\nFloatStorage\nJ%s\x85R" % (10**8).to_bytes(4, "little"), "calls torch.FloatStorage"),
         (b"ctorch\nFloatTensor\nJ%s\x85R" % (10**8).to_bytes(4, "little"), "holds torch.FloatTensor"),
-        (storage(10**8, legacy=True), "100,000,000 numbers, more than the file has bytes"),
+        (storage(10**8, legacy=True), "100,000,000 numbers, which does not fit into the file"),
         (tensor(10**8, storage(4, legacy=True)), "declares a tensor of 100,000,000"),
         (tensor(10**8, storage(4, legacy=True), stride=0), "declares a tensor of 100,000,000"),
         (b"]q\0(" + b"K\1" * 500 + b"ec__builtin__\nset\nh\0\x85R", "copies a part of itself"),

@@ -39,7 +39,7 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
         """Load weights from an artifact, a checkpoint or a bundled model.
 
         Raises:
-            UserError: see `load_trained`.
+            UserError: see `load_trained`; or the network is not the paper's generator.
         """
         trained = load_trained(weights)
         if not isinstance(trained.generator, Generator):
@@ -74,7 +74,8 @@ class HubGenerator(Generator, PyTorchModelHubMixin):  # type: ignore[misc]  # An
             **download: options of `huggingface_hub.hf_hub_download`, such as `revision` or `token`.
 
         Raises:
-            UserError: a file is missing, damaged or hostile, or config.json describes another network.
+            UserError: see `from_weights`; or a file cannot be downloaded, or config.json cannot be read or describes
+                another network.
         """
         name = str(pretrained_model_name_or_path)
         generator = cls.from_weights(_find(name, constants.SAFETENSORS_SINGLE_FILE, download))

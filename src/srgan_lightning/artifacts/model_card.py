@@ -185,7 +185,10 @@ def bullets(values: Any) -> str:
 
 
 def score_table(scores: Any, protocol: Any) -> str:
-    """Format a table of the scores of the model and of bicubic on the validation images, followed by the protocol."""
+    """Format a table of the scores of the model and of bicubic on the validation images, followed by the protocol.
+
+    If one of `METRIC_NAMES` is missing, the scores are only listed.
+    """
     if not isinstance(scores, Mapping) or any(_number(scores.get(name)) is None for name in METRIC_NAMES):
         return bullets(scores)
     rows = []

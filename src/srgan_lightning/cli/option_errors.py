@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None:
-    """Describe each option that caused a class's TypeError, in a sentence; None if no option can be identified.
+    """Describe the options that caused a class's TypeError; return None if none can be identified.
 
     Args:
         error: Hydra's error, raised from a TypeError; its message names the configuration key of the class.

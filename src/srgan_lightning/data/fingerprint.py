@@ -8,8 +8,8 @@ from srgan_lightning.imaging.reading import ImageSource
 def fingerprint(source: ImageSource, times: bool = False) -> str:
     """Hash a source: its arguments, the names of its images and the sizes of their files.
 
-    A copy of the set in another folder has the same fingerprint. No file is opened, so 160,000 photos take about a
-    second.
+    Without `times`, a copy of the set in another folder has the same fingerprint. No file is opened, so 160,000
+    photos take about a second.
 
     Args:
         source: the images.

@@ -122,7 +122,8 @@ def check_sizes(data: SuperResolutionData, images: ImageFolder, sizes: list[Size
         setting: the option that named the folder.
 
     Raises:
-        UserError: an image is too small, or the sizes differ although there are no crops.
+        UserError: an image is too small (with `skip`, only if all are); or, without crops, the sizes differ or are
+            refused by `check_hr_size`.
     """
     if split != "train":
         side, purpose, advice = data.min_side(split), "be degraded or scored", "Remove them"

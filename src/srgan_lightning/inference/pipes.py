@@ -51,7 +51,8 @@ def piped(inputs: Sequence[str], output: Path, form: str) -> Iterator[PipedFiles
         form: `same`, or the format of the result.
 
     Raises:
-        UserError: a pipe is a terminal, is closed or holds no picture, or there are several inputs.
+        UserError: a pipe is a terminal, is closed, or holds no picture or more than `MAX_BYTES`; or there are several
+            inputs.
     """
     if PIPE not in (*inputs, str(output)):
         yield PipedFiles(list(inputs), output)

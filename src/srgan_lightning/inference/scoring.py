@@ -126,7 +126,7 @@ def make_upscaler(weights: str, scale: int, device: torch.device, ensemble: bool
 
 
 def _costs(upscalers: Mapping[str, Upscaler], device: torch.device, scale: int) -> dict[str, dict[str, float]]:
-    """Return the costs of each generator by its name, with the keys of `metrics.tables.COSTS`."""
+    """Return the costs of each upscaler by its name, with the keys of `metrics.tables.COSTS`."""
     costs = measure_costs(upscalers, device, scale)
     return {
         name: {"weights_count": 0 if name == "bicubic" else count_weights(load_trained(name).generator), **cost}

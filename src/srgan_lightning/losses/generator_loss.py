@@ -39,7 +39,7 @@ class GeneratorLoss(nn.Module):
         adversarial_ramp_kind: see `Ramp`.
         label_smoothing: see `AdversarialLoss`.
         r1: weight of the discriminator's gradient penalty, see `R1`.
-        r1_interval: number of updates from one penalty to the next.
+        r1_interval: number of discriminator updates from one penalty to the next.
         grid: weight of `grid_error`.
         grid_period: HR pixels per LR pixel, the scale.
         vgg: arguments of `PerceptualLoss`.

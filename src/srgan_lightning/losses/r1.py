@@ -11,13 +11,13 @@ from srgan_lightning.utils.errors import UserError
 class R1:
     """The R1 penalty: weight / 2 times the squared norm of D's gradient with respect to HR.
 
-    The penalty is computed only in every `interval`-th update, and multiplied by `interval`. For a map of logits, the
-    gradient of the mean logit is used. HR is in [0, 1]. In the papers' range [-1, 1] the gradient is half as large, so
-    their weight of 10 corresponds to 2.5 here.
+    The penalty is computed only in every `interval`-th discriminator update, and multiplied by `interval`. For a map of
+    logits, the gradient of the mean logit is used. HR is in [0, 1]. In the papers' range [-1, 1] the gradient is
+    half as large, so their weight of 10 corresponds to 2.5 here.
 
     Args:
         weight: gamma; 0 turns the penalty off.
-        interval: number of updates per penalty.
+        interval: number of discriminator updates per penalty.
 
     Raises:
         UserError: a number is out of its range.

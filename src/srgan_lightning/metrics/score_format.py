@@ -2,7 +2,7 @@
 
 from typing import Final
 
-#: Prefixes of scores with two decimals; all others have four.
+#: Prefixes of scores with two decimals; all others have four, except a large `vgg`, which has none.
 TWO_DECIMALS: Final = ("psnr", "bicubic_psnr", "fid", "grid", "hr_grid", "colour_shift")
 
 

@@ -49,7 +49,8 @@ class SuperResolutionModule(lightning.LightningModule):
             of torch.compile. The mode `reduce-overhead`, for example, replays CUDA graphs.
 
     Raises:
-        UserError: the generator breaks the contract, or `init_from` is missing, unreadable or of another architecture.
+        UserError: the generator breaks the contract, the mode of torch.compile is unknown, or `init_from` is missing,
+            unreadable or of another architecture.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class SuperResolutionModule(lightning.LightningModule):
 
     @property
     def accumulating(self) -> bool:
-        """Whether gradients are accumulating for an update."""
+        """Whether an update has begun and needs further batches."""
         return lightning_internals.accumulates(self.trainer)
 
     @property
@@ -150,7 +151,7 @@ class SuperResolutionModule(lightning.LightningModule):
             )
 
     def make_optimizer(self, factory: OptimizerFactory, network: nn.Module) -> Optimizer:
-        """Make a network's optimiser. A hook checks every state before it is loaded."""
+        """Make a network's optimiser, with a hook for states that are loaded; see `follow_implementation`."""
         optimizer = factory(network.parameters())
         optimizer.register_load_state_dict_pre_hook(follow_implementation)
         return optimizer

@@ -27,7 +27,7 @@ def resolve_precision(cfg: DictConfig, checkpoint: str | None) -> None:
         checkpoint: the file from which the run is resumed, whose precision is kept; or None.
 
     Raises:
-        UserError: the checkpoint cannot be read.
+        UserError: see `recorded_precision`.
     """
     if launcher.launched() or not is_rank_zero():
         return  # resolved by rank zero

@@ -16,8 +16,8 @@ class PerNetworkDDP(DDPStrategy):
     Lightning's DDP has one reducer for the whole module. With two optimisers it sends the gradients of both networks in
     each backward pass, with zeros for the network that does not learn. It also sends them for every accumulated batch.
 
-    Before a backward pass, the module sets `synced` to the name of the network whose gradients will be complete, or to
-    None to keep gradients local. Every parameter of that network must be used; otherwise set
+    Before a backward pass, the module sets `synced` to the name of the network whose gradients the pass completes, or
+    to None to keep gradients local. Every parameter of that network must be used; otherwise set
     `trainer.strategy=ddp_find_unused_parameters_true`. Buffers are not broadcast: see `process_mean`.
     """
 

@@ -124,7 +124,7 @@ def _call(function: _Name, arguments: tuple[Any, ...], storages: dict[Any, int])
 
 
 def _build(made: Any, state: Any) -> _Made:
-    """Allow the attributes of an OrderedDict, and the state that early versions of PyTorch gave a parameter."""
+    """Allow attributes of containers such as OrderedDict, and the state that early PyTorch gave to parameters."""
     if not isinstance(made, _Made) or not (
         (made.name in CONTAINERS and state is _FRESH)
         or (made.name in PARAMETERS and type(state) is tuple and len(state) == 3)
@@ -137,5 +137,5 @@ def _storage(identity: tuple[Any, ...], storages: dict[Any, int], size: int) -> 
     _, _, key, _, numbers, *view = identity
     storages.setdefault(key, numbers)  # torch creates each storage once
     if view not in ([], [_FRESH]) or numbers < 0 or sum(storages.values()) > size:  # a number takes at least a byte
-        raise ValueError(f"it declares {numbers:,} numbers, more than the file has bytes")
+        raise ValueError(f"it declares a storage of {numbers:,} numbers, which does not fit into the file")
     return key

@@ -20,7 +20,7 @@ def degradation(root: Path, device: torch.device, overrides: Sequence[str], roun
     Args:
         root: see `configure`.
         device: the device.
-        overrides: overrides of the experiment, with its precision; degradations compute in float32.
+        overrides: Hydra overrides, with `trainer.precision` for the step; degradations compute in float32.
         rounds: timed calls of each function.
 
     Returns:

@@ -85,7 +85,7 @@ def parts_of(device: torch.device, quick: bool) -> list[Part]:
 
     Args:
         device: a GPU, or a CPU for a dry run.
-        quick: use tiny networks and few steps, to test every part.
+        quick: make a dry run, with tiny networks and few steps, to test every part.
     """
     gpu = device.type == "cuda"
     trainer = ("trainer=gpu",) if gpu else ("trainer=cpu",)

@@ -50,7 +50,7 @@ def configure(root: Path, device: torch.device, overrides: Sequence[str]) -> Dic
 
     Args:
         root: the folder of `draw_celeba`; runs and caches are written beside it.
-        device: selects the group `trainer`.
+        device: determines `trainer=gpu` or `trainer=cpu`, and the precision if it is `auto`.
         overrides: Hydra overrides, `experiment=...` first.
     """
     trainer = f"trainer={'gpu' if device.type == 'cuda' else 'cpu'}"

@@ -28,7 +28,7 @@ def check_dataset(data: SuperResolutionData, workers: int | None, seen: Seen) ->
         The files, and all findings.
 
     Raises:
-        UserError: there is no file to check.
+        UserError: see `list_items`.
     """
     with ExitStack() as stack:
         items, findings = list_items(data, stack)

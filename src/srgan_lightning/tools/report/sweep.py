@@ -30,7 +30,8 @@ class Sweep:
         rows: see `table`.
         finished: the runs that can be compared. If there are none, all following fields except `notes` are empty.
         perception: perceptual distances of the finished runs.
-        images: validation images for the crops, and for all distances except `swd`, which is read from the logs.
+        images: validation images for the crops, and for all distances except `swd`, which is read from
+            `summary.json`.
         best: sentences on the best checkpoints.
         notes: further sentences.
     """
@@ -50,10 +51,11 @@ def read_sweep(path: Path, choice: Choice, limit: int) -> Sweep:
     Args:
         path: the directory.
         choice: the measure of perception.
-        limit: maximum number of validation images for this measure.
+        limit: maximum number of validation images for this measure and for the crops.
 
     Raises:
-        UserError: there are no runs, their scales differ, or their scores or the measure of perception are unavailable.
+        UserError: there are no runs, the scales of the finished runs differ, or the measure of perception is
+            unavailable.
     """
     runs = find_runs(path)
     finished = [run for run in runs if run.finished]

@@ -51,7 +51,8 @@ class CacheHint(Callback):
         if wait >= WAITING * (wait + work):
             LOG.info(
                 "Waiting for data takes %.0f%% of the time, and the same images are decoded in every epoch. Set "
-                "data.cache=memmap to decode them only once, also when this run is resumed with ckpt_path=last.",
+                "data.cache=memmap to decode them only once. You can also set it when you resume this run with "
+                "ckpt_path=last.",
                 100 * wait / (wait + work),
             )
 

@@ -19,12 +19,12 @@ MIN_WINDOWS = 250
 
 
 class PictureMetrics(Callback):
-    """A callback that logs metrics without networks, and warns of a fault that two validations in a row show.
+    """A callback that logs metrics that need no network, and warns of a fault that two validations in a row show.
 
     `val/swd` and `val/bicubic_swd` (`SlicedWassersteinDistance`) compare SR and bicubic with HR. They are low if the
-    detail is like HR's. `val/grid` and `val/hr_grid` (`GridEnergy`) are the grid energies of SR and HR, for images of
-    at least 16 LR pixels per side. `val/colour_shift` (`ColourShift`) is in levels of 255. Each warning is given once,
-    and again only if its fault disappeared in between.
+    detail is like HR's. `val/grid` and `val/hr_grid` (`GridEnergy`) are the grid energies of SR and HR, for images
+    that are at least as large as its window. `val/colour_shift` (`ColourShift`) is in levels of 255. Each
+    warning is given once, and again only if its fault disappeared in between.
     """
 
     def __init__(self) -> None:
