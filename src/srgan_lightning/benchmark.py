@@ -19,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part; can be repeated")
     parser.add_argument("--experiment", default="paper_srgan", help="experiment to measure (default: paper_srgan)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    parser.add_argument("--rounds", type=positive, help="timed calls of each function (default: 5)")
+    parser.add_argument("--rounds", type=positive, help="timed calls of each function (default: 5; with --quick 2)")
     parser.add_argument("--quick", action="store_true", help="few rounds and small images")
     parser.add_argument(
         "--scaling", action="store_true", help="also measure the training step by batch size and HR size"

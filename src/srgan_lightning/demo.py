@@ -46,7 +46,7 @@ def positive(text: str) -> float:
     """Parse a number above 0, for argparse."""
     number = float(text)
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
     return number
 
 

@@ -135,7 +135,7 @@ def test_bad_settings_are_reported_before_training(
         (["model.init_from=srresnetx4"], ["model.init_from=srresnetx4: no such file", "Did you mean srresnet-x4?"]),
         (["trainer.devices=999"], ["trainer.devices=999", "cores"]),
         (["trainer.num_nodes=2"], ["trainer.num_nodes=2", "srun", "torchrun --nnodes=2"]),
-        (["ckpt_path=last"], ["ckpt_path=last", "no run below"]),
+        (["ckpt_path=last"], ["ckpt_path=last", "no valid checkpoint below"]),
         (["ckpt_path=none.ckpt"], ["none.ckpt", "no such file"]),
         (["trainer.precision=bf16-true"], ["bf16-true", "bf16-mixed"]),
         (["trainer.gradient_clip_val=1"], ["model.generator_clip"]),

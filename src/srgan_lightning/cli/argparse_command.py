@@ -14,7 +14,7 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
     """Add --architecture, whose values go to `artifacts.own_class.allow_architectures`."""
-    text = "allow weights to name this generator class of yours; can be repeated"
+    text = "allow weights files to use your own generator class MODULE.CLASS; can be repeated"
     parser.add_argument("--architecture", action="append", metavar="MODULE.CLASS", help=text)
 
 
@@ -48,7 +48,8 @@ def exit_code(run: Callable[[argparse.Namespace], int | None], options: argparse
         if isinstance(error, UserError):
             text: str | None = str(error)
         else:
-            from srgan_lightning.cli.errors import user_error  # imports Hydra, which most of these commands do not need
+            # Imports Hydra, for which --help and usage errors must not wait.
+            from srgan_lightning.cli.errors import user_error
 
             text = user_error(error)
         if text is None:

@@ -117,7 +117,10 @@ class SuperResolutionData(lightning.LightningDataModule):
         return self.degradation.min_lr_side
 
     def min_side(self, split: Split) -> int:
-        """Return the smallest allowed HR side in pixels: the crop in training, else what degradation and SSIM need."""
+        """Return the smallest allowed HR side in pixels: the crop in training, else what the degradation needs.
+
+        For validation and test, it is also large enough for SSIM.
+        """
         lr_side = self.min_lr_side
         if split != "train":
             # SSIM needs room for one window after `scale` pixels are cropped on every side.

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 
 from srgan_lightning.imaging.ops import round_to_8_bits
 
-#: Minimum side of a window: SIDE HR pixels, rounded down to a multiple of the scale, and LR_SIDE LR pixels.
+#: Side of a window: SIDE HR pixels, rounded down to a multiple of the scale, but at least LR_SIDE LR pixels.
 SIDE, LR_SIDE = 64, 16
 #: Distances in bins from a peak to its neighbours. The window spreads a peak over one bin on each side.
 NEAR, FAR = 3, 5
@@ -20,12 +20,12 @@ UNIT = 2**16
 class GridEnergy(Metric):
     """Spectral energy at the frequencies of the LR grid, relative to neighbouring frequencies; 1.0 for natural photos.
 
-    A pattern that repeats with every LR pixel, or with every 2, 4, ... pixels of the sub-pixel convolutions, has only
-    the frequencies k / scale along both axes. A grid of dots has all of these frequencies, a checkerboard of single
-    pixels only one. The spectrum is computed on windows that overlap by half, and summed over red, green and blue.
-    Logarithms are averaged over windows, so that a grid in a flat region counts as much as one in texture. The score is
-    the mean of the ratio over frequencies. JPEG files have a grid of 8 pixels, which raises HR's score: compare SR with
-    HR.
+    A pattern that repeats with every LR pixel, or more often, with a period of 2, 4, ... SR pixels from the sub-pixel
+    convolutions, has only the frequencies k / scale along both axes. A grid of dots has all of these frequencies, a
+    checkerboard of single pixels only one. The spectrum is computed on windows that overlap by half, and summed over
+    red, green and blue. Logarithms are averaged over windows, so that a grid in a flat region counts as much as one in
+    texture. The score is the mean of the ratio over frequencies. JPEG files have a grid of 8 pixels, which raises HR's
+    score: compare SR with HR.
 
     Args:
         scale: upscaling factor, at least 2.

@@ -102,8 +102,8 @@ def check_states(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
 def follow_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     """Check an optimiser's state before it is loaded, and return it with this run's `fused` and `foreach`.
 
-    A fused optimiser handles the gradient scaler of 16-mixed itself, and would fail with parameter groups of an
-    optimiser that is not fused.
+    A fused optimiser handles the gradient scaler of 16-mixed itself, and would fail if it loaded the parameter
+    groups of an optimiser that is not fused.
 
     Raises:
         UserError: the moments have other shapes than the weights, or a value has a wrong type.

@@ -114,5 +114,5 @@ class RunDirectory:
         return sorted(self.path.glob("*.log"))
 
     def wandb_runs(self) -> list[Path]:
-        """Return the folders of W&B's runs, oldest first: `run-DATE_TIME-ID` or `offline-run-...`."""
+        """Return the folders of W&B's runs by name: `offline-run-DATE_TIME-ID`, then `run-...`, each oldest first."""
         return sorted(self.path.glob("wandb/*run-*-*"))

@@ -44,7 +44,7 @@ def _dated(checkpoints: Iterable[Path]) -> list[tuple[int, Path]]:
 
 
 def newest_run(runs: Path) -> Path | None:
-    """Return the run whose valid checkpoint is the newest by modification time, of all runs below a folder."""
+    """Return the run, of all runs below a folder, that has the newest valid checkpoint by modification time."""
     dated = _dated(
         path for folder in runs.glob(f"*/{CHECKPOINTS}") for path in RunDirectory(folder.parent).checkpoints()
     )
@@ -52,7 +52,7 @@ def newest_run(runs: Path) -> Path | None:
 
 
 def latest_valid_checkpoint(run: RunDirectory) -> Path | None:
-    """Return the valid checkpoint of a run with the most updates.
+    """Return the run's valid checkpoint that has the most updates.
 
     Modification times, which a copy or download changes, only decide between checkpoints of the same batch.
     """
@@ -89,8 +89,8 @@ def find_checkpoint(ckpt_path: str | None, run: RunDirectory) -> str | None:
     if found is None and ckpt_path == "last":
         where = run.path if sweep else run.path.parent
         raise UserError(
-            f"ckpt_path=last: no run below {where.absolute()} has a valid checkpoint in checkpoints/. Use "
-            "ckpt_path=auto to start a new run in this case."
+            f"ckpt_path=last: there is no valid checkpoint below {where.absolute()}. Use ckpt_path=auto to start a new "
+            "run in this case."
         )
     if found is not None and is_rank_zero():
         LOG.info("Resuming from %s", found)

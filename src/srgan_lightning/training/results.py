@@ -126,7 +126,11 @@ def test_delivered(
     data: SuperResolutionData,
     summary: dict[str, Any],
 ) -> dict[str, Any]:
-    """Score the written generator on the test split, and return the summary with these scores."""
+    """Score the written generator on the test split, and add the scores to `summary.json`.
+
+    Returns:
+        The content of `summary.json`; empty on other ranks than zero.
+    """
     trainer.strategy.barrier("artifact")
     load_generator_weights(model.generator, str(run.artifact))
     trainer.test(model, data, verbose=False)
@@ -154,7 +158,7 @@ def describe_data(cfg: DictConfig) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """Return a GPU's model, or `cpu` with the number of threads."""
+    """Return the model of a CUDA GPU; for other devices the type and the number of threads."""
     return (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"

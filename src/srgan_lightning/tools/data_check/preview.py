@@ -19,7 +19,7 @@ CAPTION = 46  # height of a caption in pixels
 
 
 def preview(data: SuperResolutionData, images: int) -> Tensor:
-    """Draw a row for each of the first training images, cropped and flipped as in training.
+    """Draw a row for each of the first images that training reads, cropped and flipped as in training.
 
     Args:
         data: the data module of a configuration.

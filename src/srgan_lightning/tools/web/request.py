@@ -31,7 +31,7 @@ PROTOCOL = "By the protocol of `evaluate`: Y of BT.601, 8 bits, {} pixels of bor
 #: Advice for photos that are too large for the page.
 COMMAND = "Use the command line for larger photos: python -m srgan_lightning.upscale PHOTO -o RESULTS."
 MAX_SCORED_PIXELS = 32_000_000  # scoring takes about 47 MB of memory per million pixels
-#: Largest scale of a visitor's network. A result may also have at most 8 x 8 times the pixels of the largest photo.
+#: Largest scale of a visitor's network. With any outscale, a result has at most MAX_SCALE**2 * `max_pixels` pixels.
 MAX_SCALE = 8
 
 

@@ -24,7 +24,9 @@ class Stopped(Exception):  # noqa: N818  # not an error
 
 
 class Interruption(Checkpoint):  # Lightning calls Checkpoint callbacks after all others
-    """A callback that finishes the current update, saves a checkpoint and stops, when any process gets a stop signal.
+    """A callback that saves a checkpoint and stops after the current batch, when any process gets a stop signal.
+
+    On several GPUs it stops up to ten batches later.
 
     A validation is interrupted or skipped, and the resumed run does it first. At the last update of a run a signal
     changes nothing: the run ends normally.

@@ -35,8 +35,8 @@ class NonFinite(Callback):
 
     A resumed run continues the counts of skips and rollbacks. Its first good state is the checkpoint.
 
-    With 16-mixed, infinite gradients are usual: the gradient scaler then skips the update and lowers its scale. So a
-    single skipped update gives no warning, but `skips` in a row still lead to a rollback.
+    With 16-mixed, infinite gradients are usual: the gradient scaler then skips only the step of that optimiser, and
+    lowers its scale. So a single skipped update gives no warning, but `skips` in a row still lead to a rollback.
 
     Args:
         skips: number of skipped updates in a row before a rollback.
