@@ -42,7 +42,10 @@ def what_is_trained(choices: Mapping[str, str], cfg: DictConfig) -> str:
 
 
 def main() -> None:
-    """Train with the configuration of the command line. On all ranks but zero, use that of rank zero instead."""
+    """Train with the configuration of the command line, or with one received from another process.
+
+    The other process is rank zero of torchrun or srun, or the process that started this worker.
+    """
     if len(sys.argv) == 1:  # the quick start takes minutes on two cores, and downloads nothing
         if not is_launched():
             print("No options were given, so this is experiment=quickstart. Set experiment=, model=, loss= or data=.")

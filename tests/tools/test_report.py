@@ -150,7 +150,7 @@ def test_bicubic_counts_where_no_run_beats_it(sweep: Path, capsys: pytest.Captur
     said, front = report(31.0, 0.05)
     assert front == ["no", "no"]
     assert f"(swd 0.1): {sweep}/1/generator.safetensors, but no run beats bicubic (0.05)\n" in said
-    assert "Best compromise: bicubic, which no run beats in either score." in said
+    assert "Best compromise: bicubic, which no run beats in PSNR-Y or swd." in said
 
 
 def test_runs_whose_data_are_gone_or_foreign_are_compared_without_crops(

@@ -15,7 +15,7 @@ from srgan_lightning.utils.safe_load import safe_torch_load
 
 #: Suffixes of published weights that were written by `torch.save`.
 SUFFIXES = (".pth", ".pt")
-#: Limits against hostile files. The largest networks have about 3,000 tensors, and sequences of fewer than 100 parts.
+#: Limits against hostile files. The largest networks have about 3,000 tensors, and layer indices below 100.
 MAX_TENSORS = 20_000
 MAX_INDEX = 512
 
@@ -24,7 +24,7 @@ def read_foreign(path: Path) -> dict[str, Any]:
     """Read tensors by name, possibly nested under a name such as `params_ema`, from a file of `torch.save`.
 
     Raises:
-        UserError: the file is unreadable, or would run code.
+        UserError: the file is unreadable, would run code, or does not hold tensors by name.
     """
     try:
         content = safe_torch_load(path)

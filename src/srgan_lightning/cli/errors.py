@@ -63,12 +63,12 @@ def user_error(error: BaseException, cfg: DictConfig | None = None) -> str | Non
             return f"{BROKEN_CONNECTION}; see the message of that process for the reason. ({cause})"
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
-        # A class got options that it does not have, such as those of quickstart with model=srresnet.
+        # A class got an option that it does not have, such as +model.foo=1, or a value of a wrong type.
         together = f"{' '.join(str(error).split())}: these groups or options do not work together."
         return (None if cfg is None else refused_option(error, cfg)) or together
     if isinstance(error, ConfigCompositionException | OverrideParseException):  # from benchmark, which calls compose()
         return str(error)
-    if isinstance(error, MissingMandatoryValue):  # of conf/: classes (`_target_`) and folders
+    if isinstance(error, MissingMandatoryValue):  # `???` in conf/: a class (`_target_`) or a folder
         key = str(error.full_key)
         return f"{key} is not set: set {key}={'MODULE.CLASS' if key.endswith('_target_') else 'FOLDER'}; see --help."
     if isinstance(error, OmegaConfBaseException):  # a key that is missing, misspelt or of a wrong type
@@ -112,7 +112,11 @@ def say_which_failed(sweep: str) -> None:
 
 
 def print_user_error(error: CompactHydraException, hints: list[str]) -> None:
-    """Print an error with suggestions, instead of Hydra's advice to add the misspelt option."""
+    """Print suggestions and the error.
+
+    If an option is misspelt and there are suggestions, print only these, because Hydra's error advises to add the
+    option.
+    """
     for hint in hints:
         print(hint, file=sys.stderr)
     struct = isinstance(error.__cause__, OmegaConfBaseException)

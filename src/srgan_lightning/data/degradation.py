@@ -2,7 +2,7 @@
 
 A degradation is a pure function of the images and of one number per image, its `degradation_u` in [0, 1]. The same
 number gives the same degradation on every device, in any batch and after any resume. Between devices, LR differs only
-by rounding and by the JPEG implementation (see `jpeg`). The data sets provide the numbers.
+by rounding and by the JPEG implementation (see jpeg.py). The data sets provide the numbers.
 """
 
 import torch

@@ -23,7 +23,7 @@ class FirstOrder(Bicubic):
 
     Args:
         scale: factor by which LR is smaller.
-        clean_probability: share of the images that are plain bicubic.
+        clean_probability: share of the images that are plain bicubic; the other shares are shares of the rest.
         kernel: side of the blur kernel in HR pixels, odd.
         sigma: standard deviations of the Gaussian in HR pixels, drawn uniformly; None for no blur.
         blur_probability: share of the images that are blurred.

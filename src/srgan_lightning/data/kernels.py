@@ -58,7 +58,7 @@ def where_kernels(chosen: Tensor, kernels: Tensor, others: Tensor | None = None)
 
 
 def filter_images(images: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve each image with its own kernel; its border pixels are repeated beyond the image.
+    """Convolve each image with its own kernel; beyond the image, the image's border pixels are repeated.
 
     Args:
         images: (B, C, H, W).

@@ -119,7 +119,7 @@ class TiledUpscaler:
             pictures: pictures with the same `colour.shape` and `colour.dtype`.
 
         Returns:
-            The results of `upscale` to within one 8-bit level, 257 levels of 16 bits; batches may sum in another order.
+            The results of `upscale` to within one 8-bit level (257 of 16 bits), as batches may sum in another order.
 
         Raises:
             UserError: see `upscale`, for any of the pictures.
@@ -212,7 +212,7 @@ class TiledUpscaler:
         return resize_bicubic(lr, (self.scale * height, self.scale * width))
 
     def _fits(self, pixels: Pixels) -> bool:
-        """Check that three feature maps of the trunk fit into memory, a lower bound of what the network needs."""
+        """Check that features of three layers of LR's size fit into memory, a lower bound of what the network needs."""
         count, height, width, _ = pixels.shape
         overlap = self._overlap(height, width)
         tile = [min((self.tile or side) + 2 * overlap, side) for side in (height, width)]

@@ -88,7 +88,8 @@ class VGGFeatures(nn.Module):
             different weights files differ in scale by factors of 100.
 
     Raises:
-        UserError: a layer is unknown, or the weights are unavailable, have too few layers or cannot be normalised.
+        UserError: a layer is unknown, or the weights are unavailable or damaged, have too few layers, or cannot be
+            normalised.
     """
 
     mean: Tensor

@@ -46,7 +46,8 @@ class SlicedWassersteinDistance(Metric):
     def update(self, sr: Tensor, hr: Tensor) -> None:
         """Add a batch: both (B, 3, H, W) RGB in [0, 1].
 
-        The scale must divide the sides. Sides that SSIM accepts have room for a filter in the last octave too.
+        The scale must divide the sides. At scales below 16, sides that SSIM accepts have room for a filter in the last
+        octave too.
         """
         self.sr += self._counts(round_to_8_bits(sr.float()))
         self.hr += self._counts(hr.float())

@@ -49,8 +49,8 @@ class Traits:
         side_multiple: LR is padded to heights and widths that are multiples of this.
         tile_multiple: tiles begin at multiples of this many LR pixels, to match attention windows; 0 means
             `side_multiple`.
-        lr_features: number of feature maps of LR's size held at once, for a lower bound of the network's memory.
-        hr_features: number of feature maps of HR's size held at once.
+        lr_features: number of feature maps in a layer of LR's size, for a lower bound of the network's memory.
+        hr_features: number of feature maps in a layer of HR's size, likewise.
         supports_half: whether the network works in float16.
     """
 

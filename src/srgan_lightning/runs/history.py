@@ -12,7 +12,7 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
 
     Returns:
         The names of the columns, and an iterator of the complete rows, as dicts by column. A last line without
-        its end, rows that lack cells, and rows whose `step` is not a number of updates are left out.
+        its end, rows with fewer or more cells, and rows whose `step` is not a number of updates are left out.
     """
     lines = text.replace("\0", "").splitlines()
     if not text.endswith(("\r", "\n")):

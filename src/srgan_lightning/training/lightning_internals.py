@@ -34,7 +34,7 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 def leave_out_sigterm_broadcast(trainer: Trainer) -> None:
-    """Stop Lightning from synchronising several processes on SIGTERM before every batch."""
+    """Stop Lightning from broadcasting, before every batch, whether rank zero received SIGTERM."""
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
@@ -52,7 +52,7 @@ def call_after_logging(trainer: Trainer, function: Callable[[], None]) -> None:
 
 @contextmanager
 def batch_counted(trainer: Trainer, validation_due: bool) -> Iterator[None]:
-    """Count the current batch in the step of the logs inside the `with`, for a checkpoint.
+    """Inside the `with`, add the current batch to the step number of the logs, so that a checkpoint saved there has it.
 
     Lightning counts it later, after a validation that may follow. If a validation is due, the resumed run counts it.
     """

@@ -30,7 +30,10 @@ SMALL_BATCH = 8  # images per process; fewer give poor BatchNorm statistics
 
 
 def cluster() -> ClusterEnvironment | None:
-    """Return the environment of torchrun or srun if it started this process among others, else None."""
+    """Return the environment of torchrun, or of srun with several processes; None without either.
+
+    Workers of `launcher.launch` count as started by torchrun, because they have its environment variables.
+    """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     if SLURMEnvironment.detect() and (slurm := SLURMEnvironment()).world_size() > 1:
@@ -117,10 +120,12 @@ def needs_launch(trainer: lightning.Trainer) -> bool:
 
 
 def receive_configuration() -> DictConfig | None:
-    """Receive the configuration from rank zero; return None on rank zero itself.
+    """Receive the configuration from rank zero of torchrun or srun, or from the process that launched this worker.
+
+    Return None if this process reads the command line itself.
 
     Raises:
-        SystemExit: rank zero has nothing to run, or starts a sweep.
+        SystemExit: rank zero has nothing to run, or the command line of torchrun or srun asks for a sweep.
     """
     if launcher.launched():
         return launcher.configuration()
@@ -143,14 +148,14 @@ def receive_configuration() -> DictConfig | None:
 
 
 def broadcast_configuration(cfg: DictConfig | None) -> None:
-    """Send the configuration to the waiting processes; None lets them exit."""
+    """Send the configuration to the waiting processes; None lets them exit. Only the first call has an effect."""
     there = cluster()
     if there is not None and not launcher.launched() and there.global_rank() == 0:
         rendezvous_store().compare_set(key(), "", to_json(cfg))
 
 
 def to_json(cfg: DictConfig | None) -> str:
-    """Encode a resolved configuration as text; only rank zero can resolve Hydra's values."""
+    """Resolve a configuration and encode it as text; only rank zero can resolve Hydra's values."""
     return json.dumps(cfg if cfg is None else OmegaConf.to_container(cfg, resolve=True))
 
 

@@ -6,10 +6,10 @@ from srgan_lightning.utils.errors import UserError
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device called `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or `mps`.
+    """Return the device called `auto` (a CUDA GPU or else the CPU), `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Raises:
-        UserError: the machine has no such device.
+        UserError: the name is unknown, or the machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

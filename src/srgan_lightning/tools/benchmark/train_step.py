@@ -40,7 +40,8 @@ def train_step(cfg: DictConfig, device: torch.device, rounds: int, quick: bool) 
         quick: measure the peak with small matrices, and warm up less.
 
     Returns:
-        Images per second, FLOPs per image, their share of the peak measured in the same precision, and peak memory.
+        Images per second, FLOPs per image, the share that their product is of the FLOP/s measured by `matmul_peak` in
+        the same precision, and peak memory.
     """
     module, data = build_module(cfg), build_data(cfg)
     batch = load_batch(data)

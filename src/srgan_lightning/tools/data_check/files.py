@@ -33,7 +33,7 @@ class Item:
         least: smallest allowed (height, width).
         scale: number of which height and width should be multiples; 1 if any size is suitable.
         enlarged: (height, width) to which the image is resized; None if it is not resized.
-        lr: its LR image; None if the data set has no LR files.
+        lr: its LR file; None if there is none.
         lr_scale: factor by which `lr` is smaller.
     """
 

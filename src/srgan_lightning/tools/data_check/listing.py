@@ -61,7 +61,10 @@ def _images(folder: str, setting: str, split: Split, findings: list[Finding]) ->
 
 
 def _scale(data: SuperResolutionData, split: Split) -> int:
-    """Return the number of which HR sides should be multiples: the scale, or 1 in training, which `_sizes` checks."""
+    """Return the number of which HR sides should be multiples: the scale; 1 in training.
+
+    Training crops have the right size. Without crops, `checkup` compares the sizes of all training images.
+    """
     return 1 if split == "train" else data.scale
 
 

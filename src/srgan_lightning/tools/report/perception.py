@@ -55,8 +55,8 @@ class Choice:
 def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> Perception:
     """Measure every run on the same images.
 
-    `auto` uses VGG if VGG weights are given, else LPIPS if its weights are on this machine, else the logged swd. So
-    nothing is downloaded unless requested.
+    `auto` uses VGG if VGG weights are given, else LPIPS if its weights are on this machine, else `swd` from
+    `summary.json`. So nothing is downloaded unless requested.
 
     Args:
         runs: finished runs of the same scale.
@@ -64,7 +64,7 @@ def measure_perception(runs: list[Run], images: list[Image], choice: Choice) -> 
         choice: the measure.
 
     Raises:
-        UserError: the requested measure is unavailable.
+        UserError: the measure is unavailable.
     """
     measure = choice.measure
     if measure == "auto":
@@ -89,7 +89,7 @@ def _has_lpips(choice: Choice) -> bool:
 
 
 def _logged(runs: list[Run], notes: list[str]) -> Perception:
-    """Return the swd that each run's validation has logged."""
+    """Return the swd in each run's `summary.json`."""
     if missing := [run.name for run in runs if "swd" not in run.summary]:
         raise UserError(f"summary.json of {', '.join(missing)} has no swd: use another --perception.")
     baseline = {"bicubic": runs[0].summary["bicubic_swd"]}

@@ -19,7 +19,7 @@ LEFT = (0, 1, 5, 6)
 
 
 def front_of(runs: list[Run], perception: Perception) -> list[Run]:
-    """Return the finished runs on the Pareto front of all runs and bicubic, by descending PSNR-Y."""
+    """Return those of the given finished runs that are on their Pareto front with bicubic, by descending PSNR-Y."""
     if not runs:
         return []
     # Bicubic comes first, so that a run that only equals it is left out.
@@ -91,7 +91,7 @@ def best_for(runs: list[Run], perception: Perception) -> list[str]:
         + _beaten(distance >= bicubic_distance, f"{bicubic_distance:.4g}"),
     ]
     if not front:
-        return [*sentences, "Best compromise: bicubic, which no run beats in either score."]
+        return [*sentences, f"Best compromise: bicubic, which no run beats in PSNR-Y or {perception.measure}."]
     points = [(run.summary["psnr_y"], perception.distances[run.name]) for run in front]
     both = front[compromise(points, range(len(front)))]
     return [

@@ -26,8 +26,9 @@ class SampleGrid(Callback):
     """A callback that draws the first validation images at every validation, also with several processes.
 
     The grid has a row per image with LR upsampled by bicubic, SR and HR, and is written to `directory/step_*.png`.
-    TensorBoard gets each row separately, with the image's name and PSNR. W&B gets LR, bicubic and HR once and SR every
-    time. When training ends, W&B gets a table of the `WORST` images of the last validation, followed by the grid's.
+    TensorBoard gets each row separately, with the image's name and PSNR. W&B gets SR every time, and LR,
+    bicubic and HR once after each start. When training ends, W&B gets a table of the `WORST` images of the last
+    validation, followed by the grid's.
 
     Args:
         directory: folder for the PNG files.
