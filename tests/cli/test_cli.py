@@ -172,6 +172,7 @@ def test_flags_of_the_other_commands_are_reported(command: Callable[..., Any]) -
     code, text = command("--weights", "a.safetensors")
     assert code == 2
     assert text.endswith("write weights=... without dashes.\n")
+    assert command("--multirun", "--device", "cuda")[1].endswith("write device=... without dashes.\n")
     assert "without dashes" not in command("--cfg", "nonsense")[1]
 
 

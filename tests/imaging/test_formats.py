@@ -114,6 +114,18 @@ def exif_of(kind: int, value: bytes) -> bytes:
     return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4) + b"Maker\0" + value
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_transparent_colour_of_a_16_bit_png_becomes_alpha(tmp_path: Path, channels: int) -> None:
+    pixels = np.arange(5 * 4 * channels, dtype=np.uint16).reshape(5, 4, channels) * 1000
+    colour = struct.pack(f">{channels}H", *pixels[2, 3])
+    write_png16(tmp_path / "photo.png", pixels, (b"tRNS", colour))
+    picture = read_picture(tmp_path / "photo.png")
+    assert picture.colour.shape == (5, 4, channels)
+    assert picture.alpha is not None
+    assert [*zip(*np.nonzero(picture.alpha[..., 0] == 0), strict=True)] == [(2, 3)]
+    assert picture.alpha.max() == 65535
+
+
 STRANGE = {
     "digit": exif_of(2, b"6\0"),
     "text": exif_of(2, b"upside down\0"),

@@ -23,6 +23,7 @@ def test_labels_keep_integers_and_round_other_numbers(tmp_path: Path) -> None:
         (START + ERROR.format("first"), "first"),
         (START + ERROR.format("first") + START, ""),  # resumed
         (START + ERROR.format("first") + START + ERROR.format("second"), "second"),
+        (START + ERROR.format("first") + ERROR.format("before training"), "before training"),
         (ERROR.format("1 images per update"), "1 images per update"),
     ],
 )

@@ -23,7 +23,10 @@ from srgan_lightning.cli.suggestions import suggest
 from srgan_lightning.utils.launched import LOST_CONNECTION, WORKER
 
 #: Hydra's own flags that take an argument.
-HYDRA_FLAGS = ("--cfg", "--info", "--package", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")
+HYDRA_FLAGS = (
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info",
+    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun",
+)  # fmt: skip
 
 
 def plain_when_piped() -> None:
@@ -101,9 +104,10 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                     raise SystemExit(1) from None
                 except SystemExit as stop:
                     flags = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
-                    # An unknown flag, such as --device, which only argparse commands have.
-                    if stop.code == 2 and flags and flags[0] not in HYDRA_FLAGS:
-                        option = flags[0][2:].replace("-", "_")
+                    # Unknown flags, such as --device, which only argparse commands have.
+                    unknown = [flag for flag in flags if flag not in HYDRA_FLAGS]
+                    if stop.code == 2 and unknown:
+                        option = unknown[0][2:].replace("-", "_")
                         print(
                             f"Options of this command are KEY=VALUE: write {option}=... without dashes.",
                             file=sys.stderr,

@@ -41,6 +41,9 @@ def read_png16(path: Path, image: Image.Image) -> Picture:
         pixels = np.empty((height, width, info["planes"]), np.uint16)
         for target, row in zip(pixels, rows, strict=True):
             target[...] = np.asarray(row, np.uint16).reshape(target.shape)
+    if "transparent" in info:  # the colour of transparent pixels, from the chunk tRNS
+        opaque = (pixels != np.asarray(info["transparent"], np.uint16)).any(axis=2, keepdims=True)
+        pixels = np.concatenate([pixels, opaque * np.uint16(65535)], axis=2)
     picture = from_pil(image)
     picture.colour, picture.alpha = split_alpha(_upright(pixels, orientation(image)))
     return picture

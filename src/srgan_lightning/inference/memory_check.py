@@ -40,7 +40,9 @@ def check_room(source: Path, target: Path, scale: int, share: int = 1, finish: F
     ]
     needed, as_png = needs
     if needed > (available := available_memory() // share):
-        advice = f" Writing PNG takes {gigabytes(as_png)}: use --format png." if as_png < available else ""
+        advice = ""
+        if as_png < available:
+            advice = f" PNG takes {gigabytes(as_png)}: use --format png, or a name for -o that ends in .png."
         raise UserError(
             f"it has {width}x{height} pixels: the image and its result of {result[1]}x{result[0]} take "
             f"{gigabytes(needed)} of memory, and {gigabytes(available)} are available.{advice} Free some memory, lower "

@@ -95,7 +95,8 @@ class Run:
                 last_start = START.split(read_text(log, LOG_BYTES))[-1]
             except (OSError, ValueError):
                 continue  # look in the next log
-            for line in last_start.splitlines():
+            # From the end: a later start may have failed before the line by which starts are found.
+            for line in reversed(last_start.splitlines()):
                 if "[ERROR]" in line:
                     return printable(line.partition(" failed. ")[2]) or f"see {printable(log)}"
         return ""
