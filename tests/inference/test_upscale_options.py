@@ -264,6 +264,17 @@ def test_a_bad_pipe_gets_no_output(
     assert "srgan-pipe" not in err
 
 
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_closed_pipe_is_refused(
+    stream: str, weights: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Python sets a stream to None if its descriptor is closed, such as by `<&-` in a shell."""
+    monkeypatch.setattr("sys.stdin", Stream(encoded("PNG")))
+    monkeypatch.setattr(f"sys.{stream}", None)
+    assert main(["-", "-o", "-", "--weights", weights, "--device", "cpu"]) == 1
+    assert f"standard {stream.removeprefix('std')}put, which is closed" in capfd.readouterr().err
+
+
 def test_input_from_a_pipe_is_limited(
     weights: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

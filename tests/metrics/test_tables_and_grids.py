@@ -13,7 +13,7 @@ from srgan_lightning.inference.comparison_grid import comparison_grid
 from srgan_lightning.metrics.pictures import Pictures
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES
 from srgan_lightning.metrics.score_format import format_score
-from srgan_lightning.metrics.tables import print_comparison, print_images
+from srgan_lightning.metrics.tables import comparison_rows, print_comparison, print_images
 from srgan_lightning.tools.report.curves import draw_curves
 from srgan_lightning.tools.report.sweep_figure import MIN_SPAN, draw_sweep
 from srgan_lightning.utils.terminal_table import without_root
@@ -49,6 +49,21 @@ def test_names_in_tables_stay_whole(terminal: bool) -> None:
         assert any(
             line.split("\t")[:3] == ["/data/sets/Set14", "2", "/runs/Set14/generator.safetensors"] for line in lines
         )
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_row_of_bicubic_has_its_own_scores_wherever_it_is_in_weights(first: bool) -> None:
+    costs = {"weights_count": 0, "seconds_per_megapixel": 0.25, "megabytes_per_megapixel": 40.0}
+    bicubic = result("Set5") | costs | {"weights": "bicubic", "swd": 0.125}
+    model = result("Set5") | costs | {"weights_count": 1000, "swd": 0.5}
+    head, rows = comparison_rows([bicubic, model] if first else [model, bicubic])
+    assert [row[2] for row in rows] == ["bicubic", model["weights"]]
+    assert [dict(zip(head, row, strict=True))["SWD"] for row in rows] == [
+        format_score("swd", 0.125),
+        format_score("swd", 0.5),
+    ]
+    assert rows[0][-3:] == ["0", "0.25", "40"]
+    assert rows[1][-3:] == ["1,000", "0.25", "40"]
 
 
 @pytest.mark.parametrize(

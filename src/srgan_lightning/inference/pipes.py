@@ -66,6 +66,8 @@ def piped(inputs: Sequence[str], output: Path, form: str) -> Iterator[PipedFiles
             yield PipedFiles(list(inputs), output)
             return
         to = sys.stdout
+        if to is None:  # its descriptor is closed
+            raise UserError(f"-o {PIPE} writes a picture to standard output, which is closed: open it, or give a file.")
         if to.isatty():
             raise UserError(f"-o {PIPE} writes a picture to standard output, which is a terminal: redirect the output.")
         suffix = Path(inputs[0]).suffix.lower() if form == "same" else f".{form}"
@@ -78,6 +80,10 @@ def piped(inputs: Sequence[str], output: Path, form: str) -> Iterator[PipedFiles
 
 def _receive(folder: Path) -> Path:
     """Write standard input to a file with the suffix of its format."""
+    if sys.stdin is None:  # its descriptor is closed
+        raise UserError(
+            f"{PIPE} reads a picture from standard input, which is closed: pipe a picture in, or give a file."
+        )
     if sys.stdin.isatty():
         raise UserError(
             f"{PIPE} reads a picture from standard input, which is a terminal: pipe a picture in, or give a file."

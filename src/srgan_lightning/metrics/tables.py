@@ -60,7 +60,8 @@ def comparison_rows(results: list[dict[str, Any]]) -> tuple[list[str], list[list
     for name in dict.fromkeys(result["set"] for result in results):
         of_set = [result for result in results if result["set"] == name]
         baseline = {key: of_set[0][f"bicubic_{key}"] for key in METRIC_NAMES}
-        baseline |= {key: of_set[0][key] for key in keys if of_set[0]["weights"] == "bicubic" and key in of_set[0]}
+        for own in (result for result in of_set if result["weights"] == "bicubic"):
+            baseline |= {key: own[key] for key in keys if key in own}
         for weights, values in [
             ("bicubic", baseline),
             *((r["weights"], r) for r in of_set if r["weights"] != "bicubic"),
