@@ -27,7 +27,9 @@ class R1:
         if not 0 <= weight < float("inf"):
             raise UserError(f"loss.r1={weight}: a weight is a number from 0 up; 0 leaves the penalty out.")
         if interval < 1:
-            raise UserError(f"loss.r1_interval={interval}: give a number of updates from 1 up, such as 16.")
+            raise UserError(
+                f"loss.r1_interval={interval}: give a number of discriminator updates from 1 up, such as 16."
+            )
         self.weight, self.interval = float(weight), interval
 
     def due(self, updates: int) -> bool:
