@@ -5,12 +5,16 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from srgan_lightning.imaging.files import FORMATS, check_writable
+from srgan_lightning.inference.colour_matching import match_colours, matching_memory
+from srgan_lightning.inference.finishing import Finish
 from srgan_lightning.inference.memory_check import check_room, memory_needed
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.memory import available_memory
@@ -34,6 +38,7 @@ MEASURED = """
 import json, pathlib, re, sys
 from PIL import Image
 from srgan_lightning.imaging.files import read_picture, write_picture
+from srgan_lightning.inference.finishing import Finish
 from srgan_lightning.inference.upscaling import TiledUpscaler
 from srgan_lightning.networks import Generator
 
@@ -41,19 +46,21 @@ def status(name):
     text = pathlib.Path("/proc/self/status").read_text()
     return 1024 * int(re.search(name + r":\\s*(\\d+)", text)[1])
 
-def upscaled(source, target):
-    write_picture(pathlib.Path(target), TiledUpscaler(Generator(1, 0, 4, "bicubic"), 64).upscale(read_picture(source)))
+def upscaled(source, target, finish=Finish()):
+    upscaler = TiledUpscaler(Generator(1, 0, 4, "bicubic"), 64, finish=finish)
+    write_picture(pathlib.Path(target), upscaler.upscale(read_picture(source)))
 
 folder = pathlib.Path(sys.argv[1])
 Image.new("RGB", (40, 40)).save(folder / "warm.png")
 for suffix in (".png", ".jpg", ".tif", ".webp"):
-    upscaled(folder / "warm.png", folder / f"warm_out{suffix}")
+    upscaled(folder / "warm.png", folder / f"warm_out{suffix}", Finish(match_colours=True))
 peaks = {}
 for name in ("RGB", "RGBA"):
-    for suffix in (".png", ".jpg", ".tif", ".webp"):
+    for suffix in (".png", ".jpg", ".tif", ".webp", ".png matched"):
         pathlib.Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         before = status("VmRSS")
-        upscaled(folder / f"{name}.png", folder / f"out{suffix}")
+        finish = Finish(match_colours="matched" in suffix)
+        upscaled(folder / f"{name}.png", folder / f"out{suffix.split()[0]}", finish)
         peaks[f"{name} {suffix}"] = status("VmHWM") - before
 print(json.dumps(peaks))
 """
@@ -94,11 +101,35 @@ def test_the_figure_bounds_what_is_measured(tmp_path: Path) -> None:
     result = run_script(MEASURED, tmp_path)
     assert result.returncode == 0, result.stderr
     for name, peak in json.loads(result.stdout).items():
-        mode, suffix = name.split()
+        mode, suffix, *matched = name.split()
         channels = 3 if suffix == ".jpg" else len(mode)
-        figure = memory_needed(side * side, channels, 1, 4, FORMATS[suffix])
+        matching = matching_memory(side, side, 3, 4) if matched else 0
+        figure = memory_needed(side * side, channels, 1, 4, FORMATS[suffix], matching=matching)
         assert peak < figure + 20 * 10**6, (name, peak, figure)  # one tile, and the alpha channel that JPEG lacks
         assert peak > figure / 2, (name, peak, figure)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "scale"),
+    [(500, 700, 3, 4), (200, 600, 1, 4), (600, 200, 3, 2), (300, 100, 3, 8), (64, 64, 3, 4), (900, 900, 3, 1)],
+)
+def test_matching_colours_takes_no_more_than_estimated(
+    height: int, width: int, channels: int, scale: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lr = np.full((height, width, channels), 100, np.uint8)
+    sr = np.full((scale * height, scale * width, channels), 90, np.uint8)
+    tracemalloc.start()  # counts numpy's arrays, not PIL's images
+    match_colours(sr, lr)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    figure = matching_memory(height, width, channels, scale)
+    assert peak < figure < 2.5 * peak
+    Image.fromarray(lr.squeeze()).save(tmp_path / "a.png")
+    needed = lr.size + sr.size + figure
+    monkeypatch.setattr("srgan_lightning.inference.memory_check.available_memory", lambda: needed - 1)
+    check_room(tmp_path / "a.png", tmp_path / "b.png", scale)
+    with pytest.raises(UserError, match="are available"):
+        check_room(tmp_path / "a.png", tmp_path / "b.png", scale, finish=Finish(match_colours=True))
 
 
 def test_png_is_advised_where_it_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_a_resized_result_counts_in_the_memory(tmp_path: Path, monkeypatch: pyte
     png = FORMATS[".png"]
     assert memory_needed(100, 3, 1, 4, png, result=6400) == 100 * 3 + 3 * (1600 + 6400)
     assert memory_needed(100, 3, 1, 4, png, result=25) == 100 * 3 + 3 * (1600 + 25)
-    assert memory_needed(100, 3, 1, 4, png, matched=True) == 100 * 3 + 3 * 1600 + 100 * 48
+    assert memory_needed(100, 3, 1, 4, png, matching=4800) == 100 * 3 + 3 * 1600 + 4800
     monkeypatch.setattr("srgan_lightning.inference.upscaling.available_memory", lambda: 23 * 17 * 3 * (16 + 64) - 1)
     with pytest.raises(UserError, match="its result would take"):
         TiledUpscaler(GENERATOR, finish=Finish(outscale=8)).upscale(from_pil(smooth()))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from srgan_lightning.imaging.picture import Pixels
-from srgan_lightning.imaging.resizing import Floats, resized_strips, to_depth
+from srgan_lightning.imaging.resizing import STRIP, Floats, resized_strips, to_depth
 
 #: Dilation of each wavelet level in LR pixels. At x4, these levels give nearly the same low frequencies as the five
 #: levels of StableSR in SR pixels.
@@ -25,6 +25,26 @@ def match_colours(sr: Pixels, lr: Pixels) -> None:
     correction = low_frequencies(lr.astype(np.float32) - small)
     for rows, strip in resized_strips(correction, (sr.shape[0], sr.shape[1])):
         sr[rows] = to_depth(sr[rows] + strip, sr.dtype)
+
+
+def matching_memory(height: int, width: int, channels: int, scale: int) -> int:
+    """Return an upper bound, in bytes, of the memory that `match_colours` takes besides SR and LR.
+
+    Args:
+        height: height of LR in pixels.
+        width: width of LR in pixels.
+        channels: number of colour channels.
+        scale: size of SR divided by that of LR.
+    """
+    small = 4 * channels * height * width  # an array of LR's size in float32
+    padded = 4 * channels * (height + 2 * DILATIONS[-1]) * (width + 2 * DILATIONS[-1])
+    filtering = 8 * small + padded
+    row = 4 * channels * scale * width  # of SR
+    read = row * min(scale * height, scale * (STRIP + 4) + 3)  # rows of SR for a strip of LR, with the kernel's reach
+    # The next strip is read before the last one is freed. PIL needs two copies of a channel.
+    downsampling = 3 * small + max(2 * read if height > STRIP else read, read + 2 * read // channels)
+    upsampling = 4 * small + 5 * row * min(scale * height, STRIP)  # a strip as PIL's images, and four arrays
+    return max(filtering, downsampling, upsampling)
 
 
 def low_frequencies(pixels: Floats) -> Floats:

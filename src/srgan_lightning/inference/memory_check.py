@@ -8,6 +8,7 @@ from pathlib import Path
 from srgan_lightning.imaging.files import FORMATS, PNG, Format, check_writable
 from srgan_lightning.imaging.png16 import is_png16
 from srgan_lightning.imaging.reading import opened, orientation
+from srgan_lightning.inference.colour_matching import matching_memory
 from srgan_lightning.inference.finishing import Finish
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.memory import available_memory, gigabytes
@@ -34,8 +35,9 @@ def check_room(source: Path, target: Path, scale: int, share: int = 1, finish: F
         depth = 2 if image.mode.startswith("I") or is_png16(source) else 1
     result = finish.size_of(height, width, scale)
     check_writable(target, *result)
+    matching = matching_memory(height, width, 1 if grey else 3, scale) if finish.match_colours else 0
     needs = [
-        memory_needed(height * width, channels, depth, scale, form, result[0] * result[1], finish.match_colours)
+        memory_needed(height * width, channels, depth, scale, form, result[0] * result[1], matching)
         for form in (FORMATS[target.suffix.lower()], PNG)
     ]
     needed, as_png = needs
@@ -51,7 +53,7 @@ def check_room(source: Path, target: Path, scale: int, share: int = 1, finish: F
 
 
 def memory_needed(
-    pixels: int, channels: int, depth: int, scale: int, form: Format, result: int | None = None, matched: bool = False
+    pixels: int, channels: int, depth: int, scale: int, form: Format, result: int | None = None, matching: int = 0
 ) -> int:
     """Return the peak memory in bytes of the input, the result and their copies, without the network.
 
@@ -62,13 +64,11 @@ def memory_needed(
         scale: see `check_room`.
         form: format of the result. PNG is written in strips; for other formats PIL copies the whole result.
         result: pixels of the final result; None if the network's result is not resized.
-        matched: whether colours are matched to the input.
+        matching: bytes that matching the colours takes, see `matching_memory`.
     """
     held, network = channels * depth, scale**2 * pixels
     result = network if result is None else result
     reading = pixels * (4 + 4 + held)  # PIL's image, its copy, and the array
-    # Four arrays in float32: the input, SR at the input's size, and two differences.
-    matching = 4 * 4 * channels * pixels if matched else 0
     resizing = held * (network + (result if result != network else 0))
     together = held if form is not PNG and channels in (2, 4) else 0  # a copy with colour and alpha in one array
     writing = result * (held + together + form.copied)
