@@ -3,16 +3,20 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from srgan_lightning.artifacts.artifact import read_artifact
 from srgan_lightning.artifacts.load import load_generator
 from srgan_lightning.artifacts.model_card import UNKNOWN_LICENCE, model_card
 from srgan_lightning.networks import Generator
+from srgan_lightning.training.results import describe_data
 from srgan_lightning.utils.errors import UserError
 from tests.helpers.generators import ABOUT, tiny_artifact, tiny_checkpoint, tiny_generator
 
@@ -105,6 +109,16 @@ def test_the_card_names_the_licence_of_the_data(data: object, licence: str) -> N
     card = model_card({"scale": 4}, ABOUT | {"data": data})
     assert licence in card
     assert "- licence" not in card
+
+
+@pytest.mark.parametrize("data", ["pairs", "synthetic"])
+def test_the_card_says_where_lr_came_from(data: str, configure: Callable[..., DictConfig]) -> None:
+    cfg = configure(f"data={data}", "degradation=mixed")
+    described = describe_data(cfg, instantiate(cfg.data, degradation=instantiate(cfg.degradation)))
+    card = model_card({"scale": 4}, ABOUT | {"data": described})
+    paired = data == "pairs"
+    assert ("- lr: files" in card) == ("with low resolution read from files" in card) == paired
+    assert ("degradation: Blur" in card) == ("made by the degradation above" in card) == (not paired)
 
 
 @pytest.mark.usefixtures("little_memory")

@@ -69,7 +69,7 @@ Licence of the data: {licence}
 
 ## Limits
 
-- The generator was trained on the data above, with low resolution made by the degradation above. Other subjects,
+- The generator was trained on the data above, with low resolution {lr}. Other subjects,
   compression, noise or blur give worse results, with unknown scores.
 - The detail that it adds is plausible, not recovered: many sharp images have the same low-resolution image. Its output
   is no evidence. Do not use it to identify people, to read signs or plates, or in medical or legal decisions.
@@ -124,6 +124,7 @@ def model_card(arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> str
         recipe=bullets(metadata.get("recipe")),
         training=bullets(metadata.get("training")),
         data=bullets({key: value for key, value in data_options.items() if key != "licence"} or data),
+        lr="read from files" if data_options.get("lr") == "files" else "made by the degradation above",
         licence=markdown_text(licence) if licence else LICENCES.get(str(data_options.get("set")), UNKNOWN_LICENCE),
         scores=score_table(metadata.get("scores"), metadata.get("protocol"))
         + by_kind_of_lr(metadata.get("scores_by_lr")),

@@ -13,6 +13,7 @@ from rich.table import Table
 from srgan_lightning.artifacts.artifact import read_checkpoint, write_artifact
 from srgan_lightning.artifacts.init_from import load_generator_weights
 from srgan_lightning.data.datamodule import SuperResolutionData
+from srgan_lightning.data.folder import PairedData
 from srgan_lightning.metrics.psnr_ssim import METRIC_NAMES, protocol
 from srgan_lightning.runs.layout import RunDirectory
 from srgan_lightning.runs.log import LOG, report
@@ -89,7 +90,7 @@ def write_results(
         scores = metadata["scores"]
         artifact_metadata = {
             "recipe": metadata["recipe"],
-            "data": describe_data(cfg),
+            "data": describe_data(cfg, cast(SuperResolutionData, trainer.datamodule)),  # type: ignore[attr-defined]
             "scores": scores,
             "protocol": protocol(cfg.scale),
         }
@@ -146,14 +147,15 @@ def _write_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
     write_atomically(run.summary, (json.dumps(summary, indent=2) + "\n").encode())
 
 
-def describe_data(cfg: DictConfig) -> dict[str, Any]:
-    """Describe the training data: class, sizes and degradation, without paths of this machine."""
-    degradation = cast(dict[str, Any], OmegaConf.to_container(cfg.degradation, resolve=True))
-    described = {
-        "set": cfg.data._target_.rsplit(".", 1)[-1],
-        "degradation": degradation.pop("_target_").rsplit(".", 1)[-1],
-    }
-    described["degradation_options"] = degradation
+def describe_data(cfg: DictConfig, data: SuperResolutionData) -> dict[str, Any]:
+    """Describe the training data: class, sizes, and degradation or `lr: files`, without paths of this machine."""
+    described: dict[str, Any] = {"set": cfg.data._target_.rsplit(".", 1)[-1]}
+    if isinstance(data, PairedData):  # of the degradation, it uses only the scale
+        described["lr"] = "files"
+    else:
+        degradation = cast(dict[str, Any], OmegaConf.to_container(cfg.degradation, resolve=True))
+        described["degradation"] = degradation.pop("_target_").rsplit(".", 1)[-1]
+        described["degradation_options"] = degradation
     return described | {key: cfg.data[key] for key in ("crop", "batch_size", "fit") if key in cfg.data}
 
 
