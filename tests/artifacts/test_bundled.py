@@ -22,7 +22,7 @@ from srgan_lightning.training.discriminator_file import load_discriminator_weigh
 HASHES = {
     "srresnet-faces-x4": "464c2c611b926701e1073f6cbacf6c8a162aad187077025edee54122c51f7840",
     "srgan-faces-x4": "72a84ef7ab89d730d29b78e11b6a88174827b2223002d436f1b4446ca80c0c28",
-    "srresnet-x4": "a13a8a7d4ccc775762a049843e27d6ab774e679fb321ab45676fb9e81cacb29d",
+    "srresnet-x4": "087de8d453b06251ce759294384a25aea0f341c962db67f5a7d917cd4b9fc3b0",
 }
 
 
