@@ -66,11 +66,19 @@ def test_bf16_is_taken_from_ampere_on(configure: Configure, monkeypatch: pytest.
         (["trainer.devices=2"], "32-true"),
         (["trainer.devices=[0,2]"], "bf16-mixed"),
         (["trainer.devices=[1]"], "32-true"),
+        (["trainer.devices='1'"], "bf16-mixed"),
+        (["trainer.devices='2'"], "32-true"),
+        (["trainer.devices='0,2'"], "bf16-mixed"),
+        (["trainer.devices='1,'"], "32-true"),
+        (["trainer.devices='-1'"], "32-true"),
         (["trainer=ddp"], "32-true"),
         (["trainer=gpu"], "bf16-mixed"),
     ):
         assert fastest_precision(devices_of(configure(*words)))[0] == expected, words
     assert fast_bf16(torch.device("cuda", 1)) == (False, "GPU 1 has compute capability 7.5, below 8.0")
+    assert devices_of(configure("trainer.devices='0,2'")) == [torch.device("cuda", 0), torch.device("cuda", 2)]
+    for wrong in ("4", "[7]", "'two'"):  # Lightning reports it later
+        assert devices_of(configure(f"trainer.devices={wrong}")) == [torch.device("cuda", 0)]
     assert devices_of(configure("trainer=cpu")) == [CPU]
 
 

@@ -1,6 +1,8 @@
 """Resolve `trainer.precision=auto` to the device's fastest precision, or to that of a resumed run."""
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CUDAAccelerator
 from omegaconf import DictConfig
 
 from srgan_lightning.artifacts.artifact import load_checkpoint
@@ -60,11 +62,12 @@ def devices_of(cfg: DictConfig) -> list[torch.device]:
     if not torch.cuda.is_available() or cfg.trainer.accelerator not in ("auto", "gpu", "cuda"):
         return [torch.device("mps")]  # if there is no such device, Lightning reports it
     asked, there = cfg.trainer.devices, torch.cuda.device_count()
-    if isinstance(asked, int):
-        numbers = list(range(min(asked, there) if asked > 0 else there))
-    else:  # a list of numbers, or text such as `auto`
-        numbers = list(range(there)) if isinstance(asked, str) else [n for n in asked if 0 <= n < there]
-    return [torch.device("cuda", number) for number in numbers or [0]]
+    try:
+        numbers = CUDAAccelerator.parse_devices("-1" if asked == "auto" else asked) or []
+    except (MisconfigurationException, TypeError, ValueError):
+        numbers = []  # Lightning reports it when the Trainer is made
+    # With torchrun, each process may see only one of the GPUs.
+    return [torch.device("cuda", number) for number in numbers if number < there] or [torch.device("cuda", 0)]
 
 
 def recorded_precision(checkpoint: str) -> str:
