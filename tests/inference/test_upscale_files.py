@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from PIL import Image
 
 from srgan_lightning.artifacts.artifact import save_artifact
 from srgan_lightning.imaging.files import partial_name
+from srgan_lightning.inference.predict import upscale_files
 from srgan_lightning.inference.record import NAME
 from srgan_lightning.utils.bf16 import choose_precision
+from srgan_lightning.utils.errors import UserError
 from tests.helpers.generators import tiny_artifact, tiny_generator
 from tests.helpers.pictures import smooth, upscale
 
@@ -150,6 +153,25 @@ def test_pipes_and_devices_are_refused(tmp_path: Path, weights: str, capsys: pyt
     for text in (tmp_path / "pipe.png", "/dev/null", tmp_path / "*.txt"):
         assert "no image files" in refusal(capsys, text, "-o", tmp_path / "out", "--weights", weights)
     assert "no image files" in refusal(capsys, tmp_path, "-o", tmp_path / "out", "--weights", weights)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "advice"),
+    [
+        ("cuda", 2, "--device cuda has 2. Use --jobs 2."),
+        ("cuda:0", 4, "--device cuda:0 has 1. Use --jobs 1, or --device cuda without a number."),
+        ("cuda:0", 2, "--device cuda:0 has 1. Use --jobs 1."),
+        ("mps", 0, "--device mps has 1. Use --jobs 1."),
+    ],
+)
+def test_too_many_jobs_for_gpus_get_advice_that_works(
+    device: str, gpus: int, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    nothing: Any = None
+    with pytest.raises(UserError) as refused:
+        upscale_files([nothing] * 9, nothing, torch.device(device), 3)
+    assert str(refused.value) == f"--jobs 3 with --device {device}: each process needs its own GPU, and {advice}"
 
 
 def test_names_reach_the_terminal_escaped(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:

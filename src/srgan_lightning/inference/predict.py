@@ -152,10 +152,13 @@ def upscale_files(
         UserError: there are too few GPUs or cores for the processes.
     """
     processes = min(processes, len(jobs))
-    if device.type != "cpu" and processes > 1 and (device.index is not None or processes > torch.cuda.device_count()):
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 1
+    usable = gpus if device.index is None else 1
+    if device.type != "cpu" and processes > usable:
+        other = ", or --device cuda without a number" if processes <= gpus else ""
         raise UserError(
-            f"--jobs {processes} with --device {device}: each process needs its own GPU, and this machine has "
-            f"{torch.cuda.device_count()}. Lower --jobs, and use --device cuda without a number."
+            f"--jobs {processes} with --device {device}: each process needs its own GPU, and --device {device} has "
+            f"{usable}. Use --jobs {usable}{other}."
         )
     if device.type == "cpu" and processes > 2 * usable_cores():
         raise UserError(f"--jobs {processes} is too many for this machine's cores: use at most {2 * usable_cores()}.")
