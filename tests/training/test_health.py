@@ -187,14 +187,17 @@ def test_the_discriminator_is_assessed_by_running_means() -> None:
 
 
 @pytest.mark.faults
-def test_a_term_that_dominates_the_others_is_named(configure: Configure) -> None:
-    cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=2", "loss.perceptual=1e6")
+@pytest.mark.parametrize("normalized", [True, False])
+def test_a_term_that_dominates_the_others_is_named(configure: Configure, normalized: bool) -> None:
+    options = ["loss.perceptual=1e6", f"loss.vgg.normalize={normalized}"]
+    cfg = configure(*SRGAN, *PERCEPTUAL, "trainer.max_steps=2", *options)
     train(cfg)
     assert "the perceptual term dominates all others" in log_of(cfg)
     assert "Lower loss.perceptual" in log_of(cfg)
+    assert ("loss.vgg.normalize=true" in log_of(cfg)) != normalized
     usual = {"pixel": 1.0, "perceptual": 0.1, "total_variation": 1e-9}  # as with loss=all_terms
-    assert not list(term_faults(usual, "linear", 0))
-    assert not list(term_faults({"pixel": 1.0}, "bce", 0))
+    assert not list(term_faults(usual, "linear", False, 0))
+    assert not list(term_faults({"pixel": 1.0}, "bce", False, 0))
 
 
 @pytest.mark.faults

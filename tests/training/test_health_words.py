@@ -26,9 +26,9 @@ def every_fault() -> Iterator[Fault]:
         yield from network_faults({name: 1e-3}, {name: 0.9}, 1)
     yield from discriminator_faults(0.99, 0.01, 1.0, 200)
     for term in ("pixel", "perceptual", "adversarial", "total_variation", "grid"):
-        yield from term_faults({term: 0.0}, "linear", 1)
-        yield from term_faults({term: 1e6, "other": 1.0}, "bce", 1)
-    yield from term_faults({"perceptual": 1e-9, "pixel": 1.0}, "bce", 1)
+        yield from term_faults({term: 0.0}, "linear", False, 1)
+        yield from term_faults({term: 1e6, "other": 1.0}, "bce", False, 1)
+    yield from term_faults({"perceptual": 1e-9, "pixel": 1.0}, "bce", False, 1)
     yield from picture_faults(50.0, (2.0, 1.0))
 
 
@@ -70,9 +70,17 @@ def test_only_a_loss_with_a_vanishing_gradient_gets_the_advice_to_change_it(kind
     logits = torch.tensor([-200.0, -200.0], requires_grad=True)
     AdversarialLoss(kind).generator(logits, real=torch.tensor([200.0, 200.0])).backward()  # type: ignore[no-untyped-call]
     vanishes = not logits.grad.any()  # type: ignore[union-attr]
-    (fault,) = term_faults({"adversarial": 0.0}, kind, 1)
+    (fault,) = term_faults({"adversarial": 0.0}, kind, False, 1)
     assert vanishes == (kind == "linear")
     assert ("loss.adversarial_kind=bce" in fault.words) == vanishes
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize("norm", [1e6, 1e-9])
+def test_normalised_features_get_no_advice_to_normalise_them(norm: float, normalized: bool) -> None:
+    (fault,) = (f for f in term_faults({"perceptual": norm, "pixel": 1.0}, "bce", normalized, 1) if "percep" in f.name)
+    assert ("loss.vgg.normalize=true" in fault.words) != normalized
+    assert f"{'Lower' if norm > 1 else 'raise'} loss.perceptual" in fault.words.replace("Raise", "raise")
 
 
 def test_the_change_of_the_discriminator_is_that_of_a_generator_update() -> None:

@@ -73,6 +73,7 @@ class Health(Callback):
         self.before = {name: [weight.to(pl_module.device) for weight in weights] for name, weights in kept.items()}
         self.scaler = getattr(trainer.precision_plugin, "scaler", None)
         self.adversarial_kind = cast(Any, loss).gan.kind
+        self.normalized = bool(cast(Any, loss).vgg.get("normalize"))
         self.hook = loss.register_forward_hook(self._measure_terms)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -151,7 +152,7 @@ class Health(Callback):
         gradients = {name: values[f"health/gradient_{name}"] for name in self.gradients}
         faults = [
             *network_faults(rates, updates, self.interval),
-            *term_faults(gradients, self.adversarial_kind, self.interval),
+            *term_faults(gradients, self.adversarial_kind, self.normalized, self.interval),
         ]
         if "health/d_real" in values:
             faults += self._discriminator_faults(values["health/d_real"], values["health/d_fake"])

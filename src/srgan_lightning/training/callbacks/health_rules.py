@@ -91,12 +91,13 @@ def discriminator_faults(real: float, fake: float, share: float, patience: int) 
         yield Fault("discriminator wins", 0, words)
 
 
-def term_faults(gradients: dict[str, float], adversarial_kind: str, interval: int) -> Iterator[Fault]:
+def term_faults(gradients: dict[str, float], adversarial_kind: str, normalized: bool, interval: int) -> Iterator[Fault]:
     """Yield faults of loss terms that have no effect, or that dominate all others.
 
     Args:
         gradients: norm of each weighted term's gradient with respect to SR.
         adversarial_kind: see `AdversarialLoss`.
+        normalized: whether VGG's features are normalised already, see `PerceptualLoss`.
         interval: patience in updates, for faults that can occur in a single batch by chance.
     """
     for name, norm in gradients.items():
@@ -114,16 +115,17 @@ def term_faults(gradients: dict[str, float], adversarial_kind: str, interval: in
                 f"the {name} term dominates all others: its gradient is {norm / others:.0f} times the sum of theirs. "
                 f"Lower loss.{name}, or turn the others off."
             )
-            if name == "perceptual":
+            if name == "perceptual" and not normalized:
                 words += " VGG19 files differ in scale: set loss.vgg.normalize=true."
             if name == "adversarial":
                 words += " Ramp up its weight with loss.adversarial_ramp."
             yield Fault(f"{name} swamps", interval, words)
         elif name == "perceptual" and norm < NEGLIGIBLE * others:
-            words = (
-                f"the perceptual term is negligible: its gradient is {norm / others:.0e} of the sum of the others. "
-                "VGG19 files differ in scale: set loss.vgg.normalize=true, or raise loss.perceptual."
-            )
+            words = f"the perceptual term is negligible: its gradient is {norm / others:.0e} of the sum of the others. "
+            if normalized:
+                words += "Raise loss.perceptual."
+            else:
+                words += "VGG19 files differ in scale: set loss.vgg.normalize=true, or raise loss.perceptual."
             yield Fault("perceptual faint", interval, words)
 
 
