@@ -17,7 +17,8 @@ def make_shards(cfg: DictConfig) -> dict[str, int]:
         The number of images of each split.
 
     Raises:
-        UserError: the data cannot be read, a folder holds other data, or the shards of all splits exist already.
+        UserError: the data cannot be read, a folder holds other data or shards of other options, or the shards of all
+            splits exist already.
     """
     from srgan_lightning.data.sharding import finished_shards, write_shards  # needs the extra `streaming`
 

@@ -22,7 +22,7 @@ RECORD = "source.json"
 
 
 class _Checked(Dataset[tuple[str, bytes]]):
-    """Names and encoded images. Each image is decoded once as a check, and replaced by empty bytes if that fails."""
+    """Names and encoded images. Each image is decoded as a check; with `on_error=skip`, a broken one has no bytes."""
 
     def __init__(self, source: EncodedSource, order: list[int], on_error: OnError) -> None:
         self.source, self.order, self.on_error = source, order, on_error
@@ -61,7 +61,10 @@ def finished_shards(source: EncodedSource, folder: str | Path, shard_size: str, 
             return int(record["images"])
     except (OSError, ValueError, TypeError, LookupError):
         pass  # another program wrote the folder, or a version of this command that kept no record
-    raise UserError(f"output: {folder} exists already and holds other data. Give a new folder.")
+    raise UserError(
+        f"output: {folder} exists already and holds other data, or was written with another shard_size or seed. "
+        "Give a new folder."
+    )
 
 
 def _made_of(source: EncodedSource, shard_size: str, order_seed: int | None) -> dict[str, Any]:

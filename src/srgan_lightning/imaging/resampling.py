@@ -1,7 +1,8 @@
 """Resize batches of images of different sizes, each image by its own factor.
 
 Each image lies at the top left of a common canvas. The rest of the canvas repeats the image's last row and column.
-Filters and JPEG extend an image in the same way, so the result for an image does not depend on the size of the canvas.
+Blur and JPEG extend an image in the same way, and `resize` uses only the image itself. So the result for an image does
+not depend on the size of the canvas.
 """
 
 import torch
@@ -51,8 +52,8 @@ def resize(
         new_size: (B, 2) heights and widths of the results.
         canvas: height and width of the result's canvas.
         mode: (B,) indices of `MODES`.
-        antialias: widen the bilinear and bicubic kernels when shrinking, as PIL does. The bicubic kernel then also has
-            a = -0.5 as in PIL, instead of -0.75.
+        antialias: widen the bilinear and bicubic kernels when shrinking, as PIL does. It also gives the bicubic kernel
+            PIL's a = -0.5 instead of -0.75, even when enlarging.
 
     Returns:
         (B, C, *canvas), not clamped. The rest of the canvas repeats each image's last row and column.

@@ -1,4 +1,4 @@
-"""The generator's loss: a weighted sum whose weights are plain numbers (Ledig et al. 2017, equation 3)."""
+"""The generator's loss: a weighted sum of terms (Ledig et al. 2017, equation 3)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ def total_variation(image: Tensor) -> Tensor:
 
 
 class GeneratorLoss(nn.Module):
-    """pixel + perceptual + adversarial + total variation + grid; a term of weight 0 is neither built nor computed.
+    """pixel + perceptual + adversarial + total variation + grid; a term of weight 0 is not computed.
 
     Args:
         pixel: weight of the pixel distance between SR and HR in [0, 1].

@@ -54,7 +54,7 @@ def _read_weights(weights: str) -> dict[str, Tensor]:
     except Exception as error:
         raise UserError(f"loss.vgg.weights={weights} cannot be read as VGG19 weights: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"loss.vgg.weights={weights} is not a state dict of VGG19: it has values other than tensors.")
+        raise UserError(f"loss.vgg.weights={weights} is not a state dict of VGG19, a dict of tensors.")
     return state
 
 

@@ -1,4 +1,4 @@
-"""Read files of a run directory that may be damaged or untrusted, with limits on size, time and references."""
+"""Read files of a run directory that may be damaged or untrusted, with limits on sizes and references."""
 
 import io
 import os
@@ -92,7 +92,7 @@ class References:
         if whole := REFERENCE.fullmatch(value):
             return self._reference(whole[1], place, depth + 1)
         text = REFERENCE.sub(lambda found: str(self._reference(found[1], place, depth + 1)), value)
-        if "${" in text:  # code that uses this value would resolve it again
+        if "${" in text:  # as in ${a.${b}}: OmegaConf would resolve the rest later, without these limits
             raise ValueError("has references in references")
         return text
 

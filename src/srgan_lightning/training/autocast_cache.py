@@ -10,8 +10,8 @@ import torch
 def shared_casts(device: torch.device) -> Iterator[None]:
     """Cast each weight once for all forward passes of this block, under Lightning's autocast.
 
-    Lightning turns autocast's cache off, because the cache keeps the casts of weights that an optimiser step has
-    changed since. No weight may change in this block; the cache is empty after it. Without autocast this does nothing.
+    Lightning turns autocast's cache off, because after an optimiser step the cache still holds casts of the old
+    weights. So no weight may change in this block, and the cache is empty after it. Does nothing without autocast.
 
     Args:
         device: the device of the networks.

@@ -45,9 +45,9 @@ def train(cfg: DictConfig, callbacks: Sequence[lightning.Callback] = ()) -> dict
         The content of `summary.json`; empty on other ranks than zero.
 
     Raises:
-        UserError: configuration or data are invalid, which is checked before any training; or NaN or infinity stopped
-            the training, after everything was saved.
-        SystemExit: a signal stopped the run, after its checkpoint and results were written.
+        UserError: configuration or data are invalid, which is checked before any training. Or NaN or infinity
+            stopped the training; this is raised after everything is saved.
+        SystemExit: a signal stopped the run; raised after its checkpoint and results are written.
     """
     started = time.perf_counter()
     configure_runtime(cfg)
@@ -97,8 +97,7 @@ def begin(
     Args:
         cfg: the run's configuration.
         run: the run directory.
-        trainer: the Trainer. Its `RunCSVLogger` drops the rows after the checkpoint, or after update 0
-            if there is none.
+        trainer: the Trainer. Its `RunCSVLogger` drops the rows after the checkpoint, or all rows if there is none.
         data: the data module after `setup("fit")`.
         metadata: see `preflight.preflight`.
 

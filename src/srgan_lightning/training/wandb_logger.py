@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from srgan_lightning.runs.log import LOG
 
-#: Names of metrics in W&B, which groups panels by the part before a slash. metrics.csv keeps the names on the left,
-#: which old runs have too.
+#: Names of metrics in W&B, which groups panels by the part before a slash. metrics.csv uses the names on the left,
+#: so that it has the same columns as in older runs.
 GROUPED = {
     "d_real": "discriminator/d_real",
     "d_fake": "discriminator/d_fake",

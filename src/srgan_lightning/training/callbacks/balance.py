@@ -16,8 +16,9 @@ class Balance(Callback):
     """A callback that pauses the discriminator's updates while it wins, until the generator catches up.
 
     The measure is (1 + D(HR) - D(SR)) / 2, computed from the same running means as in `Health`. It is 0.5 if the
-    discriminator cannot distinguish HR from SR, and 1 if the discriminator is always right. There are two thresholds to
-    avoid frequent switching. A paused discriminator still runs forward, for the generator's loss and for the measure.
+    discriminator cannot distinguish HR from SR, and 1 if it is always right and certain (D(HR) = 1, D(SR) = 0). Two
+    thresholds avoid frequent switching. A paused discriminator still runs forward, for the generator's loss and for the
+    measure.
 
     `health/discriminator_paused` (0 or 1) is logged, and each change is reported once.
 

@@ -8,7 +8,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from srgan_lightning.training.validation import validate_now
 
 
-class InitialValidation(Checkpoint):  # Lightning calls Checkpoint callbacks last, after signal handlers are set
+# A Checkpoint, because Lightning calls these last. `Interruption` has then set the signal handlers that a signal during
+# this validation needs.
+class InitialValidation(Checkpoint):
     """A callback that validates before the first update if `model.init_from` is set, to show the gain of the training.
 
     The scores are logged at update 0, and `summary.json` has them as `start_psnr_y`, `start_ssim_y`, ...
