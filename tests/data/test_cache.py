@@ -182,6 +182,16 @@ def test_broken_images_end_the_build_or_are_left_out(mixed: ImageFolder, tmp_pat
         source.read(3)
 
 
+def test_a_cache_without_a_readable_image_is_refused(mixed: ImageFolder, tmp_path: Path) -> None:
+    for path in mixed.paths:
+        path.write_bytes(b"no image")
+    with (
+        pytest.warns(UserWarning, match="on_error=skip"),
+        pytest.raises(UserError, match="None of the 9 images can be read"),
+    ):
+        cached(mixed, tmp_path / "cache", 0, "skip")
+
+
 def test_two_processes_build_one_cache(mixed: ImageFolder, tmp_path: Path) -> None:
     builders = [FORK.Process(target=build, args=(mixed, tmp_path / "cache", None)) for _ in range(2)]
     for builder in builders:

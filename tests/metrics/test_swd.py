@@ -22,6 +22,14 @@ def distance(change: Callable[[torch.Tensor], torch.Tensor]) -> float:
     return float(metric.compute())
 
 
+def test_scale_1_has_one_octave() -> None:
+    metric, hr = SlicedWassersteinDistance(1), torch.randint(0, 256, (1, 3, 16, 16)) / 255
+    metric.update(hr, hr)
+    assert float(metric.compute()) == 0
+    metric.update(hr / 2, hr)
+    assert float(metric.compute()) > 0.1
+
+
 def test_swd_grows_with_every_visible_fault() -> None:
     def blur(side: int) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda x: torch.nn.functional.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)

@@ -128,6 +128,7 @@ def test_a_visitor_has_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> No
     assert not audience.has_left("a", since=0)
     now[0] += guard.PATIENCE + 1
     assert audience.has_left("a", since=0)
+    assert not audience.listening  # keeps nothing of visitors who left
 
 
 def test_sigterm_deletes_the_photos(visitor: Any, server: tuple[str, Path, Any]) -> None:

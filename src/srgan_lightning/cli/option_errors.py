@@ -31,7 +31,8 @@ def refused_option(error: InstantiationException, cfg: DictConfig) -> str | None
         refused = [unknown[1], *(option for option in refused if option != unknown[1])]
         without = " ".join(f"~{key}.{option}" for option in refused)
         own = ", or use model/generator=own, which only sets scale" if key == "model.generator" else ""
-        return f"{key}: {name} has no argument {', '.join(map(repr, refused))}; add {without}{own}."
+        names = ", ".join(map(repr, refused))
+        return f"{key}: {name} has no argument {names}; leave it out, or delete it by {without}{own}."
     options = {str(option): value for option, value in group.items()}
     wrong = [
         f"{key}.{option}={value}: {name} needs {known[option]} here."

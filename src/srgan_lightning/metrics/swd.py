@@ -34,7 +34,7 @@ class SlicedWassersteinDistance(Metric):
 
     def __init__(self, scale: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.octaves = scale.bit_length() - 1
+        self.octaves = max(scale.bit_length() - 1, 1)
         filters = torch.randn(FILTERS, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
         filters = filters / filters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         self.filters: Tensor

@@ -27,6 +27,8 @@ class Audience:
 
     def leave(self, visitor: str) -> None:
         self.listening[visitor] -= 1
+        if self.listening[visitor] <= 0:
+            del self.listening[visitor]  # a server may have any number of visitors
         self.last_seen = {who: when for who, when in self.last_seen.items() if time.monotonic() - when < KEEP_SECONDS}
         self.last_seen[visitor] = time.monotonic()
 
