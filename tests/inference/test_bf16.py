@@ -19,6 +19,7 @@ from srgan_lightning.inference.upscaling import TiledUpscaler, upscale_image
 from srgan_lightning.utils import bf16
 from srgan_lightning.utils.bf16 import choose_precision
 from tests.helpers.generators import tiny_generator
+from tests.helpers.own_generator import Espcn
 from tests.helpers.pictures import smooth, upscale
 
 CPU = torch.device("cpu")
@@ -91,6 +92,9 @@ def test_the_fingerprint_includes_the_tile_size_if_the_overlap_may_be_too_small(
     assert len({*given.values()}) == 3
     enough = {tile: TiledUpscaler(generator, tile).fingerprint() for tile in (16, 32, 512)}
     assert len({*enough.values()}) == 1
+    network = Espcn(4, 4).eval()
+    unknown = {tile: TiledUpscaler(network, tile).fingerprint() for tile in (16, 32, 512)}  # type: ignore[arg-type]
+    assert len({*unknown.values()}) == 3
 
 
 def test_16_bit_pictures_are_computed_in_float32_whatever_is_asked() -> None:

@@ -34,6 +34,12 @@ def test_a_file_cut_anywhere_has_only_whole_rows(cut: int) -> None:
     assert head == (["batch", "step", "val/psnr_y"] if ended else [])
 
 
+def test_nuls_after_the_last_row_leave_it_complete() -> None:
+    expected = [*parse_history(WHOLE)[1]]
+    assert [*parse_history(WHOLE + "\0" * 64)[1]] == expected
+    assert expected
+
+
 def test_an_empty_file_has_neither_columns_nor_rows() -> None:
     head, rows = parse_history("")
     assert (head, list(rows)) == ([], [])

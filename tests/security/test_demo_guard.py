@@ -116,6 +116,10 @@ def test_a_request_whose_visitor_has_left_frees_its_slot(visitor: Any, tmp_path:
     assert time.monotonic() - start < guard.PATIENCE + 45  # a tile may be in progress
 
 
+def test_a_long_session_hash_is_refused(visitor: Any) -> None:
+    assert visitor.get("/gradio_api/queue/data", params={"session_hash": "x" * 65}).status_code == 400
+
+
 def test_a_visitor_has_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(guard.time, "monotonic", lambda: now[0])
@@ -128,7 +132,10 @@ def test_a_visitor_has_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> No
     assert not audience.has_left("a", since=0)
     now[0] += guard.PATIENCE + 1
     assert audience.has_left("a", since=0)
-    assert not audience.listening  # keeps nothing of visitors who left
+    audience.come("b")
+    audience.leave("b")
+    assert not audience.listening
+    assert [*audience.last_seen] == ["b"]  # keeps nothing of those who left a while ago
 
 
 def test_sigterm_deletes_the_photos(visitor: Any, server: tuple[str, Path, Any]) -> None:

@@ -82,19 +82,21 @@ class TiledUpscaler:
         self.generator = fold_batchnorm(generator).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale = generator.scale
         self.tile = tile
-        #: Part of the fingerprint. A given overlap may be too small, and then the tile size changes results.
-        self.seams = () if overlap is None or tile == TILE else (tile,)
         self.multiple = tile_multiple(generator)
         #: None until the first picture with several tiles, if the generator's radius must be measured.
         self.overlap = overlap
         if overlap is None and traits_of(generator).receptive_radius is not None:
             self.overlap = receptive_radius(generator)
+        exact = overlap is None and self.overlap is not None
+        #: For the fingerprint: the overlap, and the tile size if results may depend on it.
+        self.seams = (self.overlap,) if exact or tile == TILE else (self.overlap, tile)
         self.precision = PRECISIONS[precision]
         self.alpha, self.ensemble, self.finish = alpha, ensemble, finish
 
     def fingerprint(self) -> str:
         """Return a hash of weights and options; see `seams` for `tile`."""
-        options: tuple[Any, ...] = (self.generator.arguments, self.overlap, self.precision, self.alpha, *self.seams)
+        overlap, *tile = self.seams
+        options: tuple[Any, ...] = (self.generator.arguments, overlap, self.precision, self.alpha, *tile)
         if self.ensemble or self.finish != Finish():  # defaults are left out to match records of earlier versions
             options += (self.ensemble, self.finish)
         digest = hashlib.sha256(str(options).encode())

@@ -9,7 +9,8 @@ class PReLU(nn.PReLU):
     """`nn.PReLU` with one slope, computed from two ReLUs when it trains in bf16 on a CPU.
 
     Forward and backward pass together take a third of the time there, because PyTorch vectorises ReLU's backward
-    pass in bf16, but not PReLU's. In eval mode, and so in every export, it is `nn.PReLU`.
+    pass in bf16, but not PReLU's. The gradient at exactly 0 is then 0, not the slope. In eval mode, and so in every
+    export, it is `nn.PReLU`.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ def parse_history(text: str) -> tuple[list[str], Iterator[dict[str, str]]]:
         The names of the columns, and an iterator of the complete rows, as dicts by column. A last line without
         its end, rows with fewer or more cells, and rows whose `step` is not a number of updates are left out.
     """
-    lines = text.replace("\0", "").splitlines()
+    text = text.replace("\0", "")  # a loss of power may leave these in place of text, also after the last line
+    lines = text.splitlines()
     if not text.endswith(("\r", "\n")):
         lines = lines[:-1]  # a kill cut it off, perhaps within its last number
     rows = (row for line in lines for row in _cells(line))

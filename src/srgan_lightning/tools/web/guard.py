@@ -13,6 +13,7 @@ API = "/gradio_api"
 CLOSED = (*(f"{API}/{name}" for name in ("api", "call", "run", "openapi.json")), "/openapi.json", "/docs", "/redoc")
 KEEP_SECONDS = 3600  # age in seconds at which uploads and results are deleted
 PATIENCE = 15.0  # seconds for which a request continues without a listening visitor
+MAX_VISITOR = 64  # characters of a session hash; those of Gradio have about 11
 
 
 class Audience:
@@ -29,7 +30,8 @@ class Audience:
         self.listening[visitor] -= 1
         if self.listening[visitor] <= 0:
             del self.listening[visitor]  # a server may have any number of visitors
-        self.last_seen = {who: when for who, when in self.last_seen.items() if time.monotonic() - when < KEEP_SECONDS}
+        # An older entry would not change the result of `has_left`.
+        self.last_seen = {who: when for who, when in self.last_seen.items() if time.monotonic() - when <= PATIENCE}
         self.last_seen[visitor] = time.monotonic()
 
     def has_left(self, visitor: str, since: float) -> bool:
@@ -68,6 +70,9 @@ class Guard:
             await self.upload(scope, receive, send)
         elif path == f"{API}/queue/data":
             (visitor,) = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[:1]
+            if len(visitor) > MAX_VISITOR:
+                await PlainTextResponse("The session_hash is too long.", 400)(scope, receive, send)
+                return
             self.audience.come(visitor)
             try:
                 await self.app(scope, receive, send)
