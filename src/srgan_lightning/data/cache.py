@@ -58,7 +58,10 @@ class CachedSource:
             if header != expected or len(self.index) != len(source) or expected["bytes"] != int(self.ends[-1]):
                 raise ValueError(f"{HEADER} says {header}, but the files have {expected}")
             if expected["bytes"] == 0:
-                raise UserError(f"None of the {len(source)} images can be read, such as {source.name(0)}. {AGAIN}")
+                raise UserError(
+                    f"None of the {len(source)} images can be read, such as {source.name(0)}. Check the files with "
+                    "`python -m srgan_lightning.check_data`."
+                )
             pixels = np.memmap(folder / PIXELS, np.uint8, "r")
         except (OSError, ValueError) as error:
             raise UserError(f"The image cache {folder} is damaged ({error}). {AGAIN}") from error

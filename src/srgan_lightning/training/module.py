@@ -123,7 +123,10 @@ class SuperResolutionModule(lightning.LightningModule):
     @property
     def updates_per_epoch(self) -> float:
         """The number of generator updates in an epoch; Lightning also updates after the last batch of an epoch."""
-        return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        batches = self.trainer.num_training_batches
+        if math.isinf(batches):  # a loader without a length
+            return batches
+        return math.ceil(batches / self.trainer.accumulate_grad_batches)
 
     def on_validation_model_zero_grad(self) -> None:
         if not self.accumulating:

@@ -1,5 +1,6 @@
 """Show one progress bar for the whole run, with the time left, and report a line for every validation."""
 
+import math
 import time
 from typing import Any
 
@@ -51,7 +52,8 @@ class RunProgress(ProgressBar):
             return
         total: float | None = trainer.max_steps if trainer.max_steps != -1 else None
         if total is None and trainer.max_epochs not in (None, -1):
-            total = int(trainer.max_epochs * pl_module.updates_per_epoch)  # type: ignore[operator]
+            updates: float = trainer.max_epochs * pl_module.updates_per_epoch  # type: ignore[operator, assignment]
+            total = None if math.isinf(updates) else int(updates)
         self.task = self.bar.add_task("train", total=total, completed=trainer.global_step, shown="")
         self.validation = self.bar.add_task("validate", total=None, visible=False, shown="")
         self.bar.start()
