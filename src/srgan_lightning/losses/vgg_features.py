@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
+from srgan_lightning.losses.winograd import FrozenConv3x3
 from srgan_lightning.utils.errors import UserError
 from srgan_lightning.utils.safe_load import safe_torch_load
 
@@ -102,7 +103,10 @@ class VGGFeatures(nn.Module):
         names = [layer] if isinstance(layer, str) else list(layer)
         self.positions = [_layer_index(name) for name in names]
         last = max(self.positions)
-        self.layers = make_layers(cfgs["E"], batch_norm=False)[: last + 1]
+        layers = make_layers(cfgs["E"], batch_norm=False)[: last + 1]
+        self.layers = nn.Sequential(
+            *[FrozenConv3x3.share(layer) if isinstance(layer, nn.Conv2d) else layer for layer in layers]
+        )
         for position in self.positions:
             if position < last and isinstance(after := self.layers[position + 1], nn.ReLU):
                 after.inplace = False  # an in-place ReLU would overwrite this layer's features
