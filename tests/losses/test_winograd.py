@@ -106,6 +106,18 @@ def test_new_weights_are_transformed(fast: list[tuple[int, ...]]) -> None:
     assert torch.equal(after, 2 * before)
 
 
+def test_inference_before_training(fast: list[tuple[int, ...]]) -> None:
+    """Validation runs in inference mode, whose tensors autograd refuses to save."""
+    x, upstream = torch.randn(1, 128, 4, 4).bfloat16(), torch.randn(1, 256, 4, 4)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = frozen()(x)
+    layer = frozen()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(x), expected)
+    y, _ = run(layer, x, upstream)
+    assert torch.equal(y, expected)
+
+
 def test_vgg_features_are_near_those_of_torchs_convolutions(fast: list[tuple[int, ...]]) -> None:
     torch.manual_seed(0)
     features = VGGFeatures(["conv3_1", "relu4_2"], "random", normalize=True)

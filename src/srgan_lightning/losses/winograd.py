@@ -64,7 +64,8 @@ class FrozenConv3x3(nn.Conv2d):
 
     def _transformed_weights(self) -> tuple[Tensor, Tensor]:
         """Return the transformed weights for the forward and the backward pass, which are kept until weights change."""
-        state = (self.weight.data_ptr(), self.weight._version)
+        # Inference tensors have no version, and are not trained.
+        state = (self.weight.data_ptr(), 0 if self.weight.is_inference() else self.weight._version)
         if getattr(self, "transformed_state", None) != state:
             self.transformed_state = state
             turned = self.weight.flip(2, 3).transpose(0, 1)
