@@ -152,6 +152,28 @@ def test_a_run_whose_data_are_damaged_is_compared_without_crops(
     assert "PSNR-Y 31.00 dB" in said
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        CONFIG.replace("scale: 4", "scale: ${oc.env:ITS_SECRET}"),
+        CONFIG.replace("size: 64", "size: '${oc.env:ITS_SECRET,64}'"),
+        CONFIG.replace("size: 64", "size: '/${oc.env:ITS_SECRET}/photos'"),
+    ],
+    ids=["scale", "data", "path"],
+)
+def test_environment_variables_do_not_reach_a_report(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A run of somebody else must not copy a password of this machine into a report, which others may read."""
+    monkeypatch.setenv("ITS_SECRET", "s3cret")
+    config(text)(sweep / "0")
+    assert main([str(sweep), "--perception", "swd"]) == 0
+    said = capsys.readouterr().out
+    assert "oc.env:ITS_SECRET" in said
+    assert "which a report does not read" in said
+    assert "s3cret" not in said + (sweep / "report.md").read_text()
+
+
 HOSTILE = "[/x] [red]$\\frac{ $a$ <b> | *c* \x1b[31m \n# d"
 
 

@@ -1,7 +1,6 @@
 """Read files of a run directory that may be damaged or untrusted, with limits on sizes and references."""
 
 import io
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,8 @@ def read_yaml(path: Path) -> Any:
 class References:
     """A resolver of `${...}` in a configuration, like OmegaConf's but with limits on size and depth.
 
-    Of OmegaConf's resolvers, only `oc.env` is supported.
+    OmegaConf's resolvers are not supported. `oc.env` could show a password of this machine in a report, which others
+    may read.
 
     Args:
         root: the whole configuration from `read_yaml`.
@@ -66,7 +66,7 @@ class References:
         """Return the value under keys, with references resolved.
 
         Raises:
-            ValueError: a reference is missing, circular or expands beyond `MAX_EXPANDED`.
+            ValueError: a reference is missing, circular, to an environment variable, or expands beyond `MAX_EXPANDED`.
         """
         return self._follow(keys)
 
@@ -98,8 +98,7 @@ class References:
 
     def _reference(self, name: str, place: tuple[str, ...], depth: int) -> Any:
         if name.startswith("oc.env:"):
-            variable, _, default = name.removeprefix("oc.env:").partition(",")
-            return self._value(os.environ.get(variable, default), place, depth)
+            raise ValueError(f"has {printable(name)}, which a report does not read: it may be a secret of this machine")
         inner = name.lstrip(".")
         dots = len(name) - len(inner)
         return self._follow((*(place[:-dots] if dots else ()), *inner.split(".")), depth)
