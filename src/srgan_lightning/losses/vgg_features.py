@@ -29,7 +29,8 @@ def _layer_index(layer: str) -> int:
         number, position = number + 1, position + 2
     if layer not in names:
         raise UserError(
-            f"loss.vgg.layer={layer!r} is not a layer of VGG19: use relu2_2, relu5_4, ... ({', '.join(names)})."
+            f"{layer!r} is not a layer of VGG19. Set loss.vgg.layer or loss.vgg.layers to relu2_2, relu5_4, ... "
+            f"({', '.join(names)})."
         )
     return names[layer]
 
@@ -43,7 +44,7 @@ def _read_weights(weights: str) -> dict[str, Tensor]:
             raise UserError(
                 f"The ImageNet weights of VGG19 could not be downloaded ({error}). Get vgg19-dcbb9e9d.pth from "
                 "torchvision on a machine with network and set loss.vgg.weights=PATH (a .pth or .safetensors; the "
-                "layers up to loss.vgg.layer are enough), or set loss.perceptual=0 to train without this term."
+                "layers up to the deepest in use are enough), or set loss.perceptual=0 to train without this term."
             ) from error
     path = Path(weights)
     if not path.is_file():
@@ -137,7 +138,7 @@ class VGGFeatures(nn.Module):
             held = sorted({int(m[1]) for key in state if (m := re.fullmatch(r"features\.(\d+)\.weight", str(key)))})
             raise UserError(
                 f"loss.vgg.weights={weights} does not reach up to {last}: {missing[0]} is missing (the file has "
-                f"features {held}). Choose an earlier loss.vgg.layer or a file with more layers."
+                f"features {held}). Choose earlier layers or a file with more layers."
             )
         try:
             self.layers.load_state_dict({name: state[key] for key, name in wanted.items()})

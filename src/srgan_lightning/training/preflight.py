@@ -138,7 +138,7 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
         needed = images * height * width * pixel
         if needed > there:
             narrower = "channels" in model.generator.arguments
-            advice = ", data.crop or model.generator.channels." if narrower else " or data.crop."
+            advice = " or set a smaller data.crop" + (" or fewer model.generator.channels." if narrower else ".")
             if split == "val":
                 advice = ", or crop the largest validation images."
             raise UserError(
