@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning import Callback
 from omegaconf import DictConfig
+from torch._dynamo.utils import counters
 
 from srgan_lightning.train import train
 from tests.conftest import ALL_TERMS, TINY, TINY_FACES, TINY_SRGAN
@@ -21,6 +22,13 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 GPU = ["trainer.accelerator=gpu", "trainer.log_every_n_steps=50"]
+SGD = "{_target_: torch.optim.SGD, _partial_: true, lr: 0.01}"
+#: Plain SGD for both networks. Adam's first steps are as large for gradients that are only rounding errors.
+PLAIN = [
+    f"{sign}model.{name}_optimizer{value}"
+    for name in ("generator", "discriminator")
+    for sign, value in (("~", ""), ("+", f"={SGD}"))
+]
 STAGES = {
     "srgan": ["experiment=quickstart", *TINY_SRGAN, *ALL_TERMS, *TINY_FACES],
     "srresnet": ["experiment=srresnet_celeba", "data=synthetic", *TINY, *TINY_FACES],
@@ -39,7 +47,9 @@ def test_both_stages_train_in_every_precision(configure: Configure, stage: str, 
     floats = [t for part in ("state_dict", "generator_ema") for t in state[part].values() if t.is_floating_point()]
     assert {t.dtype for t in floats} == {torch.float32}
     assert all(t.isfinite().all() for t in floats)
-    if precision != "16-mixed":  # whose first steps search for the loss scale
+    if precision == "16-mixed":  # whose first steps search for the loss scale
+        assert spy.skipped < 4
+    else:
         weight = state["state_dict"]["generator.head.0.weight"].cpu()
         assert not torch.equal(weight, spy.start["generator.head.0.weight"].cpu())
 
@@ -56,10 +66,11 @@ def test_the_moving_average_follows_the_weights(configure: Configure) -> None:
 
 
 def test_a_resumed_run_stays_close_to_the_uninterrupted_one(tmp_path: Path) -> None:
-    """Equal only approximately: sums on a GPU depend on thread order, and Adam divides by small ones."""
-    words = [*SRGAN, *GPU, "trainer.benchmark=false", "trainer.max_steps=3", "trainer.val_check_interval=3"]
+    """Equal only approximately, because sums on a GPU depend on the order of threads."""
+    words = [*SRGAN, *GPU, *PLAIN, "trainer.benchmark=false", "trainer.max_steps=3", "trainer.val_check_interval=3"]
+    spy = Spy()
     whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, words))
+    train(configuration(whole, words), [spy])
     stopped(parts, words, 5)  # within an update, with accumulated gradients
     summary = train(configuration(parts, words, ckpt_path="last"))
     assert summary["steps"] == 3
@@ -68,9 +79,9 @@ def test_a_resumed_run_stays_close_to_the_uninterrupted_one(tmp_path: Path) -> N
     )
     assert one["state_dict"].keys() == two["state_dict"].keys()
     for name, value in one["state_dict"].items():
-        torch.testing.assert_close(
-            two["state_dict"][name], value, rtol=0.05, atol=5e-3, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        apart = (two["state_dict"][name].double() - value.double()).norm()
+        moved = (spy.start[name].cpu().double() - value.double()).norm() if name in spy.start else value.double().norm()
+        assert apart <= 0.01 * moved, name
 
 
 class Syncs(Callback):
@@ -100,19 +111,21 @@ def test_most_steps_wait_for_the_gpu_once_at_most_for_each_network(configure: Co
     steps = ["trainer.precision=bf16-mixed", "trainer.max_steps=8", "trainer.limit_val_batches=0"]
     train(configure(*STAGES[stage], *GPU, *steps, "callbacks.health.interval=100"), [syncs])
     assert len(syncs.counts) == 8
-    assert max(syncs.counts[2:-1]) <= 2, syncs.counts  # cuDNN chooses algorithms in the first steps
+    assert 1 <= max(syncs.counts[2:-1]) <= 2, syncs.counts  # cuDNN chooses algorithms in the first steps
 
 
-def test_compiled_and_captured_networks_train_as_eager_ones(configure: Configure) -> None:
+@pytest.mark.parametrize("mode", ["true", "reduce-overhead"])
+def test_a_compiled_network_trains_as_an_eager_one(configure: Configure, mode: str) -> None:
     """Use float32 and plain SGD, so that only rounding differs."""
-    sgd = "{_target_: torch.optim.SGD, _partial_: true, lr: 0.01}"
-    plain = [f"{sign}model.{name}_optimizer{value}" for name in ("generator", "discriminator")
-             for sign, value in (("~", ""), ("+", f"={sgd}"))]  # fmt: skip
+    torch._dynamo.reset()
+    counters.clear()
     losses = {}
-    for mode in ("false", "true", "reduce-overhead"):
+    for way in ("false", mode):
+        assert not counters["stats"]["unique_graphs"]
         spy = Spy()
-        words = [*STAGES["srgan"], *GPU, *plain, "trainer.max_steps=4", f"model.compile={mode}"]
-        train(configure(*words, run=f"run_{mode}"), [spy])
-        losses[mode] = spy.losses
-    assert losses["true"] == pytest.approx(losses["false"], rel=1e-2)
-    assert losses["reduce-overhead"] == pytest.approx(losses["false"], rel=1e-2)
+        words = [*STAGES["srgan"], *GPU, *PLAIN, "trainer.max_steps=4", f"model.compile={way}"]
+        train(configure(*words, run=f"run_{way}"), [spy])
+        losses[way] = spy.losses
+    assert losses[mode] == pytest.approx(losses["false"], rel=1e-2)
+    assert counters["stats"]["unique_graphs"] >= 3  # generator, discriminator and VGG
+    assert not counters["inductor"]["cudagraph_skips"]

@@ -120,7 +120,8 @@ def test_a_scale_too_large_for_the_discriminator_keeps_the_generators_gradients_
 def check_precision(configure: Configure, precision: str, *overrides: str) -> None:
     """Check that all weights move, and the losses are near float32's.
 
-    No update may be skipped, but for those with which the scaler of 16-mixed finds its scale.
+    No update may be skipped, but for those with which the scaler of 16-mixed finds its scale. Of 16-mixed, only the
+    first loss is compared, because later ones depend on the skipped updates.
     """
     overrides = (*QUICK, *ALL_TERMS, "model.generator.global_skip=none", *overrides)
     spies = {kind: Spy() for kind in ("32-true", precision)}
@@ -130,7 +131,8 @@ def check_precision(configure: Configure, precision: str, *overrides: str) -> No
         networks = ("generator", "discriminator") if spy.module.loss.weights["adversarial"] else ("generator",)
         for name, parameter in spy.module.named_parameters():
             assert not name.startswith(networks) or not torch.equal(parameter.cpu(), spy.start[name].cpu()), name
-    assert spies[precision].losses == pytest.approx(spies["32-true"].losses, rel=5e-3)
+    compared = slice(1 if precision == "16-mixed" else None)
+    assert spies[precision].losses[compared] == pytest.approx(spies["32-true"].losses[compared], rel=5e-3)
     assert spies[precision].losses[-1] != spies[precision].losses[0]
 
 
@@ -147,6 +149,7 @@ def test_precisions_train_on_a_gpu(configure: Configure, precision: str) -> None
     overrides = ["trainer.accelerator=gpu", "model.generator_clip=1"]
     if precision == "16-mixed":
         overrides += [f"model.{name}_optimizer.fused=false" for name in ("generator", "discriminator")]
+        overrides += ["trainer.max_steps=6"]
     check_precision(configure, precision, *overrides)
 
 

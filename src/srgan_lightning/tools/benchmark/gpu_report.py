@@ -112,7 +112,7 @@ def parts_of(device: torch.device, quick: bool) -> list[Part]:
     return [
         *first,
         Part("inference", (*bench, "--only", "inference", "--only", "evaluate"), 60),
-        Part("tests", ("-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider"), 120),
+        Part("tests", ("-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider"), 200),
         Part("ddp", _into(train, "ddp", *stage_one, *ddp, *(TINY[:2] if quick else ())), 60),
         Part("input", (*bench, "--only", "input_pipeline", *tiny), 40),
         *second,
