@@ -81,7 +81,7 @@ def test_a_resumed_run_stays_close_to_the_uninterrupted_one(tmp_path: Path) -> N
     for name, value in one["state_dict"].items():
         apart = (two["state_dict"][name].double() - value.double()).norm()
         moved = (spy.start[name].cpu().double() - value.double()).norm() if name in spy.start else value.double().norm()
-        assert apart <= 0.01 * moved, name
+        assert apart <= 0.05 * moved, name
 
 
 class Syncs(Callback):
