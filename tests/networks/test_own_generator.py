@@ -186,8 +186,11 @@ def test_batches_that_never_fit_are_refused(configure: Configure, monkeypatch: p
     monkeypatch.setattr("srgan_lightning.training.preflight.memory_of", lambda device: 4 * 32 * 32 * 3 * 4 - 1)
     with pytest.raises(
         UserError,
-        match=r"data\.batch_size=4: 4 images of 32x32 .* Lower data\.batch_size or set a smaller data\.crop\.",
+        match=r"data\.batch_size=4: 4 images of 32x32 .* Lower data\.batch_size or data\.crop\.",
     ):
+        check_batches_fit(data, model, on_cpu=True)
+    data.crop = None
+    with pytest.raises(UserError, match=r"Lower data\.batch_size, or set data\.crop\."):
         check_batches_fit(data, model, on_cpu=True)
 
 

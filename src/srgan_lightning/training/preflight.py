@@ -137,11 +137,13 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
         pixel = traits.hr_features * 2 * 2 if split == "train" else 3 * 3 * 4  # bytes
         needed = images * height * width * pixel
         if needed > there:
-            narrower = "channels" in model.generator.arguments
-            advice = " or set a smaller data.crop" + (" or fewer model.generator.channels." if narrower else ".")
-            if split == "val":
-                advice = ", or crop the largest validation images."
+            lower, crop = [f"data.{option}"], ", or crop the largest validation images"
+            if split == "train":
+                lower += ["data.crop"] * bool(data.crop) + ["model.generator.channels"] * (
+                    "channels" in model.generator.arguments
+                )
+                crop = "" if data.crop else ", or set data.crop"
             raise UserError(
                 f"data.{option}={size}: {images} images of {width}x{height} need more than {gigabytes(needed)} of "
-                f"memory, and there is {gigabytes(there)}. Lower data.{option}" + advice
+                f"memory, and there is {gigabytes(there)}. Lower {' or '.join(lower)}{crop}."
             )
