@@ -111,8 +111,9 @@ def test_other_weights_at_the_same_address_are_transformed(fast: list[tuple[int,
     initial = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
     with torch.autocast("cpu", torch.bfloat16):
         before = layer(x)
-        for factor in (1, 2, 1, 2):  # replaced tensors free their memory for the next ones
-            layer.load_state_dict({name: factor * tensor for name, tensor in initial.items()}, assign=True)
+        for factor in (1, 2, 4, 8):
+            for _ in range(2):  # the first replacement frees the memory of the weights that the layer last used
+                layer.load_state_dict({name: factor * tensor for name, tensor in initial.items()}, assign=True)
             layer.requires_grad_(False)
             assert torch.equal(layer(x), factor * before)
 

@@ -109,8 +109,7 @@ def convolve(x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
     images, rows = max(1, most // (height * width)), max(2, most // width // 2 * 2)
     for part, out in zip(torch.split(padded, images), torch.split(pixels, images), strict=True):
         for top in range(0, height, rows):
-            band = out[:, top : top + rows]
-            _convolve(part[:, top : top + band.shape[1] + 2], weights, bias, band)
+            _convolve(part[:, top:], weights, bias, out[:, top : top + rows])
     return result
 
 
