@@ -21,7 +21,7 @@ from srgan_lightning.training.discriminator_file import load_discriminator_weigh
 
 HASHES = {
     "srresnet-faces-x4": "464c2c611b926701e1073f6cbacf6c8a162aad187077025edee54122c51f7840",
-    "srgan-faces-x4": "72a84ef7ab89d730d29b78e11b6a88174827b2223002d436f1b4446ca80c0c28",
+    "srgan-faces-x4": "5c8797ea14602824abc841ea0ffc3fa928afa7ab2efac0ee5921c3f21a7c4004",
     "srresnet-x4": "087de8d453b06251ce759294384a25aea0f341c962db67f5a7d917cd4b9fc3b0",
 }
 
@@ -39,7 +39,7 @@ def test_the_files_are_the_published_ones() -> None:
 
 def test_the_discriminator_in_the_repository_is_the_published_one() -> None:
     path = Path(__file__).parents[2] / "models/srgan-faces-x4-discriminator.safetensors"
-    digest = "2eaa39fc9847c8a7f32bd2fdf742c5974b9f775e3313d1d74c461c4ee65dac89"
+    digest = "035f8911eb9b34dba82af767e87b6469ab6c1f35d6d03429357b66ba539e8d63"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
     discriminator = UNetDiscriminator(32)
     load_discriminator_weights(discriminator, str(path))
