@@ -139,9 +139,10 @@ def check_batches_fit(data: SuperResolutionData, model: SuperResolutionModule, o
         if needed > there:
             lower, crop = [f"data.{option}"], ", or crop the largest validation images"
             if split == "train":
-                lower += ["data.crop"] * bool(data.crop) + ["model.generator.channels"] * (
-                    "channels" in model.generator.arguments
-                )
+                if data.crop:
+                    lower.append("data.crop")
+                if "channels" in model.generator.arguments:
+                    lower.append("model.generator.channels")
                 crop = "" if data.crop else ", or set data.crop"
             raise UserError(
                 f"data.{option}={size}: {images} images of {width}x{height} need more than {gigabytes(needed)} of "
