@@ -44,3 +44,11 @@ def test_the_checkpoints_are_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["history", "summary", "provenance", "artifact", "health_log", "last", "config"])
 def test_every_file_is_in_the_directory(tmp_path: Path, name: str) -> None:
     assert tmp_path in getattr(RunDirectory(tmp_path), name).parents
+
+
+def test_runs_of_wandb_are_in_the_order_of_their_starts(tmp_path: Path) -> None:
+    """The last one is resumed, whether it ran online or offline."""
+    names = ["offline-run-20261127_080000-aa", "run-20261127_090000-aa", "offline-run-20261127_100000-bb"]
+    for name in (*names, "latest-run", "settings"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    assert [path.name for path in RunDirectory(tmp_path).wandb_runs()] == names

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from lightning import Callback
+from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from omegaconf import DictConfig, OmegaConf
 from torch._C._distributed_c10d import FileStore
@@ -22,7 +23,7 @@ from srgan_lightning.data.degradation import Blur
 from srgan_lightning.data.folder import FolderData
 from srgan_lightning.data.synthetic.datamodule import SyntheticData
 from srgan_lightning.train import build_trainer, train
-from srgan_lightning.training.processes import check_devices
+from srgan_lightning.training.processes import check_devices, on_cpu
 from srgan_lightning.training.strategy import PerNetworkDDP
 from srgan_lightning.utils.cores import usable_cores
 from srgan_lightning.utils.errors import UserError
@@ -43,10 +44,19 @@ def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch: pytest.
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert usable_cores() == 6
     assert SyntheticData(4, 2, 64, degradation=Blur(4, 5)).workers == 5
-    with pytest.raises(UserError, match="its 6 CPU cores are enough for 12"):
-        check_devices(OmegaConf.create({"trainer": {"accelerator": "cpu", "devices": 13}}))
+    for devices in (13, "13"):
+        with pytest.raises(UserError, match="its 6 CPU cores are enough for 12"):
+            check_devices(OmegaConf.create({"trainer": {"accelerator": "cpu", "devices": devices}}))
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert usable_cores() == 1
+
+
+@pytest.mark.parametrize("mps", [False, True])
+def test_auto_is_the_cpu_only_where_lightning_takes_it(monkeypatch: pytest.MonkeyPatch, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: mps)
+    assert on_cpu(OmegaConf.create({"trainer": {"accelerator": "auto"}})) is not mps
+    assert on_cpu(OmegaConf.create({"trainer": {"accelerator": "cpu"}}))
 
 
 def test_no_float64_goes_to_the_device(photos: Callable[..., Path]) -> None:

@@ -1,12 +1,13 @@
 """Text and tables in Markdown, compared with another library's rendering."""
 
+import re
 from html.parser import HTMLParser
 
 import markdown
 
 from srgan_lightning.utils.markdown import MAX_CHARACTERS, markdown_table, markdown_text
 
-HOSTILE = "a|b <script>c</script> [d](e) *f* `g`\nh _i_ __j__ k_l https://m.n WWW.o.p"
+HOSTILE = "a|b <script>c</script> [d](e) *f* `g`\nh _i_ __j__ k_l https://m.n WWW.o.p q@r.s @t"
 
 
 class Cells(HTMLParser):
@@ -36,6 +37,11 @@ def test_cells_show_as_they_are_and_numbers_stand_to_the_right() -> None:
     assert set(page.tags) == {"table", "thead", "tbody", "tr", "th", "td"}
     assert page.texts == ["name", "PSNR-Y", "state", HOSTILE.replace("\n", " "), "24.55", "finished", "", "-", "x"]
     assert ["right" in style for style in page.styles] == 3 * [False, True, False]
+
+
+def test_addresses_and_mentions_are_plain_text() -> None:
+    """GitHub resolves entities before it looks for them, so something invisible must follow the @."""
+    assert re.findall(r"@(?!<!-- -->)|://|(?i:www)\.", markdown_text("mailto:a@b.c @d http://e.f www.g.h")) == []
 
 
 def test_text_is_one_line_of_limited_length() -> None:

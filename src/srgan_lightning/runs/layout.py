@@ -114,5 +114,5 @@ class RunDirectory:
         return sorted(self.path.glob("*.log"))
 
     def wandb_runs(self) -> list[Path]:
-        """Return the folders of W&B's runs by name: `offline-run-DATE_TIME-ID`, then `run-...`, each oldest first."""
-        return sorted(self.path.glob("wandb/*run-*-*"))
+        """Return the folders of W&B's runs, `run-DATE_TIME-ID` and `offline-run-DATE_TIME-ID`, oldest first."""
+        return sorted(self.path.glob("wandb/*run-*-*"), key=lambda folder: folder.name.removeprefix("offline-"))

@@ -17,6 +17,7 @@ import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 from torch.distributed.distributed_c10d import Store
@@ -44,7 +45,9 @@ def cluster() -> ClusterEnvironment | None:
 def on_cpu(cfg: DictConfig) -> bool:
     """Check whether the run uses CPU processes."""
     accelerator = cfg.trainer.accelerator
-    return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    return accelerator == "cpu" or (
+        accelerator == "auto" and not torch.cuda.is_available() and not MPSAccelerator.is_available()
+    )
 
 
 def count(cfg: DictConfig) -> int:
@@ -81,8 +84,14 @@ def check_devices(cfg: DictConfig) -> None:
     Raises:
         UserError: there are too many CPU processes.
     """
-    devices, cores = cfg.trainer.devices, usable_cores()
-    if cluster() is None and on_cpu(cfg) and isinstance(devices, int) and devices > 2 * cores:
+    if cluster() is not None or not on_cpu(cfg):
+        return
+    cores = usable_cores()
+    try:
+        devices = CPUAccelerator.parse_devices(cfg.trainer.devices)
+    except TypeError:
+        return  # Lightning reports it when the Trainer is made
+    if devices > 2 * cores:
         raise UserError(
             f"trainer.devices={devices} is too many for this machine: no GPU was found or requested, and its {cores} "
             f"CPU cores are enough for {2 * cores} processes. Lower trainer.devices."

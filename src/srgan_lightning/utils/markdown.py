@@ -15,6 +15,7 @@ def markdown_text(value: Any) -> str:
         text = f"{text[:MAX_CHARACTERS]}..."
     # GitHub takes an underscore within a word literally, but makes links of bare addresses.
     text = html.escape(re.sub(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text), quote=False)
+    text = text.replace("@", "@<!-- -->")  # an entity would still become a mention or an e-mail link
     return re.sub(r"(?i)://|www\.", lambda found: found[0].replace(":", "&#58;").replace(".", "&#46;"), text)
 
 
