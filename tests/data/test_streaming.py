@@ -145,8 +145,9 @@ def test_invalid_options_are_refused(photos: Photos, tmp_path: Path) -> None:
         StreamingData("a", "b", size=(64, 64), fit="sqare", degradation=Bicubic(4))  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"data\.size: HR of 16x16 pixels is too small"):
         StreamingData("a", "b", size=(16, 16), degradation=Bicubic(4))
-    with pytest.raises(UserError, match="do not work with data=streaming: shards only have images that"):
-        StreamingData("a", "b", degradation=Bicubic(4), on_error="skip")
+    for option in ({"on_error": "skip"}, {"repeats": 2}):
+        with pytest.raises(UserError, match=r"data\.repeats do not work with data=streaming, which is for many images"):
+            StreamingData("a", "b", degradation=Bicubic(4), **option)
     hr, lr = photos("hr", 1, (48, 48)), photos("lr", 1, (12, 12))
     with pytest.raises(UserError, match="HR images"):
         write_shards(PairedFolders(str(hr), str(lr), 4, "x"), tmp_path / "out", "1MB", None, 0, "raise")

@@ -43,6 +43,7 @@ def train(monkeypatch: pytest.MonkeyPatch, trainer: Any, wait: float, work: floa
     ("wait", "work", "facts", "told"),
     [
         (0.3, 0.7, {}, True),
+        (0.3, 0.7, {"max_steps": 109, "repeats": 2}, True),  # less than five epochs, of two passes each
         (0.1, 0.9, {}, False),  # half of the limit
         (0.3, 0.7, {"max_steps": 109}, False),  # less than five epochs
         (0.3, 0.7, {"max_steps": -1}, True),
@@ -58,7 +59,7 @@ def test_a_run_that_waits_for_data_gets_the_hint(
     facts: dict[str, Any],
     told: bool,
 ) -> None:
-    data = SimpleNamespace(cacheable=True, cache=None)
+    data = SimpleNamespace(cacheable=True, cache=None, repeats=facts.pop("repeats", 1))
     train(monkeypatch, trainer_of(data, **facts), wait, work)
     said = capsys.readouterr().out
     assert said.count("Waiting for data takes 30% of the time") == (1 if told else 0)

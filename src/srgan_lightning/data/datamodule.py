@@ -21,6 +21,7 @@ from srgan_lightning.utils.errors import UserError
 
 Split = Literal["train", "val", "test"]
 MAX_WORKERS = 256  # each worker is a process
+MAX_REPEATS = 100_000
 
 
 def check_seed(seed: int) -> None:
@@ -51,6 +52,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         verify_cache: compare the whole cache with its checksums when it is opened.
         on_error: `raise` stops the run at an image that cannot be read or is too small, and names it; `skip` warns and
             replaces it by another image.
+        repeats: passes over the images in one epoch of training.
 
     Raises:
         UserError: an option is out of its range, or sizes do not match.
@@ -75,6 +77,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         cache_dir: str = "outputs/cache",
         verify_cache: bool = False,
         on_error: OnError = "raise",
+        repeats: int = 1,
     ) -> None:
         super().__init__()
         check_seed(seed)
@@ -90,6 +93,7 @@ class SuperResolutionData(lightning.LightningDataModule):
         self.num_workers, self.seed = num_workers, seed
         self.cache, self.cache_dir, self.verify_cache = cache, cache_dir, verify_cache
         self.on_error: OnError = on_error
+        self.repeats = repeats
         self.skipped = 0  # broken images replaced by others in this process
         self.sources: dict[str, ImageSource] = {}
         self.epoch, self.batches_seen = 0, 0  # the position at which a resumed run continues
@@ -100,6 +104,8 @@ class SuperResolutionData(lightning.LightningDataModule):
             raise UserError(f"data.on_error={on_error!r} is unknown: use raise or skip.")
         if batch_size < 1 or val_batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}, data.val_batch_size={val_batch_size}: give 1 or more.")
+        if not isinstance(repeats, int) or not 1 <= repeats <= MAX_REPEATS:
+            raise UserError(f"data.repeats={repeats}: give 1 to {MAX_REPEATS} passes over the images.")
         if num_workers is not None and not 0 <= num_workers <= MAX_WORKERS:
             raise UserError(f"data.num_workers={num_workers}: give 0 to {MAX_WORKERS}, or null.")
         if not 0 < random_scale <= 1:
@@ -185,10 +191,11 @@ class SuperResolutionData(lightning.LightningDataModule):
 
     def _check_batches(self) -> None:
         images, needed = len(self.sources["train"]), self.batch_size * self._world_size
-        if images < needed:
+        if images * self.repeats < needed:
             raise UserError(
                 f"The training set has {images} images, but one step needs {needed} "
-                f"(data.batch_size={self.batch_size} x {self._world_size} processes): lower data.batch_size."
+                f"(data.batch_size={self.batch_size} x {self._world_size} processes): lower data.batch_size or, with "
+                f"data=folder and data=pairs, set data.repeats={math.ceil(needed / max(images, 1))} or more."
             )
 
     @property
@@ -222,7 +229,7 @@ class SuperResolutionData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         dataset = TrainingSet(self.sources["train"], self.scale, self.crop, on_error=self.on_error, **self.augmentation)
-        sampler = SeededSampler(dataset, self._world_size, self._rank, shuffle=True, seed=self.seed)
+        sampler = SeededSampler(dataset, self._world_size, self._rank, self.seed, self.repeats)
         # Set the epoch here, because in a resumed run Lightning starts the loader's workers before it sets the epoch.
         sampler.set_epoch(self.epoch)
         sampler.seen = self.epoch, self.batches_seen * self.batch_size

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal
 
 import numpy as np
@@ -26,24 +26,43 @@ GOLDEN = 0.6180339887498949
 TRIES = 20  # replacements tried for a broken image; if all are broken too, training stops even with on_error=skip
 
 
-def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """Return the seed of one image in one epoch of a run."""
-    return int(np.random.SeedSequence((seed, epoch, index)).generate_state(1)[0])
+def sample_seed(seed: int, number: int, index: int) -> int:
+    """Return the seed of one image in one pass over the images, of this number since the start of the run."""
+    return int(np.random.SeedSequence((seed, number, index)).generate_state(1)[0])
 
 
 class SeededSampler(DistributedSampler[Any]):
     """A shuffling sampler of (index, seed), the two numbers that determine everything random about a sample.
 
     Every worker, process and resumed run therefore makes the same sample. Lightning calls `set_epoch`.
+
+    Args:
+        dataset: the images.
+        processes: number of processes.
+        rank: number of this process.
+        seed: determines the order and the seeds of the samples.
+        repeats: passes over the images in one epoch, each in its own order.
     """
 
     #: The epoch in which a run is resumed, and how many of its samples were used before. These samples are skipped.
     seen = (0, 0)
 
+    def __init__(self, dataset: Dataset[Any], processes: int, rank: int, seed: int, repeats: int = 1) -> None:
+        super().__init__(dataset, processes, rank, shuffle=True, seed=seed)
+        self.repeats = repeats
+
+    def __len__(self) -> int:
+        return super().__len__() * self.repeats
+
     def __iter__(self) -> Iterator[Any]:
-        epoch = self.epoch
-        for index in islice(super().__iter__(), self.seen[1] if epoch == self.seen[0] else 0, None):
-            yield index, sample_seed(self.seed, epoch, index)
+        first = self.epoch * self.repeats
+        passes = (self._one_pass(number) for number in range(first, first + self.repeats))
+        return islice(chain.from_iterable(passes), self.seen[1] if self.epoch == self.seen[0] else 0, None)
+
+    def _one_pass(self, number: int) -> Iterator[Any]:
+        one: DistributedSampler[Any] = DistributedSampler(self.dataset, self.num_replicas, self.rank, seed=self.seed)
+        one.set_epoch(number)
+        return ((index, sample_seed(self.seed, number, index)) for index in one)
 
 
 class SourceView(Dataset[Sample]):

@@ -235,10 +235,10 @@ class StreamingData(SuperResolutionData):
         **loader: Any,
     ) -> None:
         super().__init__(**loader)
-        if self.cache is not None or self.on_error != "raise":
+        if self.cache is not None or self.on_error != "raise" or self.repeats != 1:
             raise UserError(
-                "data.cache and data.on_error=skip do not work with data=streaming: shards only have images that "
-                "make_shards could read. Set data.cache=null and data.on_error=raise."
+                "data.cache, data.on_error=skip and data.repeats do not work with data=streaming, which is for many "
+                "images that make_shards could read. Leave them out."
             )
         check_fit(size, fit)
         if size is not None:

@@ -10,7 +10,7 @@ from srgan_lightning.runs.log import LOG
 
 WARMUP, MEASURED = 10, 50  # batches until the workers have filled their queue, and measured batches after these
 WAITING = 0.2  # smallest share of the time spent waiting for data at which the cache is suggested
-EPOCHS = 5  # smallest number of remaining epochs for which decoding all images once saves time
+PASSES = 5  # smallest number of remaining passes over the images for which decoding all images once saves time
 
 
 class CacheHint(Callback):
@@ -45,12 +45,12 @@ class CacheHint(Callback):
 
     def _speak(self, trainer: Trainer, module: Any) -> None:
         data: Any = getattr(trainer, "datamodule", None)
-        if not offers_cache(data) or epochs_left(trainer, module) < EPOCHS:
+        if not offers_cache(data) or epochs_left(trainer, module) * data.repeats < PASSES:
             return
         wait, work = (statistics.median(seconds[WARMUP:] or [0.0]) for seconds in (self.waits, self.works))
         if wait >= WAITING * (wait + work):
             LOG.info(
-                "Waiting for data takes %.0f%% of the time, and the same images are decoded in every epoch. Set "
+                "Waiting for data takes %.0f%% of the time, and the same images are decoded in every pass. Set "
                 "data.cache=memmap to decode them only once. You can also set it when you resume this run with "
                 "ckpt_path=last.",
                 100 * wait / (wait + work),
