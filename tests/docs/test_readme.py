@@ -59,20 +59,19 @@ def home(tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> Pat
         Image.fromarray(noise).save(celeba / f"{number:06d}.jpg")
     lines = [f"{number:06d}.jpg {0 if number < 5 else 1}" for number in range(1, 7)]
     (celeba.parent / "list_eval_partition.txt").write_text("\n".join(lines))
-    for path in (
-        "runs",
-        *(f"outputs/{name}/RUN" for name in ("srresnet_celeba", "faces_srgan", "mine", "quickstart")),
-    ):
+    for path in (f"outputs/{name}/RUN" for name in ("srresnet_celeba", "faces_srgan", "mine", "quickstart")):
         (tmp_path / path).mkdir(parents=True)
-        skip = "bicubic" if "faces_srgan" in path else "none"
+        skip = "bicubic" if "faces_srgan" in path or "mine" in path else "none"
         save_artifact(tmp_path / path / "generator.safetensors", Generator(8, 1, global_skip=skip), {})
     save_pth(tmp_path / "4x_anything.pth", esrgan())
     (tmp_path / "outputs/faces_srresnet/RUN").mkdir(parents=True)
     save_artifact(tmp_path / "outputs/faces_srresnet/RUN/generator.safetensors", rrdb(4, 8, 1), {})
     (tmp_path / "my_module.py").write_text("from tests.helpers.own_rrdb import OwnRRDB\nclass MyNet(OwnRRDB): pass\n")
-    (tmp_path / "RUN").mkdir()
+    (tmp_path / "outputs/mynet/RUN").mkdir(parents=True)
     own = OwnRRDB()
-    write_artifact(tmp_path / "RUN/generator.safetensors", own.state_dict(), "my_module.MyNet", own.arguments, {})
+    write_artifact(
+        tmp_path / "outputs/mynet/RUN/generator.safetensors", own.state_dict(), "my_module.MyNet", own.arguments, {}
+    )
     metadata = {"format": "srgan-lightning/1", "network": "discriminator"}
     (tmp_path / "models").mkdir()
     shutil.copy(Path(__file__).parents[2] / "models/srgan-faces-x4-discriminator.safetensors", tmp_path / "models")
