@@ -14,13 +14,13 @@ PARTS = ("train_step", "degradation", "fit", "input_pipeline", "inference", "sma
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = command_parser("benchmark", __doc__)
+    parser = command_parser("benchmark", "Measure the speed of this package against a plain reference implementation.")
     parser.add_argument("overrides", nargs="*", help="options of conf/train.yaml, such as data.batch_size=4")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part; can be repeated")
     parser.add_argument("--experiment", default="paper_srgan", help="experiment to measure (default: paper_srgan)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    parser.add_argument("--rounds", type=positive, help="timed calls of each function (default: 5; with --quick 2)")
-    parser.add_argument("--quick", action="store_true", help="few rounds and small images")
+    parser.add_argument("--rounds", type=positive, help="number of measurements (default: 5; with --quick 2)")
+    parser.add_argument("--quick", action="store_true", help="few measurements, of small images")
     parser.add_argument(
         "--scaling", action="store_true", help="also measure the training step by batch size and HR size"
     )

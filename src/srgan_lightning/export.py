@@ -34,7 +34,7 @@ def in_levels(photos: "Sequence[PhotoDifference]") -> str:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = command_parser("export", __doc__)
+    parser = command_parser("export", "Export a trained generator for other programs.")
     parser.add_argument("--weights", required=True, help="an artifact, a checkpoint, or the name of a bundled model")
     add_architecture(parser)
     parser.add_argument("--format", required=True, choices=FORMATS, help="format of the file")

@@ -68,16 +68,16 @@ def print_sweep(sweep: "Sweep", console: Console) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = command_parser("report", __doc__)
+    parser = command_parser("report", "Draw the curves of a run, or a table and a picture of a sweep.")
     parser.add_argument("path", help="outputs/<experiment>/<run>, or multirun/<experiment>/<sweep>")
     parser.add_argument("-o", "--output", metavar="DIR", help="folder for the files (default: PATH)")
     parser.add_argument(
         "--perception",
         choices=MEASURES,
         default="auto",
-        help="perceptual measure of a sweep: lpips, fid or kid (need the extra `metrics`), vgg (needs --vgg-weights) "
-        "or swd (logged by training, needs no weights); auto (default): vgg if its weights are given, else "
-        "lpips, else swd",
+        help="perceptual measure of a sweep: lpips, fid or kid (the last two need the extra `metrics`), vgg (needs "
+        "--vgg-weights) or swd (logged by training, needs no weights). auto (default): vgg with --vgg-weights, else "
+        "lpips if its weights are on this machine, else swd",
     )
     parser.add_argument("--metric-weights", metavar="DIR", help="weights of lpips, fid, kid (default: torch's cache)")
     parser.add_argument("--vgg-weights", metavar="FILE", help="VGG19 weights, .pth or .safetensors")
