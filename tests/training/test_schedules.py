@@ -57,7 +57,7 @@ def test_a_changed_schedule_continues_as_if_set_from_the_start(
     configured, state = resumed.state_dict(), short.state_dict()
     state["base_lrs"] = [rate * factor for rate in state["base_lrs"]]
     resumed.load_state_dict(state)
-    reapply_scheduler_options(resumed, dict(configured))
+    reapply_scheduler_options(resumed, dict(configured), 6)
     assert rates(resumed, 6) == pytest.approx([factor * rate for rate in rates(whole, 12)[6:]])
 
 
@@ -66,8 +66,43 @@ def test_an_unchanged_schedule_is_left_alone() -> None:
     configured = dict(scheduler.state_dict())
     rates(scheduler, 3)
     scheduler.optimizer.param_groups[0]["lr"] = 0.123
-    reapply_scheduler_options(scheduler, configured)
+    reapply_scheduler_options(scheduler, configured, 3)
     assert scheduler.optimizer.param_groups[0]["lr"] == 0.123
+
+
+@pytest.mark.parametrize("earlier", [None, lambda optimizer: LinearLR(optimizer, start_factor=0.1, total_iters=4)])
+def test_a_schedule_set_at_a_resume_continues_as_if_set_from_the_start(
+    earlier: Callable[[SGD], LRScheduler] | None,
+) -> None:
+    """Test a run that had no schedule before, and one that had a schedule of another class."""
+    before, resumed, whole = (SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0) for _ in range(3))
+    schedule = None if earlier is None else earlier(before)
+    if schedule is not None:
+        rates(schedule, 6)
+    cosine = CosineAnnealingLR(resumed, T_max=12)
+    configured = dict(cosine.state_dict())
+    resumed.load_state_dict(before.state_dict())
+    if schedule is not None:
+        cosine.load_state_dict(schedule.state_dict())
+    reapply_scheduler_options(cosine, configured, 6)
+    assert cosine.state_dict().keys() == configured.keys()
+    assert rates(cosine, 6) == pytest.approx(rates(CosineAnnealingLR(whole, T_max=12), 12)[6:])
+
+
+@pytest.mark.slow
+def test_a_generators_schedule_set_at_a_resume_leaves_that_of_the_discriminator(configure: Configure) -> None:
+    """Lightning would load the discriminator's state into the first schedule, which is now the generator's."""
+    of_discriminator = COSINE.replace("'${trainer.max_steps}'", "9")
+    options = [*STAGES["srgan"], "~model.generator_scheduler", f"++model.discriminator_scheduler={of_discriminator}"]
+    options += ["callbacks.sample_grid=null", "callbacks.patch_score=null", "model.generator_optimizer.lr=1e-3"]
+    train(configure(*options, "trainer.max_steps=2"))
+    of_generator = COSINE.replace("'${trainer.max_steps}'", "6")
+    cfg = configure(*options, f"+model.generator_scheduler={of_generator}", "trainer.max_steps=3", "ckpt_path=last")
+    train(cfg)
+    rows = [row for row in csv.DictReader((Path(cfg.run_dir) / "metrics.csv").open()) if row["lr/generator"]]
+    assert float(rows[-1]["lr/generator"]) == pytest.approx(5e-4)
+    expected = cfg.model.discriminator_optimizer.lr * (1 + math.cos(math.pi * 3 / 9)) / 2
+    assert float(rows[-1]["lr/discriminator"]) == pytest.approx(expected)
 
 
 @pytest.mark.slow

@@ -78,6 +78,7 @@ class SuperResolutionModule(lightning.LightningModule):
         self.compile_mode = compile
         self.scores = PSNRSSIM(generator.scale)
         self.schedules: list[dict[str, Any]] = []  # their states as configured, before a resume
+        self.saved_schedules: list[dict[str, Any]] = []  # the checkpoint's own list
         self.values: dict[str, Tensor | float] = {}  # scalars of the last training step, by name
         self.latest: dict[str, Tensor | float] = {}  # the last value of each name to log, also from earlier steps
         self.scored_at = -1  # number of generator updates at the last validation; -1 before the first one
@@ -94,6 +95,9 @@ class SuperResolutionModule(lightning.LightningModule):
     def on_fit_start(self) -> None:
         # The states as configured, before Lightning restores those of a checkpoint.
         self.schedules = [copy.deepcopy(config.scheduler.state_dict()) for config in self.trainer.lr_scheduler_configs]
+        if len(self.saved_schedules) != len(self.schedules):
+            # Lightning restores states in order, so one of the discriminator could go to the generator's schedule.
+            self.saved_schedules.clear()
         in_eval_mode = [module for module in self.modules() if not module.training]
         if self.loss.perceptual is not None and in_eval_mode == list(self.loss.perceptual.features.modules()):
             expect_modules_in_eval_mode(len(in_eval_mode))  # expected for VGG; Lightning warns of any other module
@@ -107,7 +111,7 @@ class SuperResolutionModule(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         for config, configured in zip(self.trainer.lr_scheduler_configs, self.schedules, strict=True):
-            reapply_scheduler_options(config.scheduler, configured)  # type: ignore[arg-type]
+            reapply_scheduler_options(config.scheduler, configured, self.global_step)  # type: ignore[arg-type]
 
     def trained_networks(self) -> Iterator[nn.Module]:
         """Yield the networks that a training step runs."""
@@ -135,6 +139,7 @@ class SuperResolutionModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._check_fits(checkpoint)
         check_states(self.trainer, checkpoint)
+        self.saved_schedules = checkpoint["lr_schedulers"]
         self.latest = {name: value.to(self.device) for name, value in checkpoint.get("latest", {}).items()}
 
     def _check_fits(self, checkpoint: dict[str, Any]) -> None:

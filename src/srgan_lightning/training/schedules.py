@@ -45,8 +45,8 @@ def make_schedule(factory: SchedulerFactory, optimizer: Optimizer, name: str) ->
     return scheduler
 
 
-def reapply_scheduler_options(scheduler: LRScheduler, configured: dict[str, Any]) -> None:
-    """Apply the configured options of a schedule if they differ from those restored from the checkpoint.
+def reapply_scheduler_options(scheduler: LRScheduler, configured: dict[str, Any], updates: int) -> None:
+    """Rebuild a schedule if its class or its options differ from those of the checkpoint, or if that had no schedule.
 
     Most schedules compute each rate from the previous one. So the schedule is stepped again from the first update to
     the current one, starting with the initial rate of the checkpoint.
@@ -54,15 +54,24 @@ def reapply_scheduler_options(scheduler: LRScheduler, configured: dict[str, Any]
     Args:
         scheduler: the schedule after Lightning restored its state.
         configured: the schedule's state before Lightning restored it, as configured.
+        updates: number of generator updates so far.
     """
-    restored = scheduler.state_dict()
+    restored, optimizer = scheduler.state_dict(), scheduler.optimizer
     options = inspect.signature(type(scheduler)).parameters.keys() & configured.keys() - {"last_epoch"}
-    if all(restored.get(option) == configured[option] for option in options):
+    others = restored.keys() - configured.keys()  # from a schedule of another class
+    unchanged = not others and all(restored.get(option) == configured[option] for option in options)
+    if unchanged and restored["last_epoch"] == updates:
         return
-    kept = {key: restored[key] for key in ("base_lrs", "_step_count")}
+    for name in others:
+        delattr(scheduler, name)
+    if restored["last_epoch"] == 0:  # Lightning restored nothing
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        restored["base_lrs"] = [group["initial_lr"] for group in optimizer.param_groups]
+    kept = {"base_lrs": restored["base_lrs"], "_step_count": updates + 1}
     scheduler.load_state_dict({**copy.deepcopy(configured), **kept})
     starts = zip(configured["_last_lr"], configured["base_lrs"], kept["base_lrs"], strict=True)
-    for group, (first, base, restored_base) in zip(scheduler.optimizer.param_groups, starts, strict=True):
+    for group, (first, base, restored_base) in zip(optimizer.param_groups, starts, strict=True):
         group["lr"] = first if base == restored_base else first / base * restored_base
-    for _ in range(restored["last_epoch"]):
+    for _ in range(updates):
         scheduler.step()
