@@ -160,7 +160,7 @@ def test_size_and_precision_are_chosen(page: Any, site: Site) -> None:
     expected = upscale_image(smooth(size=(48, 32)), site.folder / "srresnet.safetensors", **options)
     assert same(download(page, "photo_x2.5.png"), expected)
     page.get_by_role("combobox", name="Weights").click()
-    page.get_by_role("option", name="srgan-faces-x4: sharp; any photo").wait_for()
+    page.get_by_role("option", name="srgan-faces-x4: crisp; any photo").wait_for()
 
 
 def test_a_bad_file_is_reported_and_the_page_keeps_working(page: Any, site: Site) -> None:

@@ -10,7 +10,7 @@ BUNDLED = Path(__file__).resolve().parent / "weights"
 DEFAULT = "srgan-faces-x4"
 #: The purpose of each bundled model, printed after the model's name and a colon.
 PURPOSES = {
-    "srgan-faces-x4": "sharp; any photo; texture in skin and hair is invented",
+    "srgan-faces-x4": "crisp; any photo; texture in skin and hair is invented",
     "srresnet-faces-x4": "faithful; any photo, compressed and blurred ones too",
     "srresnet-x4": "faithful; sharp photos that were never compressed",
 }
