@@ -77,6 +77,7 @@ def test_every_fault_of_a_folder_is_named(folder: Path) -> None:
     exif[0x0112] = 6
     photo(56).save(train / "turned.jpg", exif=exif, quality=95)
     half(half(photo(57, (240, 192)), 0.25), 4).save(train / "enlarged.png")
+    Image.new("RGB", (96, 96), (9, 9, 9)).save(val / "black.png")
     photo(58, (121, 99)).save(val / "odd.png")
     photo(59, (40, 18)).save(val / "tiny.png")
     # The same pictures again, at another quality, smaller and mirrored.
@@ -89,6 +90,7 @@ def test_every_fault_of_a_folder_is_named(folder: Path) -> None:
         "too_small": {("train", "low.png"), ("val", "tiny.png")},
         "leak": {("train+val", "1.png smaller.jpg"), ("train+val", "2.png mirrored.png")},
         "duplicate": {("train", "0.png again.jpg")},
+        "flat": {("val", "black.png")},
         "upsampled": {("train", "enlarged.png")},
         "mode": {("train", name) for name in ("alpha.png", "palette.png", "cmyk.jpg", "deep.png")},
         "orientation": {("train", "turned.jpg")},

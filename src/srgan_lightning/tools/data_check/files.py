@@ -75,8 +75,9 @@ def check_file(item: Item) -> CheckedFile:
         checked.add("not_divisible", f"{width}x{height}, scale {item.scale}")
     if item.enlarged and (height < item.enlarged[0] or width < item.enlarged[1]):
         checked.add("enlarged", f"{width}x{height} to {item.enlarged[1]}x{item.enlarged[0]}")
-    share = fine_detail(image)
-    if share < MIN_DETAIL:
+    if image.getcolors(1):
+        checked.add("flat", f"all pixels are {image.getpixel((0, 0))}")
+    elif (share := fine_detail(image)) < MIN_DETAIL:
         checked.add("upsampled", f"share of fine detail {share:.2%}, below {MIN_DETAIL:.2%}")
     if item.lr is not None and lr is not None:
         for kind, detail in compare(image, lr, item.lr_scale):

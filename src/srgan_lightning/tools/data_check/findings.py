@@ -32,6 +32,7 @@ KINDS = {
     "partition": Kind("error", "bad line in the partition file", "download the file again"),
     "missing": Kind("error", "in the partition file, but missing", "download the images again"),
     "duplicate": Kind("warning", "more than once", "keep one"),
+    "flat": Kind("warning", "one colour", "remove it: exact SR has infinite PSNR, and so has the mean of its set"),
     "upsampled": Kind("warning", "no fine detail: enlarged or blurred", "use the original, or shrink it"),
     "pair_far": Kind("warning", "LR far from downsampled HR", "check the pair for blur, noise or other colours"),
     "enlarged": Kind("note", "enlarged to data.size", "data=celeba_native never enlarges"),
