@@ -142,11 +142,13 @@ def test_a_tint_is_found(scale: int) -> None:
     assert not list(picture_faults(shift(sr), None))
 
 
-def test_a_grid_is_compared_with_hrs() -> None:
-    assert not list(picture_faults(0.0, (1.6, 1.5)))
-    (fault,) = picture_faults(0.0, (1.2, 1.0))
+def test_a_grid_is_compared_with_hrs_and_with_natural_photos() -> None:
+    for sr, hr in ((1.6, 1.5), (1.3, 0.87), (1.5, 1.2)):
+        assert not list(picture_faults(0.0, (sr, hr)))
+    assert [fault.name for fault in picture_faults(0.0, (1.7, 1.2))] == ["grid"]
+    (fault,) = picture_faults(0.0, (1.4, 1.0))
     assert (
-        "its energy at the frequencies of the LR grid is 1.20 times that at neighbouring frequencies (in HR 1.00 times)"
+        "its energy at the frequencies of the LR grid is 1.40 times that at neighbouring frequencies (in HR 1.00 times)"
         in fault.words
     )
 

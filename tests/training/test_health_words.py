@@ -32,15 +32,6 @@ def every_fault() -> Iterator[Fault]:
     yield from picture_faults(50.0, (2.0, 1.0))
 
 
-@pytest.mark.parametrize(
-    ("sr", "hr", "reported"), [(1.3, 0.87, False), (1.4, 0.87, True), (1.5, 1.2, False), (1.7, 1.2, True)]
-)
-def test_a_grid_is_reported_from_a_third_above_hr_and_above_natural_photos(
-    sr: float, hr: float, reported: bool
-) -> None:
-    assert [fault.name for fault in picture_faults(0.0, (sr, hr))] == ["grid"] * reported
-
-
 FAULTS = {fault.name: fault for fault in every_fault() if not fault.name.startswith("other")}
 
 
