@@ -56,17 +56,6 @@ def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(
     assert len(json.loads((parts / "provenance.json").read_text())["resumed"]) == len(stops)
 
 
-def test_a_run_stopped_within_repeats_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    """Stop within the second pass of the first epoch, and within the second epoch."""
-    overrides = [*SRRESNET, "trainer.max_steps=4", "trainer.val_check_interval=2", "+data.repeats=2"]
-    whole, parts = tmp_path / "whole/0", tmp_path / "parts/0"
-    train(configuration(whole, overrides))
-    for batch in (5, 9):
-        assert stopped(parts, overrides, batch)["interrupted"]
-    train(configuration(parts, overrides, ckpt_path="last"))
-    assert differences(whole, parts) == []
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_to_all_processes_of_a_job_leaves_the_workers_to_end_well(
     run_module: Callable[..., Any], tmp_path: Path, number: int
